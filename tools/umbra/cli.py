@@ -13,6 +13,7 @@ from umbra import layout, say, version
 from umbra.errors import Failure, Interrupted, Usage
 
 COMMANDS = {
+    "run": ("umbra.run", "boot a system and give a shell in its guest"),
     "build": ("umbra.build", "build everything of a profile into build/"),
     "test": ("umbra.testcmd", "run the tests"),
     "lint": ("umbra.lint", "check formatting, include directions, licence lines, Python"),

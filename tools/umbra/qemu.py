@@ -6,6 +6,7 @@ process) QEMU is gone. Serial ports are "socket" (read and written here) or a pa
 """
 import ctypes
 import dataclasses
+import os
 import pathlib
 import re
 import select
@@ -47,6 +48,7 @@ class Config:
 def find(path=None):
     """The QEMU to use, checked for age; Lacking where there is none."""
     found = shutil.which(path or NAME)
+    found = found and os.path.abspath(found)
     if found is None:
         raise Lacking("%s is missing; %s" % (path or NAME, "give another --qemu" if path else "install qemu-system-x86"))
     try:
@@ -115,7 +117,7 @@ class Machine:
         self.errors = open(LOG / (self.config.name + ".err"), "w+")
         try:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors,
-                                            pass_fds=theirs, start_new_session=True, preexec_fn=die_with_parent)
+                                            cwd=layout.ROOT, pass_fds=theirs, start_new_session=True, preexec_fn=die_with_parent)
         finally:
             for _, their in pairs:
                 their.close()
@@ -200,8 +202,8 @@ class Machine:
         self.errors.flush()
         complaints = pathlib.Path(self.errors.name).read_text(errors="replace")
         lines = self.text().splitlines()[-TAIL_LINES:]
-        return "\n".join(["--- last lines of %s:" % layout.relative(self.log_path)] + lines +
-                         (["--- QEMU says:", complaints.strip()] if complaints.strip() else []))
+        serial = ["--- last lines of %s:" % layout.relative(self.log_path)] + lines if lines else []
+        return "\n".join(serial + (["--- QEMU says:", complaints.strip()] if complaints.strip() else []))
 
 
 def debug_exit_value(status):

@@ -7,7 +7,7 @@ Collection and running of C tests live in tests/conftest.py; here are selection 
 import os
 import pathlib
 
-from umbra import deps, layout, qemu, say
+from umbra import deps, fresh, layout, qemu, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
@@ -19,10 +19,15 @@ def arguments(parser):
     parser.add_argument("-k", metavar="EXPR", help="only tests whose names match, as in pytest")
     parser.add_argument("--list", action="store_true", help="list the chosen tests, run nothing")
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
+    parser.add_argument("--self-test", action="store_true",
+                        help="apply each mutant of tests/mutants (or those named) to a copy: its test must fail")
+    parser.add_argument("--fresh", action="store_true", help="run the README's commands in an empty minimal Debian")
     parser.epilog = "examples: ./build.py test\n          ./build.py test host -k retype"
 
 
 def command(options):
+    if options.fresh:
+        return fresh.command(options)
     deps.ensure("test", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     if options.qemu:
         qemu.find(options.qemu)
@@ -30,6 +35,8 @@ def command(options):
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     os.environ.pop("PYTEST_ADDOPTS", None)
     os.chdir(layout.ROOT)
+    if options.self_test:
+        return selftest.command(options)
     return show_list(options) if options.list else run(options)
 
 

@@ -2,6 +2,7 @@
 """`run` from end to end with a stand-in for the system: exit statuses, patterns, the terminal, bad input."""
 import json
 import os
+import pathlib
 import pty
 import select
 import signal
@@ -27,9 +28,21 @@ def script(system, text):
     return "--input", "typed"
 
 
+def processes():
+    """[(pid, parent's pid, command line, working folder)] of all that run."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found.append((int(folder.name), parent, (folder / "cmdline").read_bytes().decode(errors="replace"),
+                          os.readlink(folder / "cwd")))
+        except OSError:
+            pass    # it ended meanwhile
+    return found
+
+
 def no_qemu_left(system):
-    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    return str(system.root) not in "\n".join(line for line in listing.splitlines() if line.startswith("qemu"))
+    return not any("qemu-system" in words and folder == str(system.root) for _, _, words, folder in processes())
 
 
 def test_clean_end_is_0_with_prefixed_lines_log_and_stats(system):
@@ -192,6 +205,7 @@ def test_a_poweroff_ends_the_terminal_session(system):
 def test_a_signal_restores_the_terminal_and_leaves_nothing(system, number):
     terminal = Terminal(system)
     terminal.expect(b"# ")
+    assert not no_qemu_left(system)
     terminal.process.send_signal(number)
     terminal.ends_with(130)
     assert no_qemu_left(system)
@@ -200,7 +214,7 @@ def test_a_signal_restores_the_terminal_and_leaves_nothing(system, number):
 def test_a_crash_of_qemu_restores_the_terminal(system):
     terminal = Terminal(system)
     terminal.expect(b"# ")
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(terminal.process.pid)], capture_output=True, text=True)
-    os.kill(int(children.stdout), signal.SIGSEGV)
+    child, = [pid for pid, parent, *_ in processes() if parent == terminal.process.pid]
+    os.kill(child, signal.SIGSEGV)
     terminal.ends_with(1)
     assert b"QEMU ended with status -11" in terminal.seen

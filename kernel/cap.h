@@ -3,8 +3,8 @@
  *
  * Invariants (tests/host/kernel/test_cap.c walks the tree after random operations):
  *  - every capability but those made at boot has a parent; rights only shrink from parent to child;
- *  - exactly one capability of an object is the original (CAP_ORIGINAL); all others descend from it. Deleting a
- *    capability deletes its descendants first, so an object lives exactly as long as its original: no counts;
+ *  - exactly one capability of an object is the original (CAP_ORIGINAL); all others descend from it. Deleting
+ * a capability deletes its descendants first, so an object lives exactly as long as its original: no counts;
  *  - slot 0 of a CNode is the kernel's: a dying CNode's original waits there until the CNode is empty.
  * What an object does when it dies is in kernel/obj. */
 #ifndef KERNEL_CAP_H
@@ -31,7 +31,8 @@ struct cap {
     uint8_t pad;
     uint64_t obj; /* hpa of the object; IOPort: first port; IRQ: line */
     uint64_t d0;  /* badge | mapped address | Untyped: bytes used | IOPort: last port */
-    uint64_t d1;  /* id of the space it is mapped in, 0 none | Untyped: bytes known to be zero | zombie: cursor */
+    uint64_t
+        d1; /* id of the space it is mapped in, 0 none | Untyped: bytes known to be zero | zombie: cursor */
     struct cap *parent, *child, *next, *prev; /* first child; siblings, not circular */
 };
 BUILD_ASSERT(sizeof(struct cap) == 1 << BITS_SLOT);
@@ -41,7 +42,8 @@ enum view_kind { VIEW_WINDOW, VIEW_EXIT, VIEW_REPLY, VIEW_PUBLIC };
 /* Internal result of long operations: run the system call again; the progress is kept. */
 #define PREEMPTED ((err_t)-1)
 
-/* cap_insert - a new capability as a child of parent (NULL: none). dest must be empty; its tree links are set. */
+/* cap_insert - a new capability as a child of parent (NULL: none). dest must be empty; its tree links are
+ * set. */
 void cap_insert(struct cap *dest, struct cap *parent);
 /* cap_derive - check and make in dest a child of src with rights narrowed. badge 0: none.
  * NOT_DERIVABLE, TOO_DEEP, SLOT_OCCUPIED, RANGE (badge on a badged capability, or on a type without). */
@@ -55,7 +57,8 @@ err_t cap_delete(struct cap *slot);
 /* cap_clear - unlink a childless internal slot without telling its holder. */
 void cap_clear(struct cap *slot);
 
-/* For kernel/obj: what a type does when a childless capability goes; OK, or PREEMPTED when there is more to do. */
+/* For kernel/obj: what a type does when a childless capability goes; OK, or PREEMPTED when there is more to
+ * do. */
 err_t object_finalise(struct cap *cap);
 /* The slot is part of an object (holder): that object loses what the slot named. */
 void holder_lost(struct cap *slot);

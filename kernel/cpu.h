@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Per-processor state, in one structure: the scheduler's queues, the deadline heap, what is loaded, the counters.
+/* Per-processor state, in one structure: the scheduler's queues, the deadline heap, what is loaded, the
+ * counters.
  *
- * The kernel runs with interrupts off on one stack a processor; interrupts that arrive in the few places that allow
- * them are recorded in `pending` and handled on the way out. */
+ * The kernel runs with interrupts off on one stack a processor; interrupts that arrive in the few places that
+ * allow them are recorded in `pending` and handled on the way out. */
 #ifndef KERNEL_CPU_H
 #define KERNEL_CPU_H
 
@@ -14,12 +15,12 @@
 
 struct cpu {
     /* offsets used by entry.S */
-    uint64_t regs_end;   /* 0: end of the current thread's regs: stack pointer of the entry */
-    uint64_t user_rsp;   /* 8: scratch */
-    uint64_t kernel_rsp; /* 16 */
-    struct tcb *current; /* runs or is about to; NULL: nobody */
-    struct tcb *last;    /* whose FS, GS and entry stack are set up */
-    void *fpu_owner;     /* tcb.fpu or vcpu.fpu whose contents are in the registers */
+    uint64_t regs_end;    /* 0: end of the current thread's regs: stack pointer of the entry */
+    uint64_t user_rsp;    /* 8: scratch */
+    uint64_t kernel_rsp;  /* 16 */
+    struct tcb *current;  /* runs or is about to; NULL: nobody */
+    struct tcb *last;     /* whose FS, GS and entry stack are set up */
+    void *fpu_owner;      /* tcb.fpu or vcpu.fpu whose contents are in the registers */
     uint64_t slice_start; /* when current began to use its budget */
     uint64_t timer_armed; /* 0: not */
     struct deadline *deadlines;
@@ -46,12 +47,12 @@ static inline bool cpu_preempt_due(void)
 }
 
 /* sched.c */
-void thread_ready(struct tcb *t);              /* becomes READY (or stays GUEST) and is queued */
-void thread_stop(struct tcb *t);               /* leaves every queue and wait; INACTIVE; its call would be repeated */
+void thread_ready(struct tcb *t); /* becomes READY (or stays GUEST) and is queued */
+void thread_stop(struct tcb *t);  /* leaves every queue and wait; INACTIVE; its call would be repeated */
 void thread_block(struct tcb *t, unsigned state); /* the current thread waits */
 void thread_priority(struct tcb *t, unsigned priority);
-void thread_requeue(struct tcb *t);            /* its scheduling context changed */
-void sched_account(void);                      /* charge the current thread up to now */
+void thread_requeue(struct tcb *t); /* its scheduling context changed */
+void sched_account(void);           /* charge the current thread up to now */
 void sched_yield(void);
 void sched_refilled(struct sched *s);
 struct tcb *sched_choose(void); /* NULL: nothing to run */

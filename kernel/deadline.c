@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Deadlines of timers and budget refills: a leftist heap whose nodes lie in the objects.
  *
- * Invariants: a parent is not later than its children; rank(left) >= rank(right); the right spine, all that a merge
- * walks, is at most log2(n + 1) long. Checked by tests/host/kernel/test_deadline.c. */
+ * Invariants: a parent is not later than its children; rank(left) >= rank(right); the right spine, all that a
+ * merge walks, is at most log2(n + 1) long. Checked by tests/host/kernel/test_deadline.c. */
 #include "cpu.h"
 #include "ipc.h"
 #include "log.h"
 
-static uint32_t rank_of(const struct deadline *d) { return d ? d->rank : 0; }
+static uint32_t rank_of(const struct deadline *d)
+{
+    return d ? d->rank : 0;
+}
 
 /* Swap children if needed, set the rank; true if it changed. */
 static bool settle(struct deadline *d)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Interrupts that were recorded (cpu.pending_*) are handled here, on the way out of the kernel. A line stays masked
- * until its handler acknowledges it. */
+/* Interrupts that were recorded (cpu.pending_*) are handled here, on the way out of the kernel. A line stays
+ * masked until its handler acknowledges it. */
 #include "cpu.h"
 #include "ipc.h"
 

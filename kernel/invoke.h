@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Invocations of kernel objects: arguments, capability arguments, results. One method a decode/perform pair in obj/.
+/* Invocations of kernel objects: arguments, capability arguments, results. One method a decode/perform pair
+ * in obj/.
  *
  * Arguments in the IPC buffer are shared memory: arg() reads, and every decoder calls it once an argument. */
 #ifndef KERNEL_INVOKE_H
@@ -24,7 +25,10 @@ static inline uint64_t arg(const struct invocation *v, unsigned i)
     return i < MSG_REGISTERS ? v->w[i] : v->buffer[i];
 }
 
-static inline void result(struct invocation *v, uint64_t word) { v->r[v->result_words++] = word; }
+static inline void result(struct invocation *v, uint64_t word)
+{
+    v->r[v->result_words++] = word;
+}
 
 /* The slot that a cptr names in t's CSpace; NULL: none. The slot may be empty. */
 struct cap *cspace_slot(const struct tcb *t, cptr_t p);

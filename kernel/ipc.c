@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Endpoints, replies, faults, signals: the slow but complete paths (fastpath.c has the short ones).
  *
- * Invariants: an endpoint's queue holds only senders or only receivers; a thread in THREAD_REPLY and the Reply object
- * that holds it point to each other; a thread's registers are written only when its call completes, so a wait can be
- * undone by executing the system call again. Message words are read once. */
+ * Invariants: an endpoint's queue holds only senders or only receivers; a thread in THREAD_REPLY and the
+ * Reply object that holds it point to each other; a thread's registers are written only when its call
+ * completes, so a wait can be undone by executing the system call again. Message words are read once. */
 #include "ipc.h"
 #include "invoke.h"
 #include "log.h"
@@ -303,7 +303,8 @@ void ipc_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
     t->fault_words[3] = t->regs.rsp;
     t->faulting = 1;
     if (ep->type != OBJ_ENDPOINT || !(ep->rights & RIGHT_WRITE)) {
-        log_printf("thread %p: fault %x at %lx (%lx, %lx) and nobody handles it\n", (void *)t, label, t->regs.rip, w1, w2);
+        log_printf("thread %p: fault %x at %lx (%lx, %lx) and nobody handles it\n", (void *)t, label,
+                   t->regs.rip, w1, w2);
         thread_block(t, THREAD_FAULTED);
         return;
     }

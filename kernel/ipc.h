@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Synchronous messages, signals, faults: what moves between threads. The functions act on the current thread where
- * they take none; a thread that must wait leaves cpu.current. */
+/* Synchronous messages, signals, faults: what moves between threads. The functions act on the current thread
+ * where they take none; a thread that must wait leaves cpu.current. */
 #ifndef KERNEL_IPC_H
 #define KERNEL_IPC_H
 
 #include "cpu.h"
 
 /* Finish a system call of t with an error (or ERR_OK) and nothing else. */
-static inline void thread_result(struct tcb *t, err_t e) { t->regs.rax = e; }
+static inline void thread_result(struct tcb *t, err_t e)
+{
+    t->regs.rax = e;
+}
 
 void ipc_send(struct tcb *t, struct cap *ep, bool call);
 void ipc_recv(struct tcb *t, struct cap *ep, struct reply *reply, bool poll);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Formatting for the kernel's log: %s %c %d %u %x %p with l and field widths. The device is arch's log_char. */
+/* Formatting for the kernel's log: %s %c %d %u %x %p with l and field widths. The device is arch's log_char.
+ */
 #include "log.h"
 #include "arch/arch.h"
 
@@ -40,8 +41,12 @@ static void log_v(const char *f, va_list ap)
         for (; *f == 'l'; f++)
             longs = 1;
         switch (*f) {
-        case 's': put_string(va_arg(ap, const char *)); break;
-        case 'c': log_char(va_arg(ap, int)); break;
+        case 's':
+            put_string(va_arg(ap, const char *));
+            break;
+        case 'c':
+            log_char(va_arg(ap, int));
+            break;
         case 'd': {
             int64_t v = longs ? va_arg(ap, int64_t) : va_arg(ap, int);
             if (v < 0)
@@ -49,11 +54,20 @@ static void log_v(const char *f, va_list ap)
             put_number(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, 10, width, pad);
             break;
         }
-        case 'u': put_number(longs ? va_arg(ap, uint64_t) : va_arg(ap, unsigned), 10, width, pad); break;
-        case 'x': put_number(longs ? va_arg(ap, uint64_t) : va_arg(ap, unsigned), 16, width, pad); break;
-        case 'p': put_number((uintptr_t)va_arg(ap, void *), 16, 0, ' '); break;
-        case '%': log_char('%'); break;
-        default: return;
+        case 'u':
+            put_number(longs ? va_arg(ap, uint64_t) : va_arg(ap, unsigned), 10, width, pad);
+            break;
+        case 'x':
+            put_number(longs ? va_arg(ap, uint64_t) : va_arg(ap, unsigned), 16, width, pad);
+            break;
+        case 'p':
+            put_number((uintptr_t)va_arg(ap, void *), 16, 0, ' ');
+            break;
+        case '%':
+            log_char('%');
+            break;
+        default:
+            return;
         }
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The layout of every kernel object. What they do is in obj/, one file a type.
  *
- * Slots inside objects (holder set) are capabilities like any other: revoking what they derive from empties them and
- * the object loses it (holder_lost). So no object points to another that could go away unseen. */
+ * Slots inside objects (holder set) are capabilities like any other: revoking what they derive from empties
+ * them and the object loses it (holder_lost). So no object points to another that could go away unseen. */
 #ifndef KERNEL_OBJECTS_H
 #define KERNEL_OBJECTS_H
 
@@ -26,14 +26,14 @@ enum thread_state {
     THREAD_RECV,
     THREAD_REPLY, /* called, waits for the answer */
     THREAD_NOTIFICATION,
-    THREAD_PARKED, /* receives on a vCPU whose guest waits for an event */
+    THREAD_PARKED,  /* receives on a vCPU whose guest waits for an event */
     THREAD_FAULTED, /* a fault that nobody handles */
 };
 
 struct tcb {
     struct regs regs; /* first: entry.S; its end is 16-byte aligned */
     uint64_t fs_base, gs_base;
-    uint64_t handler;                        /* Linux system calls */
+    uint64_t handler;                           /* Linux system calls */
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
     struct umbra_ipc_buffer *buffer;
@@ -90,7 +90,8 @@ struct timer {
 };
 BUILD_ASSERT(sizeof(struct timer) <= 1 << BITS_TIMER);
 
-/* The authority over a guest's memory: gfn -> frame, in the host's paging format (level 3 is the root: 512 GB). */
+/* The authority over a guest's memory: gfn -> frame, in the host's paging format (level 3 is the root: 512
+ * GB). */
 struct guestspace {
     uint64_t epoch; /* unique over all guest spaces and all time (I3) */
     _Alignas(PAGE_BYTES) uint64_t table[512];
@@ -127,7 +128,7 @@ struct vcpu {
     uint8_t pending;    /* an exit waits to be received or answered */
     uint8_t parked, window, force_flush, broken, started;
     uint32_t want;
-    uint64_t event;       /* to be injected at the next entry */
+    uint64_t event;          /* to be injected at the next entry */
     uint64_t cr0, cr4, efer; /* what the guest believes */
     uint64_t dr[4];
     struct shadow_root root;
@@ -140,22 +141,22 @@ struct vcpu {
 BUILD_ASSERT(sizeof(struct vcpu) <= 1 << BITS_VCPU);
 
 /* Metadata of a physical frame: what the kernel must know of memory that it handed out.
- *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other place (I6)
- *   META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40, stamp = epoch
- *   META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here */
+ *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other
+ * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40,
+ * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here */
 struct frame_meta {
     uint64_t owner, stamp;
 };
 enum { META_NONE, META_GUEST, META_SHADOW, META_VSPACE, META_GUESTSPACE, META_VM };
-#define META_LARGE         BIT(63) /* 512 frames from here */
-#define META_KIND(o)       ((unsigned)((o) & 15))
-#define META_HFN(o)        ((hfn_t){ (o) >> 4 & 0xfffffff })
-#define META_GUEST_GFN(o)  ((gfn_t){ (o) >> 32 & 0x7ffffff })
-#define META_SHADOW_EMPTY  BIT(38) /* no entry was written since it was cleared */
-#define META_SHADOW_USED   BIT(39) /* was linked or a root in its epoch */
-#define META_SHADOW_LINK   BIT(40)
+#define META_LARGE           BIT(63) /* 512 frames from here */
+#define META_KIND(o)         ((unsigned)((o)&15))
+#define META_HFN(o)          ((hfn_t){ (o) >> 4 & 0xfffffff })
+#define META_GUEST_GFN(o)    ((gfn_t){ (o) >> 32 & 0x7ffffff })
+#define META_SHADOW_EMPTY    BIT(38) /* no entry was written since it was cleared */
+#define META_SHADOW_USED     BIT(39) /* was linked or a root in its epoch */
+#define META_SHADOW_LINK     BIT(40)
 #define META_SHADOW_LINKS(o) ((o) >> 40)
-#define MEMORY_FRAMES_MAX  BIT(28) /* 1 TB */
+#define MEMORY_FRAMES_MAX    BIT(28) /* 1 TB */
 
 extern struct frame_meta *frame_meta;
 extern uint64_t frame_meta_count;
@@ -167,6 +168,9 @@ static inline struct frame_meta *meta_of(hpa_t a)
 /* Ids and epochs come from one counter, so none is ever seen twice. */
 uint64_t unique_number(void);
 
-static inline void *cap_object(const struct cap *c) { return phys((hpa_t){ c->obj }); }
+static inline void *cap_object(const struct cap *c)
+{
+    return phys((hpa_t){ c->obj });
+}
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The scheduler: 256 fixed priorities, first in first out within one; budgets per period.
  *
- * Invariants: a thread is in a ready queue exactly if it is READY or GUEST, has a scheduling context with budget left
- * and is not cpu.current. Who has no budget waits for its context's refill. Threads without a context never run. */
+ * Invariants: a thread is in a ready queue exactly if it is READY or GUEST, has a scheduling context with
+ * budget left and is not cpu.current. Who has no budget waits for its context's refill. Threads without a
+ * context never run. */
 #include "cpu.h"
 #include "ipc.h"
 #include "log.h"

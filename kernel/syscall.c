@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* System calls and the way in and out of the kernel. entry.S has saved the current thread's registers in its TCB and
- * calls kernel_entry; what it returns are the registers of the thread to continue with. */
+/* System calls and the way in and out of the kernel. entry.S has saved the current thread's registers in its
+ * TCB and calls kernel_entry; what it returns are the registers of the thread to continue with. */
 #include "invoke.h"
 #include "ipc.h"
 #include "log.h"
@@ -111,7 +111,7 @@ static void invoke_object(struct tcb *t, struct cap *c)
     v.w[3] = t->regs.r9;
     v.buffer = t->buffer ? t->buffer->words : NULL;
     v.result_words = 0;
-    err_t e = v.words > MSG_WORDS_MAX ? ERR_RANGE
+    err_t e = v.words > MSG_WORDS_MAX                ? ERR_RANGE
               : v.words > MSG_REGISTERS && !v.buffer ? ERR_NO_IPC_BUFFER
                                                      : invoke(&v);
     if (e == PREEMPTED) {
@@ -156,7 +156,8 @@ static void signal(struct tcb *t)
         notification_signal(cap_object(c), c->d0 ? c->d0 : 1);
 }
 
-/* A Linux system call: the thread goes on in its handler, RCX and R11 as the syscall instruction left them. */
+/* A Linux system call: the thread goes on in its handler, RCX and R11 as the syscall instruction left them.
+ */
 static void linux_call(struct tcb *t)
 {
     if (!t->handler) {
@@ -179,16 +180,36 @@ static void syscall(struct tcb *t)
         return;
     }
     switch (number) {
-    case SYS_CALL: call(t, true); break;
-    case SYS_REPLY_RECV: reply_recv(t); break;
-    case SYS_RECV: receive(t, false); break;
-    case SYS_POLL: receive(t, true); break;
-    case SYS_REPLY: reply_only(t); break;
-    case SYS_SEND: call(t, false); break;
-    case SYS_SIGNAL: signal(t); break;
-    case SYS_YIELD: thread_result(t, ERR_OK); sched_yield(); break;
-    case SYS_NULL: thread_result(t, ERR_OK); break;
-    default: thread_result(t, REFUSED(ERR_BAD_SYSCALL, "system call %ld", number));
+    case SYS_CALL:
+        call(t, true);
+        break;
+    case SYS_REPLY_RECV:
+        reply_recv(t);
+        break;
+    case SYS_RECV:
+        receive(t, false);
+        break;
+    case SYS_POLL:
+        receive(t, true);
+        break;
+    case SYS_REPLY:
+        reply_only(t);
+        break;
+    case SYS_SEND:
+        call(t, false);
+        break;
+    case SYS_SIGNAL:
+        signal(t);
+        break;
+    case SYS_YIELD:
+        thread_result(t, ERR_OK);
+        sched_yield();
+        break;
+    case SYS_NULL:
+        thread_result(t, ERR_OK);
+        break;
+    default:
+        thread_result(t, REFUSED(ERR_BAD_SYSCALL, "system call %ld", number));
     }
 }
 
@@ -198,6 +219,8 @@ static void exception(struct tcb *t, unsigned vector, uint64_t address)
 {
     struct regs *r = &t->regs;
 
+    if (arch_exception(t, vector))
+        return;
     if (vector == VECTOR_PAGE_FAULT && r->rip - t->fixup_start < t->fixup_bytes) {
         r->rip = t->landing;
         return;
@@ -217,6 +240,8 @@ struct regs *kernel_entry(uint64_t fault_address)
         syscall(t);
     else if (vector < VECTOR_IRQ_FIRST)
         exception(t, vector, fault_address);
+    else
+        arch_interrupt(vector);
     return kernel_leave();
 }
 

@@ -21,11 +21,17 @@ enum {
 #define PTE_FLAGS     (~PTE_ADDRESS)
 #define TABLE_ENTRIES 512u
 
-static inline hpa_t pte_hpa(uint64_t pte) { return (hpa_t){ pte & PTE_ADDRESS }; }
+static inline hpa_t pte_hpa(uint64_t pte)
+{
+    return (hpa_t){ pte & PTE_ADDRESS };
+}
 static inline unsigned pte_index(uint64_t address, unsigned level)
 {
     return address >> (PAGE_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
 }
-static inline uint64_t level_bytes(unsigned level) { return 1ull << (PAGE_SHIFT + 9 * (level - 1)); }
+static inline uint64_t level_bytes(unsigned level)
+{
+    return 1ull << (PAGE_SHIFT + 9 * (level - 1));
+}
 
 #endif

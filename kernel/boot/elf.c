@@ -29,11 +29,13 @@ const char *elf_check(const void *image, uint64_t bytes)
 {
     const struct elf_header *h = image;
 
-    if (bytes < sizeof(*h) || h->ident[0] != 0x7f || h->ident[1] != 'E' || h->ident[2] != 'L' || h->ident[3] != 'F')
+    if (bytes < sizeof(*h) || h->ident[0] != 0x7f || h->ident[1] != 'E' || h->ident[2] != 'L' ||
+        h->ident[3] != 'F')
         return "not an ELF file";
     if (h->ident[4] != 2 || h->machine != 62 || h->type != 2 || h->phentsize != sizeof(struct elf_program))
         return "not a static x86-64 executable";
-    if (h->phoff > bytes || h->phnum > 16 || h->phnum * sizeof(struct elf_program) > bytes - h->phoff || h->phoff % 8)
+    if (h->phoff > bytes || h->phnum > 16 || h->phnum * sizeof(struct elf_program) > bytes - h->phoff ||
+        h->phoff % 8)
         return "bad program headers";
     const struct elf_program *p = (const void *)((const uint8_t *)image + h->phoff);
     for (unsigned i = 0; i < h->phnum; i++) {
@@ -53,7 +55,8 @@ unsigned elf_segments(const void *image, struct elf_segment *out, unsigned max, 
     *entry = h->entry;
     for (unsigned i = 0; i < h->phnum && n < max; i++)
         if (p[i].type == LOAD && p[i].memsz)
-            out[n++] = (struct elf_segment){ p[i].vaddr, p[i].memsz, p[i].filesz, (const uint8_t *)image + p[i].offset,
+            out[n++] = (struct elf_segment){ p[i].vaddr,     p[i].memsz,
+                                             p[i].filesz,    (const uint8_t *)image + p[i].offset,
                                              p[i].flags & 2, p[i].flags & 1 };
     return n;
 }

@@ -16,7 +16,10 @@ static void copy_text(char *to, const char *from, uint64_t size)
     to[i] = 0;
 }
 
-static void *low(uint64_t address) { return phys((hpa_t){ address }); }
+static void *low(uint64_t address)
+{
+    return phys((hpa_t){ address });
+}
 
 static void add_region(struct boot_data *b, uint64_t start, uint64_t bytes)
 {

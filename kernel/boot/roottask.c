@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The first thread: its objects, its memory, its capabilities, and what it is told (struct umbra_bootinfo).
  *
- * Boot memory is taken from the top of the highest RAM below 4 GB and never returned; all other RAM becomes Untyped
- * capabilities, modules become read-only 2 MB frames. After this no kernel code allocates. */
+ * Boot memory is taken from the top of the highest RAM below 4 GB and never returned; all other RAM becomes
+ * Untyped capabilities, modules become read-only 2 MB frames. After this no kernel code allocates. */
 #include "boot.h"
 #include "arch/pte.h"
 #include "cpu.h"
@@ -20,7 +20,8 @@ static uint64_t take(uint64_t bytes, uint64_t align)
     uint64_t at = (boot_top - bytes) & ~(align - 1);
 
     if (bytes > boot_top || at < boot_bottom)
-        PANIC("too little memory: boot needs %lu KB more than there is; give the machine more (-m)", bytes / 1024);
+        PANIC("too little memory: boot needs %lu KB more than there is; give the machine more (-m)",
+              bytes / 1024);
     boot_top = at;
     arch_zero(phys((hpa_t){ at }), (bytes + 7) & ~7ul);
     return at;
@@ -109,7 +110,8 @@ static void put_untyped(struct umbra_bootinfo *info, uint64_t start, uint64_t en
             bits--;
         struct cap *c = put(info->first_free, OBJ_UNTYPED, start, bits);
         c->flags |= device ? CAP_DEVICE : 0;
-        info->untyped[info->untyped_count++] = (struct umbra_boot_untyped){ info->first_free++, bits, device, { 0 } };
+        info->untyped[info->untyped_count++] =
+            (struct umbra_boot_untyped){ info->first_free++, bits, device, { 0 } };
         start += 1ull << bits;
     }
 }
@@ -139,7 +141,8 @@ static void put_modules(struct boot_data *b, struct umbra_bootinfo *info)
     for (unsigned i = 0; i < b->modules; i++) {
         info->module[i].cap = info->first_free;
         for (unsigned f = 0; f < info->module[i].frames; f++) {
-            struct cap *c = put(info->first_free++, OBJ_FRAME, b->module[i].start + f * level_bytes(2), FRAME_2M);
+            struct cap *c =
+                put(info->first_free++, OBJ_FRAME, b->module[i].start + f * level_bytes(2), FRAME_2M);
             c->rights = RIGHT_READ;
             c->flags |= CAP_LARGE;
         }
@@ -236,7 +239,8 @@ void roottask_create(struct boot_data *b)
         map_new_page(phys((hpa_t){ root }), a, true, false);
     uint64_t ipc = map_new_page(phys((hpa_t){ root }), BOOT_IPC_ADDRESS, true, false);
 
-    uint64_t cnode = take((1ul << ROOT_CNODE_BITS) * sizeof(struct cap), 1ul << (ROOT_CNODE_BITS + BITS_SLOT));
+    uint64_t cnode =
+        take((1ul << ROOT_CNODE_BITS) * sizeof(struct cap), 1ul << (ROOT_CNODE_BITS + BITS_SLOT));
     slots = phys((hpa_t){ cnode });
     put(SLOT_CNODE, OBJ_CNODE, cnode, ROOT_CNODE_BITS);
     put(SLOT_TCB, OBJ_TCB, take(1ul << BITS_TCB, 1ul << BITS_TCB), BITS_TCB);
@@ -258,7 +262,8 @@ void roottask_create(struct boot_data *b)
 
     uint8_t *pages[BOOTINFO_PAGES];
     for (unsigned i = 0; i < BOOTINFO_PAGES; i++)
-        pages[i] = phys((hpa_t){ map_new_page(phys((hpa_t){ root }), BOOT_INFO_ADDRESS + i * PAGE_BYTES, false, false) });
+        pages[i] = phys(
+            (hpa_t){ map_new_page(phys((hpa_t){ root }), BOOT_INFO_ADDRESS + i * PAGE_BYTES, false, false) });
     put_memory(b, &info, top); /* last: all boot memory is taken now */
     start_thread(&info, entry, ipc);
     for (unsigned i = 0; i < BOOTINFO_PAGES; i++) {

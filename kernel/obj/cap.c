@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The derivation tree: insert, derive, move, revoke, delete. Invariants are in cap.h.
  *
- * Revoke works leaf first, one capability a step, and may stop after any step: the tree is whole between steps, and
- * running the same call again goes on. CNodes are emptied from a list of dying ones, so nothing recurses; when a slot
- * goes whose only children are dying CNodes, these move up to its parent (two CNodes that hold each other's memory
- * would otherwise wait for each other). What objects do is not here. */
+ * Revoke works leaf first, one capability a step, and may stop after any step: the tree is whole between
+ * steps, and running the same call again goes on. CNodes are emptied from a list of dying ones, so nothing
+ * recurses; when a slot goes whose only children are dying CNodes, these move up to its parent (two CNodes
+ * that hold each other's memory would otherwise wait for each other). What objects do is not here. */
 #include "cap.h"
 #include "cpu.h"
 #include "log.h"
@@ -210,6 +210,6 @@ const char *object_name(unsigned type)
 
 void cap_dump(const struct cap *c)
 {
-    log_printf("cap %s obj=%lx rights=%x flags=%x bits=%u depth=%u d0=%lx d1=%lx%s\n", object_name(c->type), c->obj,
-               c->rights, c->flags, c->bits, c->depth, c->d0, c->d1, c->child ? " has children" : "");
+    log_printf("cap %s obj=%lx rights=%x flags=%x bits=%u depth=%u d0=%lx d1=%lx%s\n", object_name(c->type),
+               c->obj, c->rights, c->flags, c->bits, c->depth, c->d0, c->d1, c->child ? " has children" : "");
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* CSpaces: finding capabilities, and the CNode's methods. A CPtr reaches one or two levels (umbra/types.h). */
+/* CSpaces: finding capabilities, and the CNode's methods. A CPtr reaches one or two levels (umbra/types.h).
+ */
 #include "invoke.h"
 
 static struct cap *slot_in(const struct cap *cnode, uint64_t index)
@@ -25,7 +26,8 @@ err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, 
     if (!c || c->type == OBJ_NULL)
         return REFUSED(ERR_NO_CAP, "no capability at %x", p);
     if (c->type != type)
-        return REFUSED(ERR_WRONG_TYPE, "capability %x is a %s, not a %s", p, object_name(c->type), object_name(type));
+        return REFUSED(ERR_WRONG_TYPE, "capability %x is a %s, not a %s", p, object_name(c->type),
+                       object_name(type));
     if ((c->rights & rights) != rights)
         return REFUSED(ERR_NO_RIGHT, "capability %x has rights %x, needs %x", p, c->rights, rights);
     *out = c;
@@ -120,9 +122,13 @@ err_t cnode_invoke(struct invocation *v)
         if (e == ERR_OK)
             cap_derive(d.dest, d.src, d.rights, d.badge);
         return e;
-    case CNODE_MOVE: return move(v);
-    case CNODE_DELETE: return remove(v, true);
-    case CNODE_REVOKE: return remove(v, false);
-    default: return ERR_BAD_METHOD;
+    case CNODE_MOVE:
+        return move(v);
+    case CNODE_DELETE:
+        return remove(v, true);
+    case CNODE_REVOKE:
+        return remove(v, false);
+    default:
+        return ERR_BAD_METHOD;
     }
 }

@@ -53,13 +53,15 @@ err_t irq_invoke(struct invocation *v)
     unsigned line = v->cap->obj;
 
     switch (v->label) {
-    case IRQ_BIND: return bind(v, line);
+    case IRQ_BIND:
+        return bind(v, line);
     case IRQ_ACK:
         if (cpu.irq[line].type == OBJ_NULL)
             return ERR_NOT_BOUND;
         arch_irq_unmask(line);
         return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 
@@ -73,7 +75,10 @@ void irq_finalise(struct cap *cap)
     cpu.irq_taken[line] = false;
 }
 
-void irq_lost(struct cap *slot) { arch_irq_mask(slot - cpu.irq); }
+void irq_lost(struct cap *slot)
+{
+    arch_irq_mask(slot - cpu.irq);
+}
 
 /* --- ports --- */
 
@@ -125,7 +130,9 @@ err_t ioport_invoke(struct invocation *v)
         if (e == ERR_OK)
             arch_port_out(port, width, arg(v, 2));
         return e;
-    case IOPORT_NARROW: return narrow(v);
-    default: return ERR_BAD_METHOD;
+    case IOPORT_NARROW:
+        return narrow(v);
+    default:
+        return ERR_BAD_METHOD;
     }
 }

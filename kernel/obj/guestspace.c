@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Guest memory: gfn -> frame, changed by lists; the authority that shadow entries are checked against.
  *
- * Invariants: a frame is mapped in at most one guest space at one gfn, as its metadata says (I6); whatever takes away
- * bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf entries carry the
- * rights; the D bit is the dirty log. */
+ * Invariants: a frame is mapped in at most one guest space at one gfn, as its metadata says (I6); whatever
+ * takes away bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf
+ * entries carry the rights; the D bit is the dirty log. */
 #include "space.h"
 
 struct change {
@@ -16,7 +16,9 @@ struct change {
 static struct space guest_space(struct guestspace *g)
 {
     hpa_t obj = phys_to_hpa(g);
-    return (struct space){ .root = g->table, .top = 3, .ref = meta_of(obj)->stamp << 28 | obj.v >> PAGE_SHIFT, .guest = g };
+    return (struct space){
+        .root = g->table, .top = 3, .ref = meta_of(obj)->stamp << 28 | obj.v >> PAGE_SHIFT, .guest = g
+    };
 }
 
 uint64_t *guestspace_entry(struct guestspace *g, uint64_t gfn)
@@ -80,7 +82,8 @@ static err_t decode_record(const struct invocation *v, unsigned i, struct change
     c->range = NULL;
     if (c->op < CHANGE_MAP || c->op > CHANGE_MAP_2M)
         return REFUSED(ERR_BAD_OPERATION, "change operation %u", c->op);
-    if (!c->pages || c->pages > CHANGE_PAGES_MAX || c->gfn >= GUEST_FRAMES_MAX || c->pages > GUEST_FRAMES_MAX - c->gfn)
+    if (!c->pages || c->pages > CHANGE_PAGES_MAX || c->gfn >= GUEST_FRAMES_MAX ||
+        c->pages > GUEST_FRAMES_MAX - c->gfn)
         return REFUSED(ERR_RANGE, "change gfn %lx pages %lu", c->gfn, c->pages);
     if (c->op != CHANGE_UNMAP && !(c->rights & RIGHT_READ))
         return ERR_NO_RIGHT;
@@ -132,7 +135,8 @@ static void perform_map(struct guestspace *g, const struct change *c)
     }
 }
 
-/* Take away, or narrow, pages of [gfn, gfn + pages). A large page goes as a whole. True if something was there. */
+/* Take away, or narrow, pages of [gfn, gfn + pages). A large page goes as a whole. True if something was
+ * there. */
 static bool perform_narrow(struct guestspace *g, const struct change *c)
 {
     bool any = false;
@@ -232,10 +236,14 @@ err_t guestspace_invoke(struct invocation *v)
     struct guestspace *g = cap_object(v->cap);
 
     switch (v->label) {
-    case GUESTSPACE_CHANGE: return change(v, g);
-    case GUESTSPACE_VIEW: return view(v, g);
-    case GUESTSPACE_HARVEST: return harvest(v, g);
-    default: return ERR_BAD_METHOD;
+    case GUESTSPACE_CHANGE:
+        return change(v, g);
+    case GUESTSPACE_VIEW:
+        return view(v, g);
+    case GUESTSPACE_HARVEST:
+        return harvest(v, g);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

@@ -59,11 +59,18 @@ static err_t counters(struct invocation *v)
 err_t kernelcap_invoke(struct invocation *v)
 {
     switch (v->label) {
-    case KERNEL_LOG: return log_text(v);
-    case KERNEL_DUMP: return dump(v);
-    case KERNEL_COUNTERS: return counters(v);
-    case KERNEL_FRAMES: return frames(v);
-    case KERNEL_ERRORS: errors_dump(); return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    case KERNEL_LOG:
+        return log_text(v);
+    case KERNEL_DUMP:
+        return dump(v);
+    case KERNEL_COUNTERS:
+        return counters(v);
+    case KERNEL_FRAMES:
+        return frames(v);
+    case KERNEL_ERRORS:
+        errors_dump();
+        return ERR_OK;
+    default:
+        return ERR_BAD_METHOD;
     }
 }

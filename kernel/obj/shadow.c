@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Shadow tables: the operations of a reply, each checked against the GuestSpace before an entry is written.
  *
- * Invariants: I1 (a leaf points to the GuestSpace's frame, with no more rights), I2 (a non-leaf points to a table of
- * the same VM, format and epoch, one level down), and: META_SHADOW_LINKS of a table of the current epoch counts the
- * entries and roots that point to it. A table of an earlier epoch is only ever set up anew. What makes a translation
- * smaller or other raises the VM's downgrade count; guest entry flushes where it differs (I3). */
+ * Invariants: I1 (a leaf points to the GuestSpace's frame, with no more rights), I2 (a non-leaf points to a
+ * table of the same VM, format and epoch, one level down), and: META_SHADOW_LINKS of a table of the current
+ * epoch counts the entries and roots that point to it. A table of an earlier epoch is only ever set up anew.
+ * What makes a translation smaller or other raises the VM's downgrade count; guest entry flushes where it
+ * differs (I3). */
 #include "arch/pte.h"
 #include "invoke.h"
 
@@ -25,9 +26,18 @@ struct batch {
     bool downgraded;
 };
 
-static unsigned top_level(unsigned format) { return format == SHADOW_PAE ? 2 : 4; }
-static unsigned meta_level(uint64_t owner) { return owner >> 32 & 15; }
-static unsigned meta_format(uint64_t owner) { return owner >> 36 & 3; }
+static unsigned top_level(unsigned format)
+{
+    return format == SHADOW_PAE ? 2 : 4;
+}
+static unsigned meta_level(uint64_t owner)
+{
+    return owner >> 32 & 15;
+}
+static unsigned meta_format(uint64_t owner)
+{
+    return owner >> 36 & 3;
+}
 
 static err_t table_of_vm(const struct batch *b, cptr_t p, struct table *out)
 {
@@ -61,7 +71,10 @@ static bool is_link(const struct table *t, uint64_t entry)
     return (entry & PTE_P) && t->level > 1 && !(entry & PTE_PS);
 }
 
-static void unlink_child(uint64_t entry) { meta_of(pte_hpa(entry))->owner -= META_SHADOW_LINK; }
+static void unlink_child(uint64_t entry)
+{
+    meta_of(pte_hpa(entry))->owner -= META_SHADOW_LINK;
+}
 
 /* What stood in an entry goes: always a downgrade. */
 static void drop_entry(struct batch *b, const struct table *t, unsigned index)
@@ -107,7 +120,8 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
         return REFUSED(ERR_LINKED, "set up a table with %lu links", META_SHADOW_LINKS(owner));
     if (t.meta->stamp == epoch) {
         clear_table(b, &t);
-        b->downgraded |= !!(owner & META_SHADOW_USED); /* as a table of another level it may sit in a walk cache */
+        b->downgraded |=
+            !!(owner & META_SHADOW_USED); /* as a table of another level it may sit in a walk cache */
     } else if (!(owner & META_SHADOW_EMPTY)) {
         arch_zero(t.entries, PAGE_BYTES);
     }
@@ -155,11 +169,11 @@ static err_t fill(struct batch *b, const struct table *t, unsigned index, unsign
     if (!(pte & PTE_W))
         rights &= ~(unsigned)SH_WRITE;
     uint64_t new = frame | entry_flags(rights) | (t->level == 2 ? PTE_PS : 0), old = t->entries[index];
-    if (new & PTE_W)
+    if (new &PTE_W)
         *guest = pte | PTE_D;
     if (old & PTE_P) {
-        bool less = (old & PTE_ADDRESS) != (new & PTE_ADDRESS) || (old & ~new & (PTE_W | PTE_U | PTE_D)) ||
-                    (new & ~old & PTE_NX) || is_link(t, old);
+        bool less = (old & PTE_ADDRESS) != (new &PTE_ADDRESS) || (old & ~new &(PTE_W | PTE_U | PTE_D)) ||
+                    (new & ~old &PTE_NX) || is_link(t, old);
         if (less)
             drop_entry(b, t, index);
     }
@@ -290,12 +304,14 @@ static err_t op_set_root(struct batch *b, unsigned index, cptr_t p)
         return ERR_OK;
     root_hold(&t);
     /* A root on the list keeps its ASID, and what it still owes to the TLB. */
-    struct shadow_root next = { .table = { t.hpa }, .epoch = b->vm->space->epoch,
+    struct shadow_root next = { .table = { t.hpa },
+                                .epoch = b->vm->space->epoch,
                                 .format = t.format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
     for (unsigned i = 0; i < ROOT_LIST_MAX; i++) {
         struct shadow_root *l = &b->v->list[i];
         if (l->epoch == r->epoch && l->table[0].v == r->table[0].v && l->epoch)
-            l->asid = r->asid, l->asid_generation = r->asid_generation, l->flushed_downgrades = r->flushed_downgrades;
+            l->asid = r->asid, l->asid_generation = r->asid_generation,
+            l->flushed_downgrades = r->flushed_downgrades;
         if (l->epoch == next.epoch && l->table[0].v == t.hpa.v)
             next.asid = l->asid, next.asid_generation = l->asid_generation,
             next.flushed_downgrades = l->flushed_downgrades;
@@ -324,7 +340,9 @@ static err_t op_root_list(struct batch *b, unsigned index, cptr_t p, uint64_t cr
     }
     root_release(b, r);
     if (p)
-        *r = (struct shadow_root){ .table = { t.hpa }, .epoch = b->vm->space->epoch, .guest_cr3 = cr3, .format = GUEST_LONG };
+        *r = (struct shadow_root){
+            .table = { t.hpa }, .epoch = b->vm->space->epoch, .guest_cr3 = cr3, .format = GUEST_LONG
+        };
     return ERR_OK;
 }
 
@@ -340,8 +358,9 @@ void shadow_roots_drop(struct vcpu *v)
 }
 
 /* Words behind word 0. */
-static const uint8_t operands[OP_CODES] = { [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8,
-                                            [OP_ROOT_LIST] = 1 };
+static const uint8_t operands[OP_CODES] = {
+    [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8, [OP_ROOT_LIST] = 1
+};
 
 static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
 {
@@ -349,16 +368,27 @@ static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
     cptr_t table = (cptr_t)(w0 >> 32);
 
     switch ((enum reply_op)(w0 & 0xff)) {
-    case OP_SETUP: return op_setup(b, table, index);
-    case OP_LINK: return op_link(b, table, index, rights, (cptr_t)w[0]);
-    case OP_FILL: return op_fill_run(b, table, index, rights, w[0], 1);
-    case OP_FILL_RUN: return op_fill_run(b, table, index, rights, w[0] & 0xffffffffffff, w[0] >> 48);
-    case OP_DOWNGRADE: return op_downgrade(b, table, rights, index & 1, w);
-    case OP_CLEAR: return op_clear(b, table);
-    case OP_SET_ROOT: return op_set_root(b, index, table);
-    case OP_ROOT_LIST: return op_root_list(b, index, table, w[0]);
-    case OP_FLUSH: b->v->force_flush = 1; return ERR_OK;
-    default: return ERR_BAD_OPERATION;
+    case OP_SETUP:
+        return op_setup(b, table, index);
+    case OP_LINK:
+        return op_link(b, table, index, rights, (cptr_t)w[0]);
+    case OP_FILL:
+        return op_fill_run(b, table, index, rights, w[0], 1);
+    case OP_FILL_RUN:
+        return op_fill_run(b, table, index, rights, w[0] & 0xffffffffffff, w[0] >> 48);
+    case OP_DOWNGRADE:
+        return op_downgrade(b, table, rights, index & 1, w);
+    case OP_CLEAR:
+        return op_clear(b, table);
+    case OP_SET_ROOT:
+        return op_set_root(b, index, table);
+    case OP_ROOT_LIST:
+        return op_root_list(b, index, table, w[0]);
+    case OP_FLUSH:
+        b->v->force_flush = 1;
+        return ERR_OK;
+    default:
+        return ERR_BAD_OPERATION;
     }
 }
 
@@ -424,9 +454,12 @@ err_t shadow_invoke(struct invocation *v)
     struct frame_meta *m = meta_of((hpa_t){ v->cap->obj });
 
     switch (v->label) {
-    case SHADOW_BIND: return bind(v, m);
-    case SHADOW_READ_BITS: return read_bits(v, m);
-    default: return ERR_BAD_METHOD;
+    case SHADOW_BIND:
+        return bind(v, m);
+    case SHADOW_READ_BITS:
+        return read_bits(v, m);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

@@ -11,7 +11,8 @@ struct configure {
     struct cap *cspace, *vspace, *buffer, *fault;
 };
 
-static err_t optional_cap(const struct invocation *v, unsigned i, unsigned type, unsigned rights, struct cap **out)
+static err_t optional_cap(const struct invocation *v, unsigned i, unsigned type, unsigned rights,
+                          struct cap **out)
 {
     *out = NULL;
     return (cptr_t)arg(v, i) ? cspace_cap(v->caller, (cptr_t)arg(v, i), type, rights, out) : ERR_OK;
@@ -42,7 +43,8 @@ static err_t decode_configure(const struct invocation *v, struct tcb *t, struct 
         return ERR_DEVICE_MEMORY;
     if (c->cspace->depth >= DERIVE_DEPTH_MAX || c->vspace->depth >= DERIVE_DEPTH_MAX)
         return ERR_TOO_DEEP;
-    if ((c->buffer && c->buffer->depth >= DERIVE_DEPTH_MAX) || (c->fault && c->fault->depth >= DERIVE_DEPTH_MAX))
+    if ((c->buffer && c->buffer->depth >= DERIVE_DEPTH_MAX) ||
+        (c->fault && c->fault->depth >= DERIVE_DEPTH_MAX))
         return ERR_TOO_DEEP;
     return ERR_OK;
 }
@@ -99,7 +101,8 @@ static err_t write_regs(const struct invocation *v, struct tcb *t)
 {
     if (v->words < 6)
         return ERR_SHORT_MESSAGE;
-    uint64_t rip = arg(v, 0), rsp = arg(v, 1), rdi = arg(v, 2), rsi = arg(v, 3), flags = arg(v, 4), fs = arg(v, 5);
+    uint64_t rip = arg(v, 0), rsp = arg(v, 1), rdi = arg(v, 2), rsi = arg(v, 3), flags = arg(v, 4),
+             fs = arg(v, 5);
     err_t e = t->state == THREAD_FAULTED ? ERR_OK : must_be_stopped(t);
     if (e != ERR_OK)
         return e;
@@ -118,8 +121,9 @@ static err_t write_regs(const struct invocation *v, struct tcb *t)
 static err_t read_regs(struct invocation *v, const struct tcb *t)
 {
     const struct regs *r = &t->regs;
-    const uint64_t out[] = { r->rip, r->rsp, r->rflags, t->fs_base, r->rax, r->rcx, r->rdx, r->rbx, r->rbp, r->rsi,
-                             r->rdi, r->r8,  r->r9,     r->r10,     r->r11, r->r12, r->r13, r->r14, r->r15 };
+    const uint64_t out[] = { r->rip, r->rsp, r->rflags, t->fs_base, r->rax, r->rcx, r->rdx,
+                             r->rbx, r->rbp, r->rsi,    r->rdi,     r->r8,  r->r9,  r->r10,
+                             r->r11, r->r12, r->r13,    r->r14,     r->r15 };
     for (unsigned i = 0; i < sizeof(out) / sizeof(out[0]); i++)
         result(v, out[i]);
     return ERR_OK;
@@ -210,16 +214,27 @@ err_t tcb_invoke(struct invocation *v)
         if (e == ERR_OK)
             perform_configure(t, &c);
         return e;
-    case TCB_SET_SCHED: return set_sched(v, t);
-    case TCB_WRITE_REGS: return write_regs(v, t);
-    case TCB_READ_REGS: return read_regs(v, t);
-    case TCB_RESUME: return resume(t);
-    case TCB_SUSPEND: thread_stop(t); return ERR_OK;
-    case TCB_BIND_NOTIFICATION: return bind_notification(v, t);
-    case TCB_SET_HANDLER: return set_address(v, &t->handler);
-    case TCB_SET_TLS: return set_tls(v, t);
-    case TCB_SET_FIXUP: return set_fixup(v, t);
-    default: return ERR_BAD_METHOD;
+    case TCB_SET_SCHED:
+        return set_sched(v, t);
+    case TCB_WRITE_REGS:
+        return write_regs(v, t);
+    case TCB_READ_REGS:
+        return read_regs(v, t);
+    case TCB_RESUME:
+        return resume(t);
+    case TCB_SUSPEND:
+        thread_stop(t);
+        return ERR_OK;
+    case TCB_BIND_NOTIFICATION:
+        return bind_notification(v, t);
+    case TCB_SET_HANDLER:
+        return set_address(v, &t->handler);
+    case TCB_SET_TLS:
+        return set_tls(v, t);
+    case TCB_SET_FIXUP:
+        return set_fixup(v, t);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

@@ -37,18 +37,23 @@ err_t sched_invoke(struct invocation *v)
     struct sched *s = cap_object(v->cap);
 
     switch (v->label) {
-    case SCHED_CONFIGURE: return configure(v, s);
+    case SCHED_CONFIGURE:
+        return configure(v, s);
     case SCHED_CONSUMED:
         if (s->tcb && s->tcb == cpu.current)
             sched_account();
         result(v, s->consumed);
         s->consumed = 0;
         return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 
-void sched_finalise(struct sched *s) { deadline_remove(&s->refill); }
+void sched_finalise(struct sched *s)
+{
+    deadline_remove(&s->refill);
+}
 
 /* --- timers --- */
 
@@ -82,9 +87,13 @@ err_t timer_invoke(struct invocation *v)
         t->deadline.kind = DEADLINE_TIMER;
         deadline_insert(&t->deadline, arg(v, 0));
         return ERR_OK;
-    case TIMER_CANCEL: deadline_remove(&t->deadline); return ERR_OK;
-    case TIMER_BIND: return bind(v, t);
-    default: return ERR_BAD_METHOD;
+    case TIMER_CANCEL:
+        deadline_remove(&t->deadline);
+        return ERR_OK;
+    case TIMER_BIND:
+        return bind(v, t);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Untyped memory and Retype: the only way in which kernel objects come to be.
  *
- * Invariants: objects made from an untyped lie in [0, d0) of it and never overlap; d0 falls back to 0 only when it has
- * no children. [0, d1) was zeroed since the last such fall (or d0 passed it); every object starts zeroed. Zeroing may
- * be interrupted: d1 is the progress, and the call is executed again. */
+ * Invariants: objects made from an untyped lie in [0, d0) of it and never overlap; d0 falls back to 0 only
+ * when it has no children. [0, d1) was zeroed since the last such fall (or d0 passed it); every object starts
+ * zeroed. Zeroing may be interrupted: d1 is the progress, and the call is executed again. */
 #include "invoke.h"
 
 #define ZERO_CHUNK 4096ul
@@ -46,15 +46,22 @@ static err_t size_of(unsigned type, uint64_t asked, uint8_t *bits)
         return ERR_RANGE;
     *bits = object_bits[type];
     switch (type) {
-    case OBJ_UNTYPED: low = UNTYPED_BITS_MIN, high = UNTYPED_BITS_MAX; break;
-    case OBJ_CNODE: low = 1, high = CNODE_BITS_MAX; break;
-    case OBJ_RANGE: low = PAGE_SHIFT, high = RANGE_BITS_MAX; break;
+    case OBJ_UNTYPED:
+        low = UNTYPED_BITS_MIN, high = UNTYPED_BITS_MAX;
+        break;
+    case OBJ_CNODE:
+        low = 1, high = CNODE_BITS_MAX;
+        break;
+    case OBJ_RANGE:
+        low = PAGE_SHIFT, high = RANGE_BITS_MAX;
+        break;
     case OBJ_FRAME:
         if (asked != FRAME_4K && asked != FRAME_2M)
             return ERR_RANGE;
         low = FRAME_4K, high = FRAME_2M;
         break;
-    default: return asked ? ERR_RANGE : ERR_OK;
+    default:
+        return asked ? ERR_RANGE : ERR_OK;
     }
     if (asked < low || asked > high)
         return ERR_RANGE;
@@ -94,7 +101,8 @@ static err_t decode_retype(const struct invocation *v, struct retype *r)
         return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, object of %lx", size, used, r->stride);
     r->start = (used + r->stride - 1) / r->stride * r->stride;
     if (r->start >= size || r->count > (size - r->start) / r->stride)
-        return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, %lu objects of %lx", size, used, r->count, r->stride);
+        return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, %lu objects of %lx", size, used,
+                       r->count, r->stride);
     r->untyped = u;
     return ERR_OK;
 }
@@ -107,7 +115,8 @@ static err_t prepare_memory(const struct retype *r)
 
     if (r->type == OBJ_UNTYPED || (u->flags & CAP_DEVICE))
         return ERR_OK;
-    if (u->d0 < r->start) /* the gap before an aligned object is given up; there is none before a first child */
+    if (u->d0 <
+        r->start) /* the gap before an aligned object is given up; there is none before a first child */
         u->d0 = r->start;
     if (u->d1 < u->d0)
         u->d1 = u->d0;
@@ -132,8 +141,12 @@ static void init_object(const struct cap *c)
         t->fault.holder = t->sched.holder = t->notification.holder = OBJ_TCB;
         break;
     }
-    case OBJ_SCHED: ((struct sched *)cap_object(c))->refill.kind = DEADLINE_REFILL; break;
-    case OBJ_TIMER: ((struct timer *)cap_object(c))->notification.holder = OBJ_TIMER; break;
+    case OBJ_SCHED:
+        ((struct sched *)cap_object(c))->refill.kind = DEADLINE_REFILL;
+        break;
+    case OBJ_TIMER:
+        ((struct timer *)cap_object(c))->notification.holder = OBJ_TIMER;
+        break;
     case OBJ_VSPACE:
         arch_space_init(cap_object(c));
         *meta_of((hpa_t){ c->obj }) = (struct frame_meta){ META_VSPACE, unique_number() };
@@ -154,7 +167,8 @@ static void init_object(const struct cap *c)
         arch_vcpu_init(vc);
         break;
     }
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -183,7 +197,8 @@ static void perform_retype(const struct retype *r)
         u->d1 = u->d0;
 }
 
-/* Memory that objects have used is not zero any more: when the last child has gone, nothing is known of [0, d0). */
+/* Memory that objects have used is not zero any more: when the last child has gone, nothing is known of [0,
+ * d0). */
 static void forget_if_free(struct cap *u)
 {
     if (!u->child && u->d0) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vCPUs: a guest processor as the endpoint of its own exits.
  *
- * Invariants: an exit that is pending is delivered again, unchanged, until it is answered by its number (I7); only the
- * kernel writes the exit page; of a refused reply nothing but the operations before the refused one stands. */
+ * Invariants: an exit that is pending is delivered again, unchanged, until it is answered by its number (I7);
+ * only the kernel writes the exit page; of a refused reply nothing but the operations before the refused one
+ * stands. */
 #include "invoke.h"
 #include "ipc.h"
 
@@ -316,11 +317,16 @@ err_t vcpu_invoke(struct invocation *v)
     struct vcpu *vc = cap_object(v->cap);
 
     switch (v->label) {
-    case VCPU_BIND: return bind(v, vc);
-    case VCPU_BIND_NOTIFICATION: return bind_notification(v, vc);
-    case VCPU_VIEW: return view(v, vc);
-    case VCPU_SYNC: return sync(v, vc);
-    default: return ERR_BAD_METHOD;
+    case VCPU_BIND:
+        return bind(v, vc);
+    case VCPU_BIND_NOTIFICATION:
+        return bind_notification(v, vc);
+    case VCPU_VIEW:
+        return view(v, vc);
+    case VCPU_SYNC:
+        return sync(v, vc);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

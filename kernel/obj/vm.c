@@ -39,7 +39,9 @@ static err_t view(struct invocation *v, struct vm *vm)
         return e;
     if (v->cap->depth >= DERIVE_DEPTH_MAX)
         return ERR_TOO_DEEP;
-    *slot = (struct cap){ .type = OBJ_VIEW, .rights = RIGHT_READ, .kind = VIEW_PUBLIC, .obj = phys_to_hpa(&vm->public).v };
+    *slot = (struct cap){
+        .type = OBJ_VIEW, .rights = RIGHT_READ, .kind = VIEW_PUBLIC, .obj = phys_to_hpa(&vm->public).v
+    };
     cap_insert(slot, v->cap);
     return ERR_OK;
 }
@@ -49,10 +51,14 @@ err_t vm_invoke(struct invocation *v)
     struct vm *vm = cap_object(v->cap);
 
     switch (v->label) {
-    case VM_BIND: return bind(v, vm);
-    case VM_STATUS: return status(v, vm);
-    case VM_VIEW: return view(v, vm);
-    default: return ERR_BAD_METHOD;
+    case VM_BIND:
+        return bind(v, vm);
+    case VM_STATUS:
+        return status(v, vm);
+    case VM_VIEW:
+        return view(v, vm);
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Address spaces: frames, page tables and views mapped into them. One mapping a capability.
  *
- * Invariant: an entry names only memory whose capability says it is mapped there; taking the capability away clears
- * the entry and flushes before the memory can be reused (I3). */
+ * Invariant: an entry names only memory whose capability says it is mapped there; taking the capability away
+ * clears the entry and flushes before the memory can be reused (I3). */
 #include "space.h"
 
 struct frame_meta *frame_meta;
@@ -14,13 +14,18 @@ uint64_t unique_number(void)
     return ++last;
 }
 
-static uint64_t make_ref(uint64_t obj) { return meta_of((hpa_t){ obj })->stamp << 28 | obj >> PAGE_SHIFT; }
+static uint64_t make_ref(uint64_t obj)
+{
+    return meta_of((hpa_t){ obj })->stamp << 28 | obj >> PAGE_SHIFT;
+}
 
 static void space_fill(struct space *s, uint64_t obj, bool guest)
 {
     struct guestspace *g = guest ? phys((hpa_t){ obj }) : NULL;
 
-    *s = (struct space){ .root = g ? g->table : phys((hpa_t){ obj }), .top = g ? 3 : 4, .ref = make_ref(obj), .guest = g };
+    *s = (struct space){
+        .root = g ? g->table : phys((hpa_t){ obj }), .top = g ? 3 : 4, .ref = make_ref(obj), .guest = g
+    };
 }
 
 err_t space_argument(const struct tcb *t, cptr_t p, bool guest_allowed, struct space *out)
@@ -83,7 +88,10 @@ static void entry_clear(struct cap *c, unsigned level)
 
 /* --- frames --- */
 
-static unsigned frame_level(const struct cap *c) { return c->flags & CAP_LARGE ? 2 : 1; }
+static unsigned frame_level(const struct cap *c)
+{
+    return c->flags & CAP_LARGE ? 2 : 1;
+}
 
 static err_t frame_map(const struct invocation *v)
 {
@@ -126,13 +134,15 @@ void frame_unmap(struct cap *c)
 err_t frame_invoke(struct invocation *v)
 {
     switch (v->label) {
-    case FRAME_MAP: return frame_map(v);
+    case FRAME_MAP:
+        return frame_map(v);
     case FRAME_UNMAP:
         if (!v->cap->d1)
             return ERR_NOT_MAPPED;
         frame_unmap(v->cap);
         return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 
@@ -210,20 +220,25 @@ err_t pagetable_finalise(struct cap *c)
 err_t pagetable_invoke(struct invocation *v)
 {
     switch (v->label) {
-    case PAGETABLE_MAP: return pagetable_map(v);
+    case PAGETABLE_MAP:
+        return pagetable_map(v);
     case PAGETABLE_UNMAP:
         if (!v->cap->d1)
             return ERR_NOT_MAPPED;
         pagetable_unmap(v->cap);
         return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 
 /* --- views --- */
 
 /* A window is a top-level entry, everything else a page. */
-static unsigned view_level(const struct cap *c) { return c->kind == VIEW_WINDOW ? 4 : 1; }
+static unsigned view_level(const struct cap *c)
+{
+    return c->kind == VIEW_WINDOW ? 4 : 1;
+}
 
 static err_t view_map(const struct invocation *v)
 {
@@ -267,13 +282,15 @@ void view_unmap(struct cap *c)
 err_t view_invoke(struct invocation *v)
 {
     switch (v->label) {
-    case VIEW_MAP: return view_map(v);
+    case VIEW_MAP:
+        return view_map(v);
     case VIEW_UNMAP:
         if (!v->cap->d1)
             return ERR_NOT_MAPPED;
         view_unmap(v->cap);
         return ERR_OK;
-    default: return ERR_BAD_METHOD;
+    default:
+        return ERR_BAD_METHOD;
     }
 }
 

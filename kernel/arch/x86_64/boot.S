@@ -33,7 +33,8 @@ boot_start:
     cli
     cld
     mov $PA(boot_stack_top), %esp
-    mov %eax, %ebp /* loader's magic; EBX = its information */
+    mov %eax, %ebp           /* the loader's magic */
+    mov %ebx, PA(boot_info)  /* where its information lies; CPUID changes EBX */
 
     mov $0x80000000, %eax
     cpuid
@@ -132,7 +133,7 @@ long_mode:
     mov %eax, %gs
     mov $boot_stack_top, %rsp
     mov %ebp, %edi
-    mov %ebx, %esi
+    mov boot_info, %esi
     movabs $kernel_boot, %rax
     call *%rax
     ud2
@@ -145,6 +146,7 @@ boot_pdpt_low: .skip 4096
 boot_pdpt_phys: .skip 4096
 boot_pdpt_kernel: .skip 4096
 boot_pd: .skip 4 * 4096
+boot_info: .skip 16
     .globl boot_stack_top
     .skip 16384
 boot_stack_top:

@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The 8259 pair for device lines, the local APIC for the timer, and the clocks. An interrupt is recorded in cpu.pending
- * and its line masked here; interrupt.c acts on it. */
+/* The 8259 pair for device lines, the local APIC for the timer, and the clocks. An interrupt is recorded in
+ * cpu.pending and its line masked here; interrupt.c acts on it. */
 #include "cpu.h"
 #include "log.h"
 #include "x86.h"
 
-#define LAPIC          ((volatile uint32_t *)(KERNEL_OFFSET + 511 * 0x200000ul))
-#define LAPIC_EOI      (0xb0 / 4)
-#define LAPIC_SVR      (0xf0 / 4)
-#define LAPIC_TIMER    (0x320 / 4)
-#define LAPIC_LINT0    (0x350 / 4)
-#define LAPIC_INITIAL  (0x380 / 4)
-#define LAPIC_CURRENT  (0x390 / 4)
-#define LAPIC_DIVIDE   (0x3e0 / 4)
-#define PIT_HZ         1193182ul
-#define CALIBRATE_HZ   100ul
+#define LAPIC         ((volatile uint32_t *)(KERNEL_OFFSET + 511 * 0x200000ul))
+#define LAPIC_EOI     (0xb0 / 4)
+#define LAPIC_SVR     (0xf0 / 4)
+#define LAPIC_TIMER   (0x320 / 4)
+#define LAPIC_LINT0   (0x350 / 4)
+#define LAPIC_INITIAL (0x380 / 4)
+#define LAPIC_CURRENT (0x390 / 4)
+#define LAPIC_DIVIDE  (0x3e0 / 4)
+#define PIT_HZ        1193182ul
+#define CALIBRATE_HZ  100ul
 
 static uint16_t line_mask = 0xffff;
 static uint64_t tsc_hz, lapic_per_tsc; /* the latter 32.32 fixed point */
-
-void arch_interrupt(unsigned vector);
 
 static void write_mask(void)
 {
@@ -122,8 +120,14 @@ void interrupts_init(void)
     LAPIC[LAPIC_TIMER] = VECTOR_TIMER; /* one-shot */
 }
 
-uint64_t arch_now(void) { return rdtsc(); }
-uint64_t arch_tsc_hz(void) { return tsc_hz; }
+uint64_t arch_now(void)
+{
+    return rdtsc();
+}
+uint64_t arch_tsc_hz(void)
+{
+    return tsc_hz;
+}
 
 void arch_timer_set(uint64_t deadline)
 {
@@ -135,8 +139,14 @@ void arch_timer_set(uint64_t deadline)
     LAPIC[LAPIC_INITIAL] = count == 0 ? 1 : count > 0xffffffff ? 0xffffffff : (uint32_t)count;
 }
 
-void arch_idle(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }
-void arch_take_interrupts(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
+void arch_idle(void)
+{
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+void arch_take_interrupts(void)
+{
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+}
 
 uint64_t arch_port_in(uint16_t port, unsigned width)
 {

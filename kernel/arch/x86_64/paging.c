@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's own address space and the loading of others. Kernel text is read-only, data never executable. */
+/* The kernel's own address space and the loading of others. Kernel text is read-only, data never executable.
+ */
 #include "arch/pte.h"
 #include "cpu.h"
 #include "log.h"
@@ -55,9 +56,18 @@ void arch_load_space(hpa_t root)
     write_cr3(root.v);
 }
 
-void arch_kernel_space(void) { arch_load_space(kernel_hpa(boot_pml4)); }
-bool arch_space_is_loaded(hpa_t root) { return root.v == loaded.v; }
-void arch_flush_space(void) { write_cr3(loaded.v); }
+void arch_kernel_space(void)
+{
+    arch_load_space(kernel_hpa(boot_pml4));
+}
+bool arch_space_is_loaded(hpa_t root)
+{
+    return root.v == loaded.v;
+}
+void arch_flush_space(void)
+{
+    write_cr3(loaded.v);
+}
 
 void arch_flush_address(hpa_t root, uint64_t address)
 {

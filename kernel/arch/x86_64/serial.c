@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's log device: a 16550 at COM1, or where `log=com2` or `log=none` on the command line says. Polled. */
+/* The kernel's log device: a 16550 at COM1, or where `log=com2` or `log=none` on the command line says.
+ * Polled. */
 #include "log.h"
 #include "x86.h"
 

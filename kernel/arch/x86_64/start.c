@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The order in which the kernel comes up on its first processor. boot.S calls kernel_boot; it never returns. */
+/* The order in which the kernel comes up on its first processor. boot.S calls kernel_boot; it never returns.
+ */
 #include "boot/boot.h"
 #include "cpu.h"
 #include "log.h"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The world switch on AMD processors (APM vol. 2, chapter 15): guest state in the VMCB, exits in Umbra's codes.
+/* The world switch on AMD processors (APM vol. 2, chapter 15): guest state in the VMCB, exits in Umbra's
+ * codes.
  *
- * Invariants (I4): the intercepts below are set when a vCPU is made and never cleared; hardware CR0, CR4 and EFER are
- * derived here from what the guest believes; CR3, ASID and event fields are written by this file only. An exit leaves
- * the general registers in the exit page. QEMU and bochs flush the TLB at every switch, real processors do not. */
+ * Invariants (I4): the intercepts below are set when a vCPU is made and never cleared; hardware CR0, CR4 and
+ * EFER are derived here from what the guest believes; CR3, ASID and event fields are written by this file
+ * only. An exit leaves the general registers in the exit page. QEMU and bochs flush the TLB at every switch,
+ * real processors do not. */
 #include "svm.h"
 #include "cpu.h"
 #include "log.h"
@@ -23,22 +25,31 @@ static bool supported, has_nrip, has_assists, has_flush_asid;
 static uint32_t asid_count, asid_next = 1;
 static uint64_t asid_generation = 1, cr4_allowed;
 
-static struct vmcb *vmcb_of(const struct vcpu *v) { return (struct vmcb *)(uintptr_t)v->vmcb; }
+static struct vmcb *vmcb_of(const struct vcpu *v)
+{
+    return (struct vmcb *)(uintptr_t)v->vmcb;
+}
 
-bool arch_vm_supported(void) { return supported; }
+bool arch_vm_supported(void)
+{
+    return supported;
+}
 
 /* MSRs that VMLOAD and VMSAVE swap go to the guest; all others exit (APM vol. 2, 15.11: two bits an MSR). */
 static void msr_pass(uint32_t msr)
 {
-    uint32_t bit = msr >= 0xc0010000 ? 0x2000 * 2 + (msr & 0x1fff) : msr >= 0xc0000000 ? 0x2000 + (msr & 0x1fff) : msr;
+    uint32_t bit = msr >= 0xc0010000   ? 0x2000 * 2 + (msr & 0x1fff)
+                   : msr >= 0xc0000000 ? 0x2000 + (msr & 0x1fff)
+                                       : msr;
 
     msr_map[bit / 4] &= ~(3u << bit % 4 * 2);
 }
 
 void svm_init(void)
 {
-    static const uint32_t swapped[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR,
-                                        MSR_SFMASK, 0x174, 0x175, 0x176 };
+    static const uint32_t swapped[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,
+                                        MSR_LSTAR,   MSR_CSTAR,   MSR_SFMASK,         0x174,
+                                        0x175,       0x176 };
 
     if (cpuid(0x80000000, 0).a < 0x8000000a || !(cpuid(0x80000001, 0).c & BIT(2))) {
         log_printf("umbra: this processor has no SVM: no VMs\n");
@@ -64,8 +75,9 @@ void svm_init(void)
                   (seven.b & BIT(0) ? CR4_FSGSBASE : 0) | (seven.b & BIT(7) ? CR4_SMEP : 0) |
                   (seven.b & BIT(20) ? CR4_SMAP : 0) | (seven.c & BIT(2) ? CR4_UMIP : 0);
     supported = true;
-    log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s\n", f.a & 0xff, asid_count, has_nrip ? ", next RIP" : "",
-               has_assists ? ", decode assists" : "", has_flush_asid ? ", flush by ASID" : "");
+    log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s\n", f.a & 0xff, asid_count,
+               has_nrip ? ", next RIP" : "", has_assists ? ", decode assists" : "",
+               has_flush_asid ? ", flush by ASID" : "");
 }
 
 /* The processor's reset state (APM vol. 2, table 14-1), but paged real mode. */
@@ -80,7 +92,7 @@ void arch_vcpu_init(struct vcpu *v)
     b->intercept2 = SVM_INTERCEPT2;
     b->iopm = kernel_hpa(io_map).v;
     b->msrpm = kernel_hpa(msr_map).v;
-    b->vintr = BIT(24); /* the guest's IF does not mask the host's interrupts */
+    b->vintr = BIT(24);          /* the guest's IF does not mask the host's interrupts */
     b->pat = 0x0606060606060606; /* write back */
     v->cr0 = 0x60000010;
     for (unsigned i = 0; i < SEGS; i++)
@@ -100,7 +112,10 @@ void arch_vcpu_init(struct vcpu *v)
 
 /* --- state groups --- */
 
-static bool canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
+static bool canonical(uint64_t a)
+{
+    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
 
 int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
 {
@@ -114,8 +129,8 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
         bad |= !canonical(r->msrs.lstar) || !canonical(r->msrs.cstar) || !canonical(r->msrs.kernel_gs_base) ||
                !canonical(r->msrs.sysenter_esp) || !canonical(r->msrs.sysenter_eip);
     if (r->groups & STATE_CONTROL)
-        bad |= (r->cr0 >> 32) || (r->cr0 & CR0_PG && !(r->cr0 & CR0_PE)) || ((r->efer & EFER_LMA) && !(r->cr0 & CR0_PG)) ||
-               (r->efer & EFER_SVME);
+        bad |= (r->cr0 >> 32) || (r->cr0 & CR0_PG && !(r->cr0 & CR0_PE)) ||
+               ((r->efer & EFER_LMA) && !(r->cr0 & CR0_PG)) || (r->efer & EFER_SVME);
     if (r->groups & STATE_DEBUG)
         bad |= r->dr6 >> 32 || r->dr7 >> 32;
     if (bad)
@@ -215,8 +230,8 @@ void arch_vcpu_read(struct vcpu *v, uint32_t groups)
         for (unsigned i = 0; i < SEGS; i++)
             x->seg[i] = b->seg[i];
     if (groups & STATE_MSRS)
-        x->msrs = (struct umbra_msrs){ b->star, b->lstar, b->cstar, b->sfmask, b->kernel_gs_base, b->sysenter_cs,
-                                       b->sysenter_esp, b->sysenter_eip };
+        x->msrs = (struct umbra_msrs){ b->star,           b->lstar,       b->cstar,        b->sfmask,
+                                       b->kernel_gs_base, b->sysenter_cs, b->sysenter_esp, b->sysenter_eip };
     if (groups & STATE_DEBUG) {
         for (unsigned i = 0; i < 4; i++)
             x->dr[i] = v->dr[i];
@@ -235,7 +250,8 @@ static void prepare_root(struct vcpu *v, struct vmcb *b)
     struct shadow_root *r = &v->root;
 
     b->tlb_control = 0;
-    if (r->asid_generation != asid_generation || r->flushed_downgrades != v->vm->downgrades || v->force_flush) {
+    if (r->asid_generation != asid_generation || r->flushed_downgrades != v->vm->downgrades ||
+        v->force_flush) {
         if (asid_next >= asid_count) {
             asid_next = 1;
             asid_generation++;
@@ -301,28 +317,52 @@ static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
     if (code <= SVM_EXIT_EXCEPTION_LAST)
         return exception(x, b, code - SVM_EXIT_EXCEPTION);
     switch (code) {
-    case SVM_EXIT_VINTR: return EXIT_WINDOW;
+    case SVM_EXIT_VINTR:
+        return EXIT_WINDOW;
     case SVM_EXIT_RDTSC:
-    case SVM_EXIT_RDTSCP: return instruction(x, INSN_RDTSCP);
-    case SVM_EXIT_RDPMC: return instruction(x, INSN_RDPMC);
-    case SVM_EXIT_CPUID: return EXIT_CPUID;
-    case SVM_EXIT_RSM: return instruction(x, INSN_RSM);
-    case SVM_EXIT_INVD: return instruction(x, INSN_INVD);
-    case SVM_EXIT_HLT: return EXIT_HLT;
-    case SVM_EXIT_INVLPG: set_info(x, has_assists ? b->exit_info1 : 0, has_assists); return EXIT_INVLPG;
-    case SVM_EXIT_INVLPGA: return instruction(x, INSN_INVLPGA);
-    case SVM_EXIT_IOIO: set_info(x, b->exit_info1 & 0xffff007d, b->exit_info2); return EXIT_IO;
-    case SVM_EXIT_MSR: set_info(x, b->exit_info1 & 1, 0); return EXIT_MSR;
-    case SVM_EXIT_TASK_SWITCH: return EXIT_TASK_SWITCH;
-    case SVM_EXIT_SHUTDOWN: return EXIT_SHUTDOWN;
-    case SVM_EXIT_WBINVD: return instruction(x, INSN_WBINVD);
-    case SVM_EXIT_MONITOR: return instruction(x, INSN_MONITOR);
+    case SVM_EXIT_RDTSCP:
+        return instruction(x, INSN_RDTSCP);
+    case SVM_EXIT_RDPMC:
+        return instruction(x, INSN_RDPMC);
+    case SVM_EXIT_CPUID:
+        return EXIT_CPUID;
+    case SVM_EXIT_RSM:
+        return instruction(x, INSN_RSM);
+    case SVM_EXIT_INVD:
+        return instruction(x, INSN_INVD);
+    case SVM_EXIT_HLT:
+        return EXIT_HLT;
+    case SVM_EXIT_INVLPG:
+        set_info(x, has_assists ? b->exit_info1 : 0, has_assists);
+        return EXIT_INVLPG;
+    case SVM_EXIT_INVLPGA:
+        return instruction(x, INSN_INVLPGA);
+    case SVM_EXIT_IOIO:
+        set_info(x, b->exit_info1 & 0xffff007d, b->exit_info2);
+        return EXIT_IO;
+    case SVM_EXIT_MSR:
+        set_info(x, b->exit_info1 & 1, 0);
+        return EXIT_MSR;
+    case SVM_EXIT_TASK_SWITCH:
+        return EXIT_TASK_SWITCH;
+    case SVM_EXIT_SHUTDOWN:
+        return EXIT_SHUTDOWN;
+    case SVM_EXIT_WBINVD:
+        return instruction(x, INSN_WBINVD);
+    case SVM_EXIT_MONITOR:
+        return instruction(x, INSN_MONITOR);
     case SVM_EXIT_MWAIT:
-    case SVM_EXIT_MWAIT_COND: return instruction(x, INSN_MWAIT);
-    case SVM_EXIT_XSETBV: return instruction(x, INSN_XSETBV);
-    case SVM_EXIT_NPF: set_info(x, b->exit_info2, b->exit_info1); return EXIT_NPF;
-    case 0xffffffff: return EXIT_INVALID;
-    default: break;
+    case SVM_EXIT_MWAIT_COND:
+        return instruction(x, INSN_MWAIT);
+    case SVM_EXIT_XSETBV:
+        return instruction(x, INSN_XSETBV);
+    case SVM_EXIT_NPF:
+        set_info(x, b->exit_info2, b->exit_info1);
+        return EXIT_NPF;
+    case 0xffffffff:
+        return EXIT_INVALID;
+    default:
+        break;
     }
     if (code >= SVM_EXIT_VMRUN && code <= SVM_EXIT_SKINIT)
         return instruction(x, INSN_SVM);
@@ -333,7 +373,8 @@ static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
 static void load_debug(const uint64_t *dr)
 {
     __asm__ volatile("mov %0, %%db0; mov %1, %%db1; mov %2, %%db2; mov %3, %%db3"
-                     : : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
+                     :
+                     : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
 static void enter(struct vcpu *v, struct vmcb *b)
@@ -356,7 +397,8 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     prepare_root(v, b);
     b->event = v->event;
     v->event = 0;
-    /* V_IRQ serves as "tell me when the guest can take an interrupt"; never while the shadow is set at entry. */
+    /* V_IRQ serves as "tell me when the guest can take an interrupt"; never while the shadow is set at entry.
+     */
     bool window = v->window && !(b->shadow & 1 && b->event == 0);
     b->vintr = BIT(24) | (window ? BIT(8) | BIT(20) : 0);
     if (v->window && !window) { /* look again soon, when the instruction under the shadow is done */
@@ -380,7 +422,8 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     for (unsigned i = 0; i < x->nbytes; i++)
         x->bytes[i] = b->bytes[i];
     uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
-    if ((b->cr3 & ~0xffful & PTE_ADDRESS) != (expected & ~0xffful)) { /* a task switch that was not intercepted */
+    if ((b->cr3 & ~0xffful & PTE_ADDRESS) !=
+        (expected & ~0xffful)) { /* a task switch that was not intercepted */
         set_info(x, 0, 0);
         return EXIT_BROKEN;
     }

@@ -8,9 +8,9 @@
 struct __attribute__((packed)) vmcb {
     uint32_t intercept_cr, intercept_dr, intercept_exceptions, intercept1, intercept2, intercept3; /* 000 */
     uint8_t pad0[0x40 - 0x18];
-    uint64_t iopm, msrpm, tsc_offset; /* 040 */
-    uint32_t asid, tlb_control;       /* 058 */
-    uint64_t vintr, shadow;           /* 060 */
+    uint64_t iopm, msrpm, tsc_offset;                                  /* 040 */
+    uint32_t asid, tlb_control;                                        /* 058 */
+    uint64_t vintr, shadow;                                            /* 060 */
     uint64_t exit_code, exit_info1, exit_info2, exit_int_info, nested; /* 070 */
     uint8_t pad1[0xa8 - 0x98];
     uint64_t event, nested_cr3, lbr, clean, next_rip; /* 0a8 */
@@ -26,7 +26,8 @@ struct __attribute__((packed)) vmcb {
     uint8_t pad6[0x5d8 - 0x580];
     uint64_t rsp;
     uint8_t pad7[0x5f8 - 0x5e0];
-    uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, cr2; /* 5f8 */
+    uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip,
+        cr2; /* 5f8 */
     uint8_t pad8[0x668 - 0x648];
     uint64_t pat, debug_control;
 };
@@ -45,9 +46,9 @@ BUILD_ASSERT(offsetof(struct vmcb, cr2) == 0x640);
 BUILD_ASSERT(offsetof(struct vmcb, pat) == 0x668);
 
 /* INTR NMI SMI INIT VINTR, RDPMC, CPUID RSM, INVD, HLT INVLPG INVLPGA IO MSR task-switch, shutdown */
-#define SVM_INTERCEPT1                                                                                                 \
-    (uint32_t)(0x1f | BIT(15) | BIT(18) | BIT(19) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) | BIT(28) |        \
-               BIT(29) | BIT(31))
+#define SVM_INTERCEPT1                                                                                       \
+    (uint32_t)(0x1f | BIT(15) | BIT(18) | BIT(19) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) |        \
+               BIT(28) | BIT(29) | BIT(31))
 /* VMRUN VMMCALL VMLOAD VMSAVE STGI CLGI SKINIT RDTSCP, WBINVD MONITOR MWAIT MWAIT-armed XSETBV RDPRU */
 #define SVM_INTERCEPT2 (uint32_t)(0xff | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14))
 

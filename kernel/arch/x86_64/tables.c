@@ -38,15 +38,19 @@ static uint8_t kernel_stack[16384] __attribute__((aligned(16)));
 extern const uint8_t entry_stubs[256][16];
 void syscall_entry(void);
 void kernel_interrupted(struct regs *r, uint64_t address);
-void arch_interrupt(unsigned vector);
 
-void tss_set_entry_stack(uint64_t rsp) { tss.rsp[0] = rsp; }
+void tss_set_entry_stack(uint64_t rsp)
+{
+    tss.rsp[0] = rsp;
+}
 
 static void gate_set(unsigned vector, unsigned ist)
 {
     uint64_t a = (uintptr_t)entry_stubs[vector];
 
-    idt[vector] = (struct gate){ .low = a, .selector = 8, .ist = ist, .type = 0x8e, .middle = a >> 16, .high = a >> 32 };
+    idt[vector] = (struct gate){
+        .low = a, .selector = 8, .ist = ist, .type = 0x8e, .middle = a >> 16, .high = a >> 32
+    };
 }
 
 void tables_init(void)
@@ -62,15 +66,18 @@ void tables_init(void)
         gate_set(v, v == 2 ? 1 : v == 8 ? 2 : v == 18 ? 3 : 0);
     struct table_pointer g = { sizeof(gdt) - 1, (uintptr_t)gdt }, i = { sizeof(idt) - 1, (uintptr_t)idt };
     __asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(g), "m"(i), "r"(0x30) : "memory");
-    __asm__ volatile("push $8; lea 1f(%%rip), %%rax; push %%rax; lretq; 1: mov %0, %%ds; mov %0, %%es; mov %0, %%ss"
-                     : : "r"(0x10) : "rax", "memory");
+    __asm__ volatile(
+        "push $8; lea 1f(%%rip), %%rax; push %%rax; lretq; 1: mov %0, %%ds; mov %0, %%es; mov %0, %%ss"
+        :
+        : "r"(0x10)
+        : "rax", "memory");
     cpu.kernel_rsp = (uintptr_t)kernel_stack + sizeof(kernel_stack);
     wrmsr(MSR_GS_BASE, (uintptr_t)&cpu);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_STAR, 0x08ull << 32 | 0x18ull << 48);
     wrmsr(MSR_LSTAR, (uintptr_t)syscall_entry);
     wrmsr(MSR_CSTAR, (uintptr_t)syscall_entry); /* compatibility mode is never entered by user code */
-    wrmsr(MSR_SFMASK, 0x47700); /* AC NT IOPL... DF IF TF */
+    wrmsr(MSR_SFMASK, 0x47700);                 /* AC NT IOPL... DF IF TF */
     wrmsr(MSR_SYSENTER_CS, 0);
 }
 
@@ -88,5 +95,6 @@ void kernel_interrupted(struct regs *r, uint64_t address)
         arch_interrupt(r->vector);
         return;
     }
-    PANIC("exception %lu error %lx at %lx, address %lx, rsp %lx", r->vector, r->error, r->rip, address, r->rsp);
+    PANIC("exception %lu error %lx at %lx, address %lx, rsp %lx", r->vector, r->error, r->rip, address,
+          r->rsp);
 }

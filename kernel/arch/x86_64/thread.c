@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is switched between threads: address space, FS and GS base, entry stack; the FPU lazily.
  *
- * cpu.fpu_owner names the area whose contents are in the registers; CR0.TS is set whenever the running thread is not
- * the owner, so nobody reads another's FPU state. A guest's stays in the registers while its VMM runs. */
+ * cpu.fpu_owner names the area whose contents are in the registers; CR0.TS is set whenever the running thread
+ * is not the owner, so nobody reads another's FPU state. A guest's stays in the registers while its VMM runs.
+ */
 #include "cpu.h"
 #include "log.h"
 #include "x86.h"
@@ -49,18 +50,25 @@ void fpu_own(void *area)
     cpu.fpu_owner = area;
 }
 
-void fpu_lend(const void *area) { set_ts(cpu.fpu_owner != area); }
-
-bool fpu_trap(struct tcb *t)
+void fpu_lend(const void *area)
 {
-    if (!ts_set)
+    set_ts(cpu.fpu_owner != area);
+}
+
+/* #NM with TS set: the thread gets its FPU state. */
+bool arch_exception(struct tcb *t, unsigned vector)
+{
+    if (vector != 7 || !ts_set)
         return false;
     fpu_own(t->fpu);
     set_ts(false);
     return true;
 }
 
-void arch_fpu_init(void *area) { __builtin_memcpy(area, fpu_initial, FPU_BYTES); }
+void arch_fpu_init(void *area)
+{
+    __builtin_memcpy(area, fpu_initial, FPU_BYTES);
+}
 
 void arch_fpu_drop(void *area)
 {

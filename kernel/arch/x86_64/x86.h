@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Instructions and registers that C cannot name; constants of the AMD APM vol. 2. Only arch/x86_64 includes this. */
+/* Instructions and registers that C cannot name; constants of the AMD APM vol. 2. Only arch/x86_64 includes
+ * this. */
 #ifndef KERNEL_X86_H
 #define KERNEL_X86_H
 
@@ -76,18 +77,51 @@ static inline uint64_t rdtsc(void)
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return lo | (uint64_t)hi << 32;
 }
-static inline uint64_t read_cr0(void) { uint64_t v; __asm__ volatile("mov %%cr0, %0" : "=r"(v)); return v; }
-static inline void write_cr0(uint64_t v) { __asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory"); }
-static inline void write_cr2(uint64_t v) { __asm__ volatile("mov %0, %%cr2" : : "r"(v)); }
-static inline uint64_t read_cr4(void) { uint64_t v; __asm__ volatile("mov %%cr4, %0" : "=r"(v)); return v; }
-static inline void write_cr4(uint64_t v) { __asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory"); }
-static inline void write_cr3(uint64_t v) { __asm__ volatile("mov %0, %%cr3" : : "r"(v) : "memory"); }
-static inline uint8_t in8(uint16_t p) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(p)); return v; }
-static inline void out8(uint16_t p, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(p)); }
+static inline uint64_t read_cr0(void)
+{
+    uint64_t v;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr0(uint64_t v)
+{
+    __asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory");
+}
+static inline void write_cr2(uint64_t v)
+{
+    __asm__ volatile("mov %0, %%cr2" : : "r"(v));
+}
+static inline uint64_t read_cr4(void)
+{
+    uint64_t v;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr4(uint64_t v)
+{
+    __asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory");
+}
+static inline void write_cr3(uint64_t v)
+{
+    __asm__ volatile("mov %0, %%cr3" : : "r"(v) : "memory");
+}
+static inline uint8_t in8(uint16_t p)
+{
+    uint8_t v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(p));
+    return v;
+}
+static inline void out8(uint16_t p, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(p));
+}
 
 /* Where the kernel's symbols lie in physical memory. */
 #define KERNEL_OFFSET 0xffffffff80000000ul
-static inline hpa_t kernel_hpa(const void *p) { return (hpa_t){ (uint64_t)(uintptr_t)p - KERNEL_OFFSET }; }
+static inline hpa_t kernel_hpa(const void *p)
+{
+    return (hpa_t){ (uint64_t)(uintptr_t)p - KERNEL_OFFSET };
+}
 
 #define VECTOR_LINES    0x20
 #define VECTOR_TIMER    0x40
@@ -100,8 +134,7 @@ void interrupts_init(void); /* 8259, local APIC, clocks */
 void fpu_init(void);
 void svm_init(void);
 void tss_set_entry_stack(uint64_t rsp);
-bool fpu_trap(struct tcb *t); /* #NM */
-void fpu_own(void *area);     /* area's contents are in the registers then */
+void fpu_own(void *area);        /* area's contents are in the registers then */
 void fpu_lend(const void *area); /* a thread with this area is about to run */
 
 #endif

@@ -99,7 +99,7 @@ enum {
                               unbinds */
     TCB_SET_HANDLER,       /* address of the handler for Linux system calls, 0 none */
     TCB_SET_TLS,           /* FS base */
-    TCB_SET_FIXUP,         /* start, bytes, landing: a page fault at an instruction in there continues at landing */
+    TCB_SET_FIXUP, /* start, bytes, landing: a page fault at an instruction in there continues at landing */
 
     SCHED_CONFIGURE =
         1,          /* SchedControl cap, budget, period (TSC ticks; budget <= period), priority ceiling */

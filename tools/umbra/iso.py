@@ -55,7 +55,7 @@ def command(options):
     return 0
 
 
-def write_image(target, kernel, modules):
+def write_image(target, kernel, modules, cmdline=system.CMDLINE):
     """Collects the files in a folder of their own and lets grub-mkrescue make the image, whole or not at all."""
     layout.BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="iso-", dir=layout.BUILD) as folder:
@@ -65,7 +65,7 @@ def write_image(target, kernel, modules):
         shutil.copyfile(layout.ROOT / kernel, boot / pathlib.Path(kernel).name)
         for number, (path, _) in enumerate(modules):
             shutil.copyfile(layout.ROOT / path, boot / "m" / str(number))
-        (boot / "grub" / "grub.cfg").write_text(menu(kernel, system.CMDLINE, modules))
+        (boot / "grub" / "grub.cfg").write_text(menu(kernel, cmdline, modules))
         image = pathlib.Path(folder, "umbra.iso")
         words = ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "-o", str(image), str(boot.parent)]
         done = subprocess.run(words, capture_output=True, text=True)

@@ -82,7 +82,7 @@ static uint64_t reserved(const struct model_cpu *cpu, enum mode mode, unsigned l
 }
 
 /* 5.6: may the access use a page with these combined rights? */
-static bool allowed(const struct model_cpu *cpu, const struct model_access *a, const struct model_walk *w)
+bool model_allowed(const struct model_cpu *cpu, const struct model_access *a, const struct model_walk *w)
 {
     if (a->user) {
         if (!w->user || (a->write && !w->write) || (a->exec && !w->exec))
@@ -96,15 +96,6 @@ static bool allowed(const struct model_cpu *cpu, const struct model_access *a, c
     return !a->write || w->write || !(cpu->cr0 & CR0_WP);
 }
 
-static void finish(struct model_walk *w, const struct model_cpu *cpu, const struct model_access *a,
-                   uint64_t frame, uint64_t bytes)
-{
-    w->bytes = bytes;
-    w->gpa = frame + a->va % bytes;
-    if (!allowed(cpu, a, w))
-        page_fault(w, cpu, a, ERROR_P);
-}
-
 static uint64_t large_frame(enum mode mode, uint64_t entry, uint64_t bytes)
 {
     if (mode == MODE_32)
@@ -112,15 +103,15 @@ static uint64_t large_frame(enum mode mode, uint64_t entry, uint64_t bytes)
     return entry & bits(51, 12) & ~(bytes - 1);
 }
 
-/* One entry: 1 if the walk ends here. */
-static bool step(struct model_walk *w, const struct model_cpu *cpu, const struct model_access *a,
-                 unsigned level, uint64_t *table)
+enum model_step model_step(struct model_walk *w, const struct model_cpu *cpu, const struct model_access *a,
+                           unsigned level, uint64_t *table)
 {
     enum mode mode = mode_of(cpu);
     unsigned width = mode == MODE_32 ? 10 : 9, bytes = mode == MODE_32 ? 4 : 8;
     unsigned shift = 12 + (level - 1) * width;
     uint64_t at = *table + ((a->va >> shift) & ((1u << width) - 1)) * bytes;
     uint64_t entry = cpu->read(cpu->context, at, bytes);
+    uint64_t frame = entry & (mode == MODE_32 ? bits(31, 12) : bits(51, 12));
     bool large = false;
 
     w->entry_gpa[w->levels] = at;
@@ -129,7 +120,7 @@ static bool step(struct model_walk *w, const struct model_cpu *cpu, const struct
     w->levels++;
     if (!(entry & ENTRY_P)) {
         page_fault(w, cpu, a, 0);
-        return true;
+        return MODEL_FAULT;
     }
     if (entry & ENTRY_PS) {
         if (mode == MODE_32)
@@ -139,24 +130,21 @@ static bool step(struct model_walk *w, const struct model_cpu *cpu, const struct
     }
     if (entry & reserved(cpu, mode, level, large)) {
         page_fault(w, cpu, a, ERROR_P | ERROR_RSV);
-        return true;
+        return MODEL_FAULT;
     }
     w->write = w->write && (entry & ENTRY_RW);
     w->user = w->user && (entry & ENTRY_US);
     if (mode != MODE_32 && nxe(cpu) && (entry & ENTRY_NX))
         w->exec = false;
     w->accessed = w->accessed && (entry & MODEL_A);
-    if (level == 1 || large) {
-        uint64_t page = 1ull << shift;
-        w->dirty = (entry & MODEL_D) != 0;
-        if (large)
-            finish(w, cpu, a, large_frame(mode, entry, page), page);
-        else
-            finish(w, cpu, a, entry & (mode == MODE_32 ? bits(31, 12) : bits(51, 12)), page);
-        return true;
+    if (level > 1 && !large) {
+        *table = frame;
+        return MODEL_NEXT;
     }
-    *table = entry & (mode == MODE_32 ? bits(31, 12) : bits(51, 12));
-    return false;
+    w->dirty = (entry & MODEL_D) != 0;
+    w->bytes = 1ull << shift;
+    w->gpa = (large ? large_frame(mode, entry, w->bytes) : frame) + a->va % w->bytes;
+    return MODEL_PAGE;
 }
 
 static bool canonical(uint64_t va)
@@ -165,45 +153,53 @@ static bool canonical(uint64_t va)
     return top == 0 || top == 0x1ffff;
 }
 
+unsigned model_start(const struct model_cpu *cpu, const struct model_access *a, struct model_walk *w,
+                     uint64_t *table)
+{
+    *w = (struct model_walk){ .user = true, .write = true, .exec = true, .accessed = true, .dirty = true };
+    switch (mode_of(cpu)) {
+    case MODE_NONE:
+        w->gpa = a->va;
+        return 0;
+    case MODE_32:
+        *table = cpu->cr3 & bits(31, 12);
+        return 2;
+    case MODE_PAE: {
+        uint64_t pdpte = cpu->pdpte[a->va >> 30];
+        *table = pdpte & bits(51, 12);
+        if (!(pdpte & ENTRY_P)) {
+            page_fault(w, cpu, a, 0);
+            return 0;
+        }
+        return 2;
+    }
+    case MODE_LONG:
+        *table = cpu->cr3 & bits(51, 12);
+        if (!canonical(a->va)) {
+            w->outcome = MODEL_NOT_CANONICAL;
+            return 0;
+        }
+        return 4;
+    }
+    return 0;
+}
+
 struct model_walk model_walk(const struct model_cpu *cpu, const struct model_access *access)
 {
     struct model_access a = *access;
-    struct model_walk w = { .user = true, .write = true, .exec = true, .accessed = true, .dirty = true };
-    enum mode mode = mode_of(cpu);
+    struct model_walk w;
     uint64_t table = 0;
-    unsigned level = 0;
+    enum model_step step = MODEL_NEXT;
 
-    if (mode != MODE_LONG)
+    if (mode_of(cpu) != MODE_LONG)
         a.va &= 0xffffffff;
-    switch (mode) {
-    case MODE_NONE:
-        w.gpa = a.va;
+    unsigned level = model_start(cpu, &a, &w, &table);
+    if (level == 0)
         return w;
-    case MODE_32:
-        table = cpu->cr3 & bits(31, 12);
-        level = 2;
-        break;
-    case MODE_PAE: {
-        uint64_t pdpte = cpu->pdpte[a.va >> 30];
-        if (!(pdpte & ENTRY_P)) {
-            page_fault(&w, cpu, &a, 0);
-            return w;
-        }
-        table = pdpte & bits(51, 12);
-        level = 2;
-        break;
-    }
-    case MODE_LONG:
-        if (!canonical(a.va)) {
-            w.outcome = MODEL_NOT_CANONICAL;
-            return w;
-        }
-        table = cpu->cr3 & bits(51, 12);
-        level = 4;
-        break;
-    }
-    while (!step(&w, cpu, &a, level, &table))
-        level--;
+    for (; step == MODEL_NEXT; level--)
+        step = model_step(&w, cpu, &a, level, &table);
+    if (step == MODEL_PAGE && !model_allowed(cpu, &a, &w))
+        page_fault(&w, cpu, &a, ERROR_P);
     return w;
 }
 

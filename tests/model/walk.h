@@ -47,6 +47,16 @@ enum { MODEL_A = 0x20, MODEL_D = 0x40 };
 /* model_walk - the whole translation of one access. */
 struct model_walk model_walk(const struct model_cpu *cpu, const struct model_access *access);
 
+/* The walk in steps, for models of what a processor may cache on the way. model_start gives the level of the
+ * first table and its address, or level 0: no tables (w is finished). model_step reads one entry; permission
+ * is not judged. model_allowed: may the access use a page with these combined rights (5.6)? */
+enum model_step { MODEL_NEXT, MODEL_PAGE, MODEL_FAULT };
+unsigned model_start(const struct model_cpu *cpu, const struct model_access *a, struct model_walk *w,
+                     uint64_t *table);
+enum model_step model_step(struct model_walk *w, const struct model_cpu *cpu, const struct model_access *a,
+                           unsigned level, uint64_t *table);
+bool model_allowed(const struct model_cpu *cpu, const struct model_access *a, const struct model_walk *w);
+
 /* model_pdptes_ok - whether a load of these PDPT entries is accepted (5.3.4), else #GP. */
 bool model_pdptes_ok(const struct model_cpu *cpu, const uint64_t pdpte[4]);
 

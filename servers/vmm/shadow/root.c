@@ -212,6 +212,8 @@ enum shadow_status shadow_mode(struct shadow *s, uint64_t cr0, uint64_t cr4, uin
         pdptes_set(s, pdpte);
     sync_point(s, ops);
     control_set(s, &c);
+    if (!role_equal(role, s->control.role))
+        list_empty(s, ops); /* roots of another role */
     if (load || !role_equal(role, s->control.role))
         roots_switch(s, ops);
     return SHADOW_OK;
@@ -227,6 +229,7 @@ enum shadow_status shadow_load(struct shadow *s, const struct shadow_control *c,
     if (pae)
         pdptes_set(s, pdpte);
     control_set(s, c);
+    list_empty(s, ops);
     shadow_root(s, ops);
     return SHADOW_OK;
 }

@@ -15,7 +15,7 @@ static size_t aligned(size_t n)
 
 static struct layout layout(uint32_t tables, uint64_t frames)
 {
-    struct layout l = { .buckets = SHADOW_TABLES_MIN };
+    struct layout l = { .buckets = 64 };
     while (l.buckets < tables)
         l.buckets *= 2;
     l.entry = aligned(sizeof(struct shadow));
@@ -94,6 +94,7 @@ static void empty(struct shadow *s)
     for (uint32_t i = 0; i < LIST_SLOTS; i++)
         s->list[i].table = NO_TABLE;
     s->spurious_kind = 0;
+    s->given_up = ~0ull;
 }
 
 struct shadow *shadow_init(void *memory, const struct shadow_config *config)

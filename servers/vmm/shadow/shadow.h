@@ -24,7 +24,8 @@
 
 struct shadow; /* memory given by the caller */
 
-#define SHADOW_TABLES_MIN 128u
+/* The library works from 16 tables on. Give a guest 128 or more: one instruction can need 30 translations. */
+#define SHADOW_TABLES_MIN 16u
 #define SHADOW_TABLES_MAX 8192u
 
 /* Heuristics in one place; each is a count. shadow_default_tuning() gives the measured or chosen defaults. */

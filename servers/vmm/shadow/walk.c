@@ -129,24 +129,29 @@ enum walk_result walk_set_bits(const struct shadow *s, struct guest_walk *w, boo
     return WALK_OK;
 }
 
+/* An entry may stand at several levels of one walk (a table that maps itself): setting A at one level makes the
+ * reading of the others old, at most once a level. */
+#define WALKS_MAX 5u
+
 enum translate_result shadow_translate(const struct shadow *s, const struct shadow_access *a, bool set,
                                        struct fill_out *out)
 {
     struct guest_walk w;
-    enum walk_result result = guest_walk(s, a, &w);
+    enum walk_result set_result = WALK_FAULT;
 
-    if (result == WALK_FAULT) {
-        out->error = w.error;
-        return TRANSLATE_FAULT;
+    for (uint32_t n = 0; n < WALKS_MAX && set_result == WALK_FAULT; n++) {
+        enum walk_result result = guest_walk(s, a, &w);
+        if (result == WALK_FAULT) {
+            out->error = w.error;
+            return TRANSLATE_FAULT;
+        }
+        if (result == WALK_NOT_CANONICAL)
+            return TRANSLATE_NOT_CANONICAL;
+        set_result = result == WALK_OK && set ? walk_set_bits(s, &w, a->write) : result;
     }
-    if (result == WALK_NOT_CANONICAL)
-        return TRANSLATE_NOT_CANONICAL;
-    if (result == WALK_OK && set) {
-        result = walk_set_bits(s, &w, a->write);
-        if (result == WALK_FAULT)
-            return TRANSLATE_RETRY;
-    }
-    if (result == WALK_ABSENT) {
+    if (set_result == WALK_FAULT)
+        return TRANSLATE_RETRY;
+    if (set_result == WALK_ABSENT) {
         out->gpa.v = w.absent_gpa;
         return TRANSLATE_ABSENT;
     }

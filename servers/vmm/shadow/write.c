@@ -173,7 +173,9 @@ void shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
     struct frame *f = frame_of(s, gfn);
     if (!f || !frame_protected(f))
         return;
-    if (!frame_zap(s, gfn, ops))
+    /* Twice in a row: the instruction needs the very table that it writes. */
+    if (s->given_up == gfn || !frame_zap(s, gfn, ops))
         frame_unsync(s, gfn, ops);
+    s->given_up = gfn;
     orphans_end(s, ORPHANS_BATCH, ops);
 }

@@ -74,6 +74,7 @@ struct x86_outcome {
     uint64_t event;  /* X86_FAULT: EVENT_* to inject */
     uint64_t cr2;    /* X86_FAULT with #PF: the caller sets CR2 when it injects */
     uint64_t linear; /* X86_SPECIAL with a memory operand (SSE, MONITOR): its checked linear address */
+    uint64_t dr6;    /* X86_FAULT with #DB: bits to set in DR6 when it is injected */
     bool step_trap;  /* X86_DONE: a #DB (DR6.BS) is due before the next instruction: TF was set */
     uint8_t nbytes;  /* of bytes[] */
     uint8_t bytes[X86_INSN_MAX];

@@ -109,7 +109,8 @@ enum x86_result emu_do_cmpxchg(struct emu *e)
     } else {
         r = emu_operand_read(e, 0, &old);
         stored = old == accumulator;
-        emu_operand_write(e, 0, stored ? desired : old);
+        if (stored)
+            emu_operand_write(e, 0, desired);
     }
     if (r != X86_DONE)
         return r;

@@ -36,7 +36,7 @@ const struct x86_desc x86_two_byte[256] = {
     [0xbc] = I(BSF, PREFIXED, GV, EV), [0xbd] = I(BSR, PREFIXED, GV, EV),
     [0xbe] = I(MOVSX, 0, GV, EB), [0xbf] = I(MOVSX, 0, GV, EW),
     [0xc0] = I(XADD, LK, EB, GB), [0xc1] = I(XADD, LK, EV, GV),
-    [0xc2] = OTHER(MR | I8), [0xc3] = I(MOV, 0, MY, GY), /* MOVNTI */
+    [0xc2] = OTHER(MR | I8), [0xc3] = I(MOV, PREFIXED, MY, GY), /* MOVNTI */
     [0xc4 ... 0xc6] = OTHER(MR | I8), [0xc7] = G(GRP9, 0, 0), [0xc8 ... 0xcf] = I(BSWAP, 0, ZV),
     [0xd0 ... 0xe6] = OTHER(MR), [0xe7] = OTHER(MR | PREFIXED), [0xe8 ... 0xef] = OTHER(MR),
     [0xf0] = OTHER(MR | PREFIXED), [0xf1 ... 0xfe] = OTHER(MR), [0xff] = I(UD, MR, 0),
@@ -50,6 +50,7 @@ const struct x86_prefixed x86_prefixed[] = {
     { 0x7f, 0x66, I(SSE_STORE, 0, WX, VX) }, { 0x7f, 0xf3, I(SSE_STORE, 0, WX, VX) },
     { 0xae, 0x66, OTHER(MR) }, { 0xae, 0xf3, OTHER(MR) }, { 0xae, 0xf2, OTHER(MR) }, /* CLWB RDFSBASE .. */
     { 0xb8, 0xf3, I(POPCNT, 0, GV, EV) }, { 0xbc, 0xf3, I(TZCNT, 0, GV, EV) }, { 0xbd, 0xf3, I(LZCNT, 0, GV, EV) },
+    { 0xc3, 0x66, { 0 } }, { 0xc3, 0xf2, { 0 } }, { 0xc3, 0xf3, { 0 } },
     { 0xe7, 0x66, I(SSE_STORE, 0, WX, VX) }, { 0xf0, 0xf2, I(SSE_LOAD, 0, VX, WX) },
 };
 const unsigned x86_prefixed_count = sizeof(x86_prefixed) / sizeof(x86_prefixed[0]);

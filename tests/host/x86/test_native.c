@@ -202,7 +202,7 @@ static bool aim_branch(struct trial *t)
             put_memory(t->target ? t->target : 0, NATIVE_BRANCH);
         else
             t->before.gpr[t->insn.operand[0].reg] = NATIVE_BRANCH;
-        return t->target || t->insn.operand[0].kind == X86_REG;
+        return t->target || (t->insn.operand[0].kind == X86_REG && t->insn.operand[0].reg != RSP);
     case X86_LOOP:
     case X86_JCXZ:
         break;
@@ -246,8 +246,9 @@ static bool aim_stack(struct random *r, struct trial *t)
 static bool is_excluded(const struct x86_insn *in)
 {
     bool wide_shift = (in->op == X86_SHLD || in->op == X86_SHRD) && in->opsize == 2;
-    return in->op == X86_OTHER || in->op == X86_CALL_FAR || in->op == X86_JMP_FAR || wide_shift ||
-           (in->op == X86_BSWAP && in->opsize == 2) || (in->op == X86_POP && in->mem.base == RSP);
+    return in->op == X86_OTHER || in->op >= X86_SPECIAL_FIRST || in->op == X86_CALL_FAR ||
+           in->op == X86_JMP_FAR || wide_shift || (in->op == X86_BSWAP && in->opsize == 2) ||
+           (in->op == X86_POP && in->mem.base == RSP);
 }
 
 /* Returns false if what was drawn cannot be run here; then another is drawn. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "native.h"
 
@@ -62,6 +63,16 @@ static void die(const char *what)
     exit(1);
 }
 
+/* A fault elsewhere is a mistake of the test: nothing can be trusted any more. */
+static _Noreturn void give_up(uint64_t rip)
+{
+    fprintf(stderr, "native: fault at %#lx, code", rip);
+    for (unsigned i = 0; i < 16; i++)
+        fprintf(stderr, " %02x", ((const uint8_t *)NATIVE_CODE)[i]);
+    fprintf(stderr, "\n");
+    _exit(98);
+}
+
 /* Linux' names of the registers, in encoding order. */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
@@ -71,7 +82,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     (void)signal;
     (void)info;
     if (!running || (uint64_t)g[REG_RIP] - NATIVE_CODE >= 4096)
-        _exit(99);
+        give_up((uint64_t)g[REG_RIP]);
     for (unsigned i = 0; i < 16; i++)
         running->gpr[i] = (uint64_t)g[order[i]];
     running->rflags = (uint64_t)g[REG_EFL];

@@ -9,7 +9,7 @@
 #define NATIVE_CODE   0x30000000ul /* one page */
 #define NATIVE_BRANCH 0x30000800ul /* where a taken branch must go */
 #define NATIVE_DATA   0x20000000ul
-#define NATIVE_BYTES  0x4000ul /* of data, stack included */
+#define NATIVE_BYTES  0x2000ul /* of data, stack included */
 
 /* The layout is known to the assembly. */
 struct native_state {

@@ -15,8 +15,8 @@ static int64_t days_before(int64_t year, int month)
 struct calendar calendar_of(int64_t seconds)
 {
     int64_t days = seconds / DAY_SECONDS + DAYS_TO_1970, rest = seconds % DAY_SECONDS;
-    int64_t year = days * 400 / DAYS_400Y; /* right, or one too many */
-    if (days < days_before(year, 0))
+    int64_t year = days * 400 / DAYS_400Y + 1; /* one or two too many, or right */
+    while (days < days_before(year, 0))
         year--;
     int day = (int)(days - days_before(year, 0)), month = (5 * day + 2) / 153;
     return (struct calendar){

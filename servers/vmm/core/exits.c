@@ -9,7 +9,10 @@ const char *vmm_end_name(enum vmm_end e)
     return e < VMM_ENDS ? names[e] : "?";
 }
 
-static void raise(struct vmm *v, uint64_t event) { v->exception = event; }
+static void raise(struct vmm *v, uint64_t event)
+{
+    v->exception = event;
+}
 
 /* --- emulation --- */
 
@@ -27,10 +30,13 @@ static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
     uint64_t tsc;
 
     switch (insn->op) {
-    case X86_CPUID: vmm_cpuid(v); break;
+    case X86_CPUID:
+        vmm_cpuid(v);
+        break;
     case X86_INVD:
     case X86_WBINVD:
-    case X86_PAUSE: break;
+    case X86_PAUSE:
+        break;
     case X86_RDTSC:
         tsc = v->now + v->state->tsc_offset;
         v->cpu.gpr[RAX] = (uint32_t)tsc;
@@ -46,8 +52,11 @@ static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
     case X86_XSETBV:
     case X86_SVM:
     case X86_INVLPGA:
-    case X86_RSM: raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION)); return VMM_RUNS; /* not in CPUID */
-    default: return VMM_END_UNKNOWN;
+    case X86_RSM:
+        raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+        return VMM_RUNS; /* not in CPUID */
+    default:
+        return VMM_END_UNKNOWN;
     }
     retire(v, insn->length);
     return VMM_RUNS;
@@ -78,12 +87,14 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         retire(v, out.insn.length);
         v->state->halted = 1;
         return VMM_RUNS;
-    case X86_RETRY: return (enum vmm_end)v->state->ended;
+    case X86_RETRY:
+        return (enum vmm_end)v->state->ended;
     case X86_SPECIAL:
         if (!table_gpa)
             return special(v, &out.insn);
         break;
-    default: break;
+    default:
+        break;
     }
     if (!table_gpa)
         return VMM_END_UNKNOWN;
@@ -102,7 +113,8 @@ enum vmm_end vmm_page_fault(struct vmm *v)
 
     switch (shadow_fill(v->shadow, &a, &out, &v->ops)) {
     case FILL_OK:
-    case FILL_RETRY: return VMM_RUNS;
+    case FILL_RETRY:
+        return VMM_RUNS;
     case FILL_GUEST_FAULT:
         raise(v, EVENT_MAKE(X86_VECTOR_PF, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)out.error << 32);
         v->state->stats.faults_to_guest++;
@@ -112,8 +124,10 @@ enum vmm_end vmm_page_fault(struct vmm *v)
     case FILL_MMIO:
         v->state->stats.mmio++;
         return vmm_emulate(v, NULL);
-    case FILL_EMULATE_WRITE: return vmm_emulate(v, &out.gpa);
-    default: return VMM_END_ABSENT;
+    case FILL_EMULATE_WRITE:
+        return vmm_emulate(v, &out.gpa);
+    default:
+        return VMM_END_ABSENT;
     }
 }
 
@@ -148,35 +162,46 @@ static enum vmm_end exception(struct vmm *v)
     uint64_t vector = v->exit->info[0], error = v->exit->info[1];
 
     switch (vector) {
-    case X86_VECTOR_DB: raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION)); return VMM_RUNS;
+    case X86_VECTOR_DB:
+        raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
+        return VMM_RUNS;
     case 8:
     case 17:
         v->interrupted = 0;
         raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (vector == 17 ? error << 32 : 0));
         return VMM_RUNS;
-    default: return VMM_END_BROKEN;
+    default:
+        return VMM_END_BROKEN;
     }
 }
 
 static enum vmm_end dispatch(struct vmm *v)
 {
     switch ((enum exit_kind)v->exit->kind) {
-    case EXIT_PAGE: return vmm_page_fault(v);
-    case EXIT_IO: return io(v);
+    case EXIT_PAGE:
+        return vmm_page_fault(v);
+    case EXIT_IO:
+        return io(v);
     case EXIT_CPUID:
     case EXIT_HLT:
     case EXIT_MSR:
     case EXIT_CR:
     case EXIT_DR:
     case EXIT_INVLPG:
-    case EXIT_INSTRUCTION: return vmm_emulate(v, NULL);
-    case EXIT_EXCEPTION: return exception(v);
+    case EXIT_INSTRUCTION:
+        return vmm_emulate(v, NULL);
+    case EXIT_EXCEPTION:
+        return exception(v);
     case EXIT_WINDOW:
     case EXIT_EVENT:
-    case EXIT_ROOT: return VMM_RUNS;
-    case EXIT_SHUTDOWN: return VMM_END_SHUTDOWN;
-    case EXIT_INVALID: return VMM_END_INVALID;
-    default: return VMM_END_BROKEN;
+    case EXIT_ROOT:
+        return VMM_RUNS;
+    case EXIT_SHUTDOWN:
+        return VMM_END_SHUTDOWN;
+    case EXIT_INVALID:
+        return VMM_END_INVALID;
+    default:
+        return VMM_END_BROKEN;
     }
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The VMM's core: a function of (state, exit, guest memory) to (state, guest memory, reply).
  *
- * No system calls, no globals, no allocation; it compiles for the host. Time and randomness come from the exit page
- * only. Everything that must outlive this process is in struct vmm_state, which lies in the state segment: flat,
- * versioned, without pointers. struct vmm is soft: a new incarnation makes it again. The loop that receives exits and
- * moves console bytes is main.c. */
+ * No system calls, no globals, no allocation; it compiles for the host. Time and randomness come from the
+ * exit page only. Everything that must outlive this process is in struct vmm_state, which lies in the state
+ * segment: flat, versioned, without pointers. struct vmm is soft: a new incarnation makes it again. The loop
+ * that receives exits and moves console bytes is main.c. */
 #ifndef VMM_CORE_H
 #define VMM_CORE_H
 
@@ -26,9 +26,9 @@ enum vmm_end {
     VMM_END_SHUTDOWN, /* triple fault */
     VMM_END_RESET,
     VMM_END_POWEROFF,
-    VMM_END_ABSENT,   /* it needs memory that its guest space does not give */
-    VMM_END_UNKNOWN,  /* an instruction that cannot be emulated */
-    VMM_END_INVALID,  /* the processor refused its state */
+    VMM_END_ABSENT,  /* it needs memory that its guest space does not give */
+    VMM_END_UNKNOWN, /* an instruction that cannot be emulated */
+    VMM_END_INVALID, /* the processor refused its state */
     VMM_END_BROKEN,
     VMM_ENDS
 };
@@ -86,8 +86,8 @@ struct vmm_config {
     int64_t seconds; /* the date */
 };
 
-/* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another version,
- * or a limit is broken. */
+/* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another
+ * version, or a limit is broken. */
 bool vmm_init(struct vmm *v, const struct vmm_config *c, uint64_t now);
 /* vmm_start - the guest's first processor state: the answer to EXIT_START. */
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
@@ -104,8 +104,10 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa);
 enum vmm_end vmm_page_fault(struct vmm *v);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
-enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value, struct x86_fault *fault);
-enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, uint64_t value, struct x86_fault *fault);
+enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value,
+                                 struct x86_fault *fault);
+enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, uint64_t value,
+                                  struct x86_fault *fault);
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);

@@ -184,8 +184,10 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
                           struct shadow_ops *ops);
 
 /* shadow_not_emulated - the emulator gives up on a write to gpa that FILL_EMULATE_WRITE asked for: the page
- * becomes writable, and the guest runs again. */
-void shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
+ * becomes writable (now, or after a few more faults), and the guest runs again. False: the page is no table, and
+ * this library can do nothing (a supervisor's write to a user read-only page with CR0.WP = 0 and SMAP on, which no
+ * hardware entry expresses). */
+bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
 
 /* One finding of the audit. */
 struct shadow_finding {

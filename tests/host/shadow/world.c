@@ -175,6 +175,8 @@ void world_verify(struct world *w)
         return;
     for (unsigned i = 0; i < w->j.vas; i++) {
         uint64_t va = w->j.va[i].va;
+        if (va >> 32 && m->format != SHADOW_LONG)
+            continue;
         struct hw_result r = machine_walk(m, va);
         if (r.outcome == HW_OK)
             verify_walk(w, i, r.gfn, r.rights, "table");
@@ -410,10 +412,8 @@ static void emulate(struct world *w, const struct world_access *a, const struct 
                     struct world_result *r)
 {
     struct fill_out out = { 0 };
-    if (a->not_emulated) {
-        shadow_not_emulated(w->s, (gpa_t){ r->gpa }, &w->ops);
+    if (a->not_emulated && shadow_not_emulated(w->s, (gpa_t){ r->gpa }, &w->ops))
         return;
-    }
     enum translate_result result = shadow_translate(w->s, sa, true, &out);
     if (result == TRANSLATE_ABSENT) {
         r->emulated = true;

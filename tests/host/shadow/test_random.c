@@ -9,7 +9,6 @@
 #include "world.h"
 
 #include <stdlib.h>
-#include <tests/host/support/gmem_host.h>
 
 static uint64_t environment(const char *name, uint64_t otherwise)
 {
@@ -57,7 +56,7 @@ static uint64_t random_target(struct world *w, uint32_t level, uint32_t levels)
         return 1 + world_random(w) % WORLD_TABLES;
     if (what < 92)
         return WORLD_TABLES + 1 + world_random(w) % (WORLD_RAM - WORLD_TABLES - 1);
-    return what < 96 ? WORLD_ROM + world_random(w) % 2 : WORLD_END + world_random(w) % 3;
+    return what < 96 ? w->rom + world_random(w) % 2 : w->end + world_random(w) % 3;
 }
 
 static uint64_t random_entry(struct world *w, uint64_t table, uint32_t bytes, uint32_t levels)
@@ -306,10 +305,9 @@ static void random_guest(const struct shape *shape, uint64_t seed, uint64_t step
     if (seed % 3 == 2)
         tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3 };
     check_note("%s UMBRA_SEED=%lu", shape->name, (unsigned long)seed);
-    w = world_new(pools[seed % 4], &tuning, seed);
-    w->read_only[WORLD_READONLY] = seed % 2 == 0;
+    w = world_new(pools[seed % 4], &tuning, seed, WORLD_RAM);
     if (seed % 2 == 0)
-        gmem_host_set(w->mem, (gfn_t){ WORLD_READONLY }, GMEM_HOST_READONLY);
+        world_set_readonly(w, WORLD_RAM - 2);
     if (shape->bytes == 8 && (shape->control.efer & BIT(10)))
         universe_long(w);
     if (shape->switches || !(shape->control.efer & BIT(10)))

@@ -95,7 +95,7 @@ const struct x86_desc x86_groups[GROUPS][2][8] = {
                { { 0 }, { 0 }, { 0 }, { 0 }, I(SMSW, 0, EWV), { 0 }, I(LMSW, 0, EW) } },
     [GRP8] = BOTH({ 0 }, { 0 }, { 0 }, { 0 }, I(BT, 0, 0), I(BTS, LK, 0), I(BTR, LK, 0), I(BTC, LK, 0)),
     [GRP9] = { { { 0 }, I(CMPXCHG8B, LK, M), { 0 }, OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR) },
-               { { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR), OTHER(MR) } }, /* XSAVEC.. RDRAND RDSEED */
+               { { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR), OTHER(MR) } }, /* XSAVEC.. RDRAND */
     [GRP11] = { { I(MOV, 0, 0) },
                 { I(MOV, 0, 0), { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR) } }, /* XBEGIN */
     [GRP15] = { { OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR),

@@ -427,9 +427,9 @@ def contract_values(params, kind):
     return values, forbidden
 
 
-def check(files, report):
+def check(files, report, checker=None):
     """The Model of parsed files; raises Failed when anything was reported."""
-    checker = Checker(report)
+    checker = checker or Checker(report)
     checker.model.scope = new_scope()
     for tree in files:
         checker.file(tree)

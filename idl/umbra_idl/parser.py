@@ -2,6 +2,7 @@
 """Text to syntax tree: the lark grammar, comments as documentation, imports (each file once).
 
 Reports E001 and E002; knows nothing about what names mean."""
+import os
 import pathlib
 
 import lark
@@ -327,7 +328,7 @@ def load(path, report, display=None):
         tree = parse_text(text, shown, report)
         for item in tree.items:
             if isinstance(item, ast.Import):
-                visit(p.parent / item.path, str(pathlib.PurePath(shown).parent / item.path), item.pos)
+                visit(p.parent / item.path, os.path.normpath(pathlib.PurePath(shown).parent / item.path), item.pos)
         files.append(tree)
 
     shown = display or str(path)

@@ -8,8 +8,8 @@ import pathlib
 from . import ast, errors as error_table, wire
 from .expr import Contract, evaluate, text_of
 from .model import Clause, Dataport, Interface, Model, Param, Procedure, Unit
-from .types import (Array, BUILTIN, Bool, Bytes, C_WORDS, CAP_KINDS, Cap, ConstSymbol, EnumType, Int, Scope, String,
-                    StructType, U64_MAX, is_scalar, shared_layout)
+from .types import (Array, BUILTIN, Bool, Bytes, C_WORDS, CAP_KINDS, Cap, ConstSymbol, EnumType, Int, Scope, STUB_WORDS,
+                    String, StructType, U64_MAX, is_scalar, shared_layout)
 
 IDL_DIR = pathlib.Path(__file__).resolve().parent.parent
 PROCEDURES_MAX = 255
@@ -37,7 +37,8 @@ class Checker:
     # -- names ---------------------------------------------------------------------------------------------
 
     def name_ok(self, decl, what):
-        if decl.name in C_WORDS or decl.name.startswith(("_", "idl_")) or decl.name in BUILTIN:
+        reserved = decl.name in C_WORDS or decl.name in BUILTIN or (what == "parameter" and decl.name in STUB_WORDS)
+        if reserved or decl.name.startswith(("_", "idl_")):
             self.report.error(decl.pos, "E013", f"'{decl.name}' cannot be the name of {what}",
                               "a name that is no word of C or of the stubs")
             return False
@@ -253,7 +254,8 @@ class Checker:
     def params(self, decl, face):
         params, names, c_names = [], {}, {}
         for q in decl.params:
-            self.unique(names, q, "parameter")
+            if not self.unique(names, q, "parameter"):
+                continue
             t = self.resolve(q.type, face.scope)
             if t is None:
                 continue
@@ -404,7 +406,8 @@ def contract_values(params, kind):
     """What a clause may name: path -> (C name, largest value, is a truth value); and what not, with the reason."""
     values, forbidden = {}, {}
     for q in params:
-        no_value = ("E035", f"'{q.name}' has no value of its own")
+        no_value = ("E035", f"'{q.name}' has no value of its own",
+                    "a scalar, or .len or .count of bounded data")
         forbidden[(q.name,)] = no_value
         if isinstance(q.type, Cap):
             continue
@@ -417,7 +420,7 @@ def contract_values(params, kind):
             else:
                 top = t.max
             if kind == "requires" and not q.is_in:
-                forbidden[path] = ("E034", f"'{'.'.join(path)}' is an output")
+                forbidden[path] = ("E034", f"'{'.'.join(path)}' is an output", "an in or inout parameter")
             else:
                 c_name = "_".join(path)
                 while any(c_name == v[0] for v in values.values()):

@@ -95,6 +95,7 @@ class SystemChecker:
         self.system = System(decl.name, decl, decl.doc)
         self.settings = [i for i in decl.items if isinstance(i, ast.Setting)] + settings
         self.memory = memory
+        self.mentioned = set()  # ends in connections, wrong ones too: they are not reported again as missing
 
     # -- instances and settings ----------------------------------------------------------------------------
 
@@ -274,6 +275,7 @@ class SystemChecker:
         return instance, port, index
 
     def connection(self, source, target):
+        self.mentioned |= {(e.instance, e.port) for e in (source, target)}
         a, b = self.end(source), self.end(target)
         if a is None or b is None:
             return
@@ -306,7 +308,8 @@ class SystemChecker:
     def unconnected(self):
         for i in self.system.components:
             for p in i.component.ports.values():
-                if p.kind != "provides" and p.count is None and (p.name, None) not in i.ends:
+                needed = p.kind != "provides" and p.count is None
+                if needed and (p.name, None) not in i.ends and (i.name, p.name) not in self.mentioned:
                     self.report.error(i.decl.pos, "E062", f"'{i.name}.{p.name}' is not connected",
                                       f"a connection of {p.kind} {p.of.name}")
 
@@ -382,8 +385,8 @@ class SystemChecker:
                 need = sum(guest_bytes(g) for g in guests)
                 have = sum(i.pieces.get(u.name, 0) * u.bytes for u in i.component.of_kind("untyped"))
                 if need > have and not any(s.code in ("E071", "E072") for s in self.report.items):
-                    self.report.error(i.decl.pos, "E068", f"the guests of '{i.name}' need {size(need)} with their "
-                                      f"paging structures, its untyped memory is {size(have)}",
+                    self.report.error(i.decl.pos, "E068", f"the guests of '{i.name}' need {need >> 10}K with their "
+                                      f"paging structures, its untyped memory is {have >> 10}K",
                                       "more untyped memory, or smaller guests")
 
     def isolation(self):

@@ -48,6 +48,9 @@ def evaluate(e, scope, report):
         return None
     if e.op in ("||", "&&"):
         return bool(a or b) if e.op == "||" else bool(a and b)
+    if e.op not in ("==", "!=") and (isinstance(a, bool) or isinstance(b, bool)):
+        report.error(e.pos, "E027", f"'{e.op}' of a truth value has no value", "two integers")
+        return None
     if e.op in ("/", "%") and (a < 0 or b <= 0):
         report.error(e.pos, "E027", f"{a} {e.op} {b} has no value", "a divisor above 0")
         return None
@@ -112,8 +115,7 @@ class Contract:
             self.used[c] = e.path
             return Typed(truth, 0, top, c)
         if e.path in self.forbidden:
-            code, text = self.forbidden[e.path]
-            return self._bad(e, code, text)
+            return self._bad(e, *self.forbidden[e.path])
         value = lookup(e.path, self.scope)
         if value is not None:
             return Typed(False, value, value, literal(value))

@@ -14,7 +14,8 @@ GRAMMAR = (pathlib.Path(__file__).parent / "grammar.lark").read_text()
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "us": 1, "ms": 1000, "s": 1000000}
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", '"': '"', "\\": "\\"}
 # What a terminal is called in a message where its pattern would not help.
-TERMINALS = {"NAME": "a name", "NUMBER": "a number", "STRING": "a string", "$END": "the end of the file"}
+TERMINALS = {"NAME": "a name", "NUMBER": "a number", "STRING": "a string", "$END": "the end of the file",
+             "BITOP": "'&'", "SHIFT": "'<<'", "MULOP": "'*'", "COMPARE": "'=='"}
 
 
 def unquote(token):
@@ -297,7 +298,7 @@ def parse_text(text, file, report, start="start"):
         tree = _lark.parse(text, start=start)
     except lark.UnexpectedCharacters as e:
         report.error(Pos(file, e.line, e.column), "E001", f"unexpected character {text[e.pos_in_stream]!r}",
-                     _expected(e.allowed or {"NAME"}))
+                     "a word, number, string or sign of the language")
         raise Failed() from None
     except lark.UnexpectedToken as e:
         at_end = e.token.type == "$END"

@@ -133,6 +133,27 @@ int main(void)
     transport[0] = ERR_NO_CAP;
     EXPECT(contract(5, 1, 0, false) == ERR_NO_CAP && sent == 1);
     transport[0] = transport[1] = ERR_OK;
+    /* unused bits are zero: a value has one form */
+    struct umbra_message m = { .tag = TAG(EVERY_CONTRACT_LABEL, 3), .w = { 5, 1, 0 } };
+    calls = 0;
+    every_dispatch(&m, 0);
+    EXPECT(TAG_LABEL(m.tag) == ERR_OK && calls == 1);
+    m = (struct umbra_message){ .tag = TAG(EVERY_CONTRACT_LABEL, 3), .w = { 5, 1, BIT(24) } };
+    every_dispatch(&m, 0);
+    EXPECT(m.tag == TAG(ERR_BAD_MESSAGE, 0) && calls == 1);
+    m = (struct umbra_message){ .tag = TAG(EVERY_CONTRACT_LABEL, 4), .w = { 5, 1, 1, 0x7f } };
+    every_dispatch(&m, 0);
+    EXPECT(TAG_LABEL(m.tag) == ERR_OK && calls == 2);
+    m = (struct umbra_message){ .tag = TAG(EVERY_CONTRACT_LABEL, 4), .w = { 5, 1, 1, 0x100 } };
+    every_dispatch(&m, 0);
+    EXPECT(m.tag == TAG(ERR_BAD_MESSAGE, 0) && calls == 2);
+    /* a signal is no message; another version or procedure is none of this interface */
+    m = (struct umbra_message){ .tag = TAG(EVERY_CONTRACT_LABEL, 3) | TAG_SIGNAL, .w = { 5, 1, 0 } };
+    every_dispatch(&m, 0);
+    EXPECT(m.tag == TAG(ERR_BAD_MESSAGE, 0));
+    m = (struct umbra_message){ .tag = TAG(EVERY_CONTRACT_LABEL + 0x100, 3), .w = { 5, 1, 0 } };
+    every_dispatch(&m, 0);
+    EXPECT(m.tag == TAG(ERR_BAD_MESSAGE, 0) && calls == 2);
     /* negative numbers and products beyond 64 bits */
     EXPECT(every_negative(1, 3, 5) == ERR_OK && every_negative(1, 12, 2) == ERR_CONTRACT);
     EXPECT(every_negative(1, 0, 0xffffffff) == ERR_OK);

@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from . import ast, errors as error_table, gen_c, gen_component, gen_docs
+from . import ast, errors as error_table, gen_c, gen_component, gen_docs, guests
 from .check import IDL_DIR, Checker, check
 from .check_system import MEMORY_RESERVE, check_system
 from .desc import encode
@@ -82,6 +82,13 @@ def size_of(text):
         raise argparse.ArgumentTypeError(f"'{text}' is no size; expected bytes, or a number with K, M or G") from None
 
 
+def guest_of(text):
+    try:
+        return guests.parse(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"bad guest: {e}") from None
+
+
 def arguments(argv):
     parser = argparse.ArgumentParser(prog="umbra_idl", description="The interface language of Umbra (docs/idl.md).")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -93,6 +100,9 @@ def arguments(argv):
         sub.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replaces a setting")
         if name == "compile":
             sub.add_argument("-o", dest="out", required=True, type=pathlib.Path, metavar="DIR")
+    sub = commands.add_parser("guests", help="print an assembly for guests, to be compiled")
+    sub.add_argument("guest", nargs="+", type=guest_of, help="name=N,memory=SIZE[,kernel=MODULE][,initrd=MODULE]"
+                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested]; a comma in a value is doubled")
     sub = commands.add_parser("errors", help="print the C header of the error table, or the list of diagnostics")
     sub.add_argument("--diagnostics", action="store_true")
     return parser.parse_args(argv)
@@ -110,6 +120,9 @@ def main(argv=None):
     args = arguments(argv)
     if args.command == "errors":
         print_errors(args.diagnostics)
+        return 0
+    if args.command == "guests":
+        sys.stdout.write(guests.assembly(args.guest))
         return 0
     report = Report()
     try:

@@ -15,7 +15,7 @@ C = constants()
 MEMORY_RESERVE = 24 << 20
 MEMORY_DEFAULT = 1 << 30
 GUEST_PAGES_MAX = 1 << 24
-SHADOW_DEFAULT = 2048
+SHADOW_TABLES = (256, 8192)  # the default, a table for each 16 pages of guest memory, lies between
 VALUES = ("heap", "stack", "priority")
 GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line")
 
@@ -23,7 +23,7 @@ GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_
 @dataclass(eq=False)
 class Guest:
     pages: int = 0
-    shadow_tables: int = SHADOW_DEFAULT
+    shadow_tables: int = 0
     paging: int = 0
     kernel: str = ""
     initrd: str = ""
@@ -237,12 +237,29 @@ class SystemChecker:
                 if wanted and r.name not in wanted[0] and not self.was_set(i, r.name):
                     self.report.error(pos, "E070", f"'{i.name}.{r.name}' has no grant", wanted[1])
                 if r.kind == "untyped" and r.name not in i.pieces and not self.was_set(i, r.name):
+                    self.default_pool(i, r)
+                if r.kind == "untyped" and r.name not in i.pieces and not self.was_set(i, r.name):
                     self.report.error(pos, "E072", f"'{i.name}.{r.name}' has no value", "an amount of memory")
             if i.guest and not i.guest.pages:
                 self.report.error(pos, "E072", f"'{i.name}.{c.guest.name}.memory' has no value", "a size")
+            if i.guest and not i.guest.shadow_tables:
+                low, high = SHADOW_TABLES
+                i.guest.shadow_tables = min(max(i.guest.pages // 16, low), high)
             if i.budget > i.period:
                 self.report.error(pos, "E051", f"a budget of {i.budget} us in each {i.period} us",
                                   "a budget within the period")
+
+    @staticmethod
+    def managed_guests(i):
+        """The guests whose memory instance i manages."""
+        return [c.source.guest for r in i.component.of_kind("manages")
+                for c in i.clients.get(r.port.name, []) if c.source.guest]
+
+    def default_pool(self, i, r):
+        """The untyped memory of a manager of guests that an assembly does not give: what its guests need."""
+        need = sum(guest_bytes(g) for g in self.managed_guests(i))
+        if need and len(i.component.of_kind("untyped")) == 1:
+            i.pieces[r.name] = min(-(-need // r.bytes), r.count)
 
     def was_set(self, i, name):
         return any(s.path[:2] == (i.name, name) for s in self.settings)
@@ -381,8 +398,7 @@ class SystemChecker:
                 if len(clients) > r.count:
                     self.report.error(i.decl.pos, "E079", f"'{i.name}.{r.name}' has {r.count} elements, "
                                       f"'{r.port.name}' has {len(clients)} clients", "at least as many")
-                guests = [c.source.guest for c in clients if c.source.guest]
-                need = sum(guest_bytes(g) for g in guests)
+                need = sum(guest_bytes(g) for g in self.managed_guests(i))
                 have = sum(i.pieces.get(u.name, 0) * u.bytes for u in i.component.of_kind("untyped"))
                 if need > have and not any(s.code in ("E071", "E072") for s in self.report.items):
                     self.report.error(i.decl.pos, "E068", f"the guests of '{i.name}' need {need >> 10}K with their "

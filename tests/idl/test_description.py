@@ -6,6 +6,7 @@ import random
 import re
 import struct
 import subprocess
+import sys
 import zlib
 
 import pytest
@@ -158,7 +159,7 @@ def test_badges_of_one_object_are_all_different():
 
 def test_settings_of_the_command_line_replace_those_of_the_assembly(tmp_path):
     done = generate(ROOT / "systems/linux.idl", tmp_path, "--set", "vmm0.vm.memory=64M", "--set",
-                    'vmm0.vm.command_line="quiet \\"x\\""', "--set", "memmgr.pool=80M")
+                    'vmm0.vm.command_line="quiet \\"x\\""')
     assert done.returncode == 0, done.stderr
     _, records = decode((tmp_path / "system.desc").read_bytes())
     assert [r.fields["pages"] for r in records if r.op == "GUEST"] == [64 * 256]
@@ -168,7 +169,7 @@ def test_settings_of_the_command_line_replace_those_of_the_assembly(tmp_path):
 
 
 @pytest.mark.parametrize("option,text", [
-    (["--memory", "100M"], "E067"), (["--set", "vmm0.vm.memory=1G"], "E068"), (["--set", "vmm0.nothing=1"], "E018"),
+    (["--memory", "100M"], "E067"), (["--set", "vmm0.vm.memory=4G", "--memory", "8G"], "E068"), (["--set", "vmm0.nothing=1"], "E018"),
     (["--set", "vmm0=1"], "E001"), (["--set", "vmm0.vm.memory=%"], "E001")])
 def test_bad_options_are_diagnostics_and_status_1(option, text, tmp_path):
     done = generate(ROOT / "systems/linux.idl", tmp_path, *option)
@@ -183,3 +184,30 @@ def test_all_generated_c_of_a_system_compiles(path, tmp_path):
     for header in sorted(tmp_path.glob("*.h")):
         (tmp_path / "one.c").write_text(f'#include "{header.name}"\n#include "{header.name}"\nint unused_;\n')
         build("clang", [tmp_path / "one.c"], tmp_path / "x.o", "-c")
+
+
+def test_guests_of_the_command_line_become_a_system(tmp_path):
+    words = ["name=a,memory=64M,kernel=kernel0,initrd=initrd0,command_line=console=ttyS0,,115200 x=\"y\"",
+             "name=b,memory=96M,kernel=kernel0,shadow_tables=300"]
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", *words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "g.idl").write_text(done.stdout)
+    done = generate(tmp_path / "g.idl", tmp_path)
+    assert done.returncode == 0, done.stderr
+    name, records = decode((tmp_path / "system.desc").read_bytes())
+    guests = [r.fields for r in records if r.op == "GUEST"]
+    assert name == "guests" and [(g["name"], g["pages"]) for g in guests] == [("a", 64 * 256), ("b", 96 * 256)]
+    assert any(b'console=ttyS0,115200 x="y"\0' in r.fields["config"] for r in records if r.op == "COMPONENT")
+    pool = [r.fields for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_UNTYPED"]]
+    assert pool[0]["count"] << pool[0]["bits"] >= 160 << 20
+    tables = [r.fields["count"] for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_SHADOW"]]
+    assert tables == [1024, 300]
+
+
+@pytest.mark.parametrize("words", ["name=a", "memory=1M", "name=a,memory=1M,disk=x", "name=1,memory=1M",
+                                   "name=a,name=b,memory=1M", ""])
+def test_bad_guests_are_refused_with_status_2(words):
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "bad guest" in done.stderr

@@ -132,6 +132,9 @@ class Build(lark.Transformer):
     def raises(self, meta, c):
         return ast.Clause(self._pos(meta), "errors", None, [ast.Ref(self._pos(t), (str(t),)) for t in c])
 
+    def raises_none(self, meta, c):
+        return ast.Clause(self._pos(meta), "errors")
+
     def event(self, meta, c):
         return ast.Event(self._pos(c[0]), str(c[0]), doc=self._doc(meta))
 

@@ -59,7 +59,7 @@ CASES = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #define EXPECT(x) do { if (!(x)) { printf("line %d: %s\n", __LINE__, #x); exit(1); } } while (0)
-static err_t answer = ERR_OK, transport[2];
+static err_t answer = ERR_OK, negative_answer = ERR_OK, transport[2];
 static uint64_t last_value;
 static unsigned calls, sent;
 err_t umbra_transport_call(cptr_t ep, struct umbra_message *m)
@@ -83,7 +83,7 @@ err_t every_negative_impl(void *self, uint64_t badge, uint32_t a, uint32_t b)
 {
     (void)self, (void)badge, (void)a, (void)b;
     calls++;
-    return ERR_OK;
+    return negative_answer;
 }
 err_t every_large_impl(void *self, uint64_t badge, uint64_t a, uint64_t b, uint8_t *c)
 {
@@ -157,6 +157,8 @@ int main(void)
     /* negative numbers and products beyond 64 bits */
     EXPECT(every_negative(1, 3, 5) == ERR_OK && every_negative(1, 12, 2) == ERR_CONTRACT);
     EXPECT(every_negative(1, 0, 0xffffffff) == ERR_OK);
+    negative_answer = EVERY_ERR_FULL; /* no errors: not even one of the interface's */
+    EXPECT(every_negative(1, 0, 0) == ERR_CONTRACT);
     EXPECT(every_large(1, 0xffffffffffffffffull, 0xffffffffffffffffull, &c) == ERR_CONTRACT);
     EXPECT(every_large(1, 1, 0, &c) == ERR_OK && every_large(1, 3, 9, &c) == ERR_CONTRACT);
     puts("ok");

@@ -69,7 +69,8 @@ def summary(system, description):
                                      "memory_bytes": i.guest.pages * 4096} if i.guest else None}
                   for i in system.components}
     return json.dumps({"name": system.name, "modules": description.modules,
-                       "memory_bytes": system.needs + MEMORY_RESERVE, "components": components}, indent=1) + "\n"
+                       "memory_bytes": system.needs + MEMORY_RESERVE, "components": components},
+                      indent=1) + "\n"
 
 
 def size_of(text):
@@ -79,7 +80,8 @@ def size_of(text):
         shift = units.get(text[-1:], 0)
         return int(text[:-1] if shift else text, 0) << shift
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected bytes, or a number with K, M or G") from None
+        message = f"'{text}' is no size; expected bytes, or a number with K, M or G"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def guest_of(text):
@@ -90,20 +92,25 @@ def guest_of(text):
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(prog="umbra_idl", description="The interface language of Umbra (docs/idl.md).")
+    parser = argparse.ArgumentParser(prog="umbra_idl",
+                                     description="The interface language of Umbra (docs/idl.md).")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("compile", "check a file and write all that is generated from it"),
                        ("check", "check a file")):
         sub = commands.add_parser(name, help=text)
         sub.add_argument("file")
         sub.add_argument("--memory", type=size_of, metavar="BYTES", help="of the machine; 512M, 2G")
-        sub.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replaces a setting")
+        sub.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
+                         help="replaces a setting")
         if name == "compile":
             sub.add_argument("-o", dest="out", required=True, type=pathlib.Path, metavar="DIR")
     sub = commands.add_parser("guests", help="print an assembly for guests, to be compiled")
-    sub.add_argument("guest", nargs="+", type=guest_of, help="name=N,memory=SIZE[,kernel=MODULE][,initrd=MODULE]"
-                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested]; a comma in a value is doubled")
-    sub = commands.add_parser("errors", help="print the C header of the error table, or the list of diagnostics")
+    sub.add_argument("guest", nargs="+", type=guest_of,
+                     help="name=N,memory=SIZE[,kernel=MODULE][,initrd=MODULE]"
+                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested]; "
+                     "a comma in a value is doubled")
+    sub = commands.add_parser("errors",
+                              help="print the C header of the error table, or the list of diagnostics")
     sub.add_argument("--diagnostics", action="store_true")
     return parser.parse_args(argv)
 

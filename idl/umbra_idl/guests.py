@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The text of an assembly for any number of guests, each with its component: what `run --vm ..` boots.
 
-The words of a guest are name, memory, kernel, initrd, command_line (modules by name); a comma inside a value is
-doubled, as in QEMU. The text is an ordinary *.idl file: the checker, not this, says what is wrong with the values."""
+The words of a guest are name, memory, kernel, initrd, command_line (modules by name); a comma inside a value
+is doubled, as in QEMU. The text is an ordinary *.idl file: the checker, not this, says what is wrong with the
+values."""
 import pathlib
 import re
 

@@ -118,7 +118,8 @@ class Build(lark.Transformer):
     def procedure(self, meta, c):
         params = [p for p in c[2:] if isinstance(p, ast.Param)]
         clauses = [p for p in c[2:] if isinstance(p, ast.Clause)]
-        return ast.Procedure(self._pos(c[1]), str(c[1]), c[0] is not None, params, clauses, doc=self._doc(meta))
+        return ast.Procedure(self._pos(c[1]), str(c[1]), c[0] is not None, params, clauses,
+                             doc=self._doc(meta))
 
     def param(self, meta, c):
         return ast.Param(self._pos(c[2]), str(c[2]), str(c[0]), c[1])
@@ -256,8 +257,8 @@ class Build(lark.Transformer):
         text = str(c[0]).replace("_", "")
         unit = next((u for u in ("ms", "us", "s", "K", "M", "G") if text.endswith(u)), "")
         digits = text[:len(text) - len(unit)]
-        return ast.Number(self._pos(c[0]), int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * UNITS[unit],
-                          unit)
+        base = 16 if digits[:2] in ("0x", "0X") else 10
+        return ast.Number(self._pos(c[0]), int(digits, base) * UNITS[unit], unit)
 
     def boolean(self, meta, c):
         return ast.Bool(self._pos(c[0]), str(c[0]) == "true")
@@ -332,7 +333,8 @@ def load(path, report, display=None):
         tree = parse_text(text, shown, report)
         for item in tree.items:
             if isinstance(item, ast.Import):
-                visit(p.parent / item.path, os.path.normpath(pathlib.PurePath(shown).parent / item.path), item.pos)
+                visit(p.parent / item.path, os.path.normpath(pathlib.PurePath(shown).parent / item.path),
+                      item.pos)
         files.append(tree)
 
     shown = display or str(path)

@@ -138,7 +138,11 @@ def main(argv=None):
         print("\n".join(report.lines()), file=sys.stderr)
         return 1
     if args.command == "compile":
-        write(args.out, files)
+        try:
+            write(args.out, files)
+        except OSError as e:
+            print(f"umbra_idl: cannot write {e.filename}: {e.strerror}", file=sys.stderr)
+            return 2
     return 0
 
 

@@ -311,7 +311,11 @@ def parse_text(text, file, report, start="start"):
         what = "the file ends too early" if at_end else f"unexpected '{e.token}'"
         report.error(pos, "E001", what, _expected(e.accepts or e.expected))
         raise Failed() from None
-    return Build(file, list(_comments)).transform(tree)
+    try:
+        return Build(file, list(_comments)).transform(tree)
+    except RecursionError:
+        report.error(Pos(file, 1, 1), "E001", "the text is nested too deeply", "simpler expressions")
+        raise Failed() from None
 
 
 def load(path, report, display=None):

@@ -112,16 +112,18 @@ static void invoke_object(struct tcb *t, struct cap *c)
     v.w[3] = t->regs.r9;
     v.buffer = t->buffer ? t->buffer->words : NULL;
     v.result_words = 0;
-    err_t e = v.words > MSG_WORDS_MAX                ? ERR_RANGE
-              : v.words > MSG_REGISTERS && !v.buffer ? ERR_NO_IPC_BUFFER
-                                                     : invoke(&v);
+    if (v.words > MSG_WORDS_MAX || (v.words > MSG_REGISTERS && !v.buffer)) {
+        thread_result(t, v.words > MSG_WORDS_MAX ? ERR_RANGE : ERR_NO_IPC_BUFFER);
+        return;
+    }
+    err_t e = invoke(&v);
     if (e == PREEMPTED) {
         t->regs.rip -= 2;
         return;
     }
     if (cpu.current != t && t->state == THREAD_INACTIVE)
-        return; /* it ended or suspended itself */
-    thread_result(t, e);
+        return;      /* it ended or suspended itself */
+    t->regs.rax = e; /* invoke() has recorded it */
     for (unsigned i = v.result_words; i < MSG_REGISTERS; i++)
         v.r[i] = 0;
     t->regs.rsi = TAG(0, v.result_words);

@@ -197,16 +197,16 @@ TEST(linux_core)
                 : "a"(cpuid_host_leaf(i)), "c"(0));
     }
     struct vmm_setup c = { .state = &state,
-                            .exit = (const volatile void *)PAGES_AT,
-                            .reply = (void *)(PAGES_AT + PAGE_BYTES),
-                            .window = (unsigned char *)WINDOW,
-                            .memory_bytes = MEMORY,
-                            .tables = tables,
-                            .table_count = TABLES,
-                            .shadow_memory = shadow_memory,
-                            .cpuid = &cpuid_values,
-                            .tsc_hz = boot->tsc_hz,
-                            .seconds = 1780000000 };
+                           .exit = (const volatile void *)PAGES_AT,
+                           .reply = (void *)(PAGES_AT + PAGE_BYTES),
+                           .window = (unsigned char *)WINDOW,
+                           .memory_bytes = MEMORY,
+                           .tables = tables,
+                           .table_count = TABLES,
+                           .shadow_memory = shadow_memory,
+                           .cpuid = &cpuid_values,
+                           .tsc_hz = boot->tsc_hz,
+                           .seconds = 1780000000 };
     CHECK(shadow_bytes(TABLES, MEMORY >> 12) <= sizeof(shadow_memory));
     CHECK(vmm_init(&vmm, &c, now()));
     load(&plan);

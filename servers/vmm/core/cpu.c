@@ -31,11 +31,14 @@ void vmm_cpu_load(struct vmm *v)
 
 static bool segments_differ(const struct umbra_segment *a, const struct umbra_segment *b)
 {
-    uint64_t differ = 0;
+    uint64_t differ = 0, left[2], right[2];
 
-    for (unsigned i = 0; i < SEGS; i++)
-        differ |= (a[i].base ^ b[i].base) | (a[i].limit ^ b[i].limit) | (a[i].selector ^ b[i].selector) |
-                  (a[i].attributes ^ b[i].attributes);
+    BUILD_ASSERT(sizeof(left) == sizeof(*a));
+    for (unsigned i = 0; i < SEGS; i++) {
+        __builtin_memcpy(left, &a[i], sizeof(left));
+        __builtin_memcpy(right, &b[i], sizeof(right));
+        differ |= (left[0] ^ right[0]) | (left[1] ^ right[1]);
+    }
     return differ;
 }
 

@@ -48,6 +48,10 @@ TEST(decode_segment_of_memory_follows_base_and_override)
 {
     CHECK_EQ(decode(X86_64, BYTES(0x8b, 0x45, 0x00)), X86_DECODED); /* (%rbp) */
     CHECK_EQ(in.mem.segment, SEG_SS);
+    CHECK_EQ(decode(X86_64, BYTES(0x8b, 0x04, 0x24)), X86_DECODED); /* (%rsp) */
+    CHECK_EQ(in.mem.segment, SEG_SS);
+    CHECK_EQ(decode(X86_64, BYTES(0x41, 0x8b, 0x04, 0x24)), X86_DECODED); /* (%r12) */
+    CHECK_EQ(in.mem.segment, SEG_DS);
     CHECK_EQ(decode(X86_64, BYTES(0x41, 0x8b, 0x45, 0x00)), X86_DECODED); /* (%r13) */
     CHECK_EQ(in.mem.segment, SEG_DS);
     CHECK_EQ(decode(X86_64, BYTES(0x65, 0x8b, 0x45, 0x00)), X86_DECODED); /* %gs: */

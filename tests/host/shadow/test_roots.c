@@ -178,10 +178,14 @@ TEST(pae_same_directory_in_two_slots)
     struct world *w = pae_world();
     put(w, 1, 1, 0x2000 | P);
     world_cr3(w, 0x1000);
-    CHECK_EQ(writes(w, PAGE(7), 1).outcome, ACCESS_OK);
+    put(w, 4, 8, 0x20000 | HOT);
+    reads(w, PAGE(7));
+    reads(w, PAGE(8));
     for (uint32_t i = 0; i < 3; i++)
-        writes(w, PAE_TABLE_VA(4, 7), (uint64_t)(0x21 + i) << 12 | HOT); /* goes out of sync */
-    CHECK_EQ(reads(w, 0x40000000 + PAGE(7)).gpa, 0x23000);
+        writes(w, PAE_TABLE_VA(4, 8), (uint64_t)(0x21 + i) << 12 | HOT); /* goes out of sync */
+    CHECK_EQ(reads(w, PAGE(8)).gpa, 0x21000);                            /* stale */
+    CHECK_EQ(reads(w, 0x40000000 + PAGE(7)).gpa, 0x20000);               /* makes the second way */
+    CHECK_EQ(reads(w, 0x40000000 + PAGE(8)).gpa, 0x23000);
     finish(w);
 }
 

@@ -62,8 +62,8 @@ enum {
     BITS_TIMER = 7,
     BITS_VSPACE = 12,
     BITS_PAGETABLE = 12,
-    BITS_GUESTSPACE = 12,
-    BITS_VM = 12,
+    BITS_GUESTSPACE = 13,
+    BITS_VM = 13,
     BITS_VCPU = 14,
     BITS_SHADOW = 12,
     BITS_SLOT = 6, /* one slot of a CNode */
@@ -85,7 +85,7 @@ enum {
     CNODE_COPY = 1, /* dest slot, source cap, rights: derive a child of the source */
     CNODE_MINT,     /* dest slot, source cap, rights, badge: as COPY; Endpoint and Notification take a badge
                        (once) */
-    CNODE_MOVE,     /* dest slot, source CNode cap, source slot */
+    CNODE_MOVE,     /* dest slot, source cap: it must have no children */
     CNODE_DELETE,   /* slot: everything derived from it goes first; deleting the original ends the object */
     CNODE_REVOKE,   /* slot: everything derived from it */
 
@@ -99,6 +99,7 @@ enum {
                               unbinds */
     TCB_SET_HANDLER,       /* address of the handler for Linux system calls, 0 none */
     TCB_SET_TLS,           /* FS base */
+    TCB_SET_FIXUP, /* start, bytes, landing: a page fault at an instruction in there continues at landing */
 
     SCHED_CONFIGURE =
         1,          /* SchedControl cap, budget, period (TSC ticks; budget <= period), priority ceiling */

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The world switch on AMD processors (APM vol. 2, chapter 15): guest state in the VMCB, exits in Umbra's
+ * codes.
+ *
+ * Invariants (I4): the intercepts below are set when a vCPU is made and never cleared; hardware CR0, CR4 and
+ * EFER are derived here from what the guest believes; CR3, ASID and event fields are written by this file
+ * only. An exit leaves the general registers in the exit page. QEMU and bochs flush the TLB at every switch,
+ * real processors do not. */
+#include "svm.h"
+#include "cpu.h"
+#include "log.h"
+#include "x86.h"
+#include "arch/pte.h"
+
+#define SHADOW_TICKS 2000 /* chosen: a few instructions of the guest, a switch included */
+
+void svm_run(uint64_t vmcb_hpa, uint64_t *gpr, uint64_t host_vmcb_hpa);
+
+static uint8_t host_save[PAGE_BYTES] __attribute__((aligned(4096)));
+static uint8_t host_vmcb[PAGE_BYTES] __attribute__((aligned(4096)));
+static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
+static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
+static uint64_t pae_root[4] __attribute__((aligned(32))); /* below 4 GB with the kernel */
+static bool supported, has_nrip, has_assists, has_flush_asid;
+static uint32_t asid_count, asid_next = 1;
+static uint64_t asid_generation = 1, cr4_allowed;
+
+static struct vmcb *vmcb_of(const struct vcpu *v)
+{
+    return (struct vmcb *)(uintptr_t)v->vmcb;
+}
+
+bool arch_vm_supported(void)
+{
+    return supported;
+}
+
+/* MSRs that VMLOAD and VMSAVE swap go to the guest; all others exit (APM vol. 2, 15.11: two bits an MSR). */
+static void msr_pass(uint32_t msr)
+{
+    uint32_t bit = msr >= 0xc0010000   ? 0x2000 * 2 + (msr & 0x1fff)
+                   : msr >= 0xc0000000 ? 0x2000 + (msr & 0x1fff)
+                                       : msr;
+
+    msr_map[bit / 4] &= ~(3u << bit % 4 * 2);
+}
+
+void svm_init(void)
+{
+    static const uint32_t swapped[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,
+                                        MSR_LSTAR,   MSR_CSTAR,   MSR_SFMASK,         0x174,
+                                        0x175,       0x176 };
+
+    if (cpuid(0x80000000, 0).a < 0x8000000a || !(cpuid(0x80000001, 0).c & BIT(2))) {
+        log_printf("umbra: this processor has no SVM: no VMs\n");
+        return;
+    }
+    if (rdmsr(MSR_VM_CR) & BIT(4)) {
+        log_printf("umbra: SVM is disabled by the firmware: enable it in the setup; no VMs\n");
+        return;
+    }
+    struct cpuid f = cpuid(0x8000000a, 0), seven = cpuid(7, 0);
+    has_nrip = f.d & BIT(3);
+    has_flush_asid = f.d & BIT(6);
+    has_assists = f.d & BIT(7);
+    asid_count = f.b;
+    __builtin_memset(io_map, 0xff, sizeof(io_map));
+    __builtin_memset(msr_map, 0xff, sizeof(msr_map));
+    for (unsigned i = 0; i < sizeof(swapped) / sizeof(swapped[0]); i++)
+        msr_pass(swapped[i]);
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, kernel_hpa(host_save).v);
+    __asm__ volatile("vmsave %%rax" : : "a"(kernel_hpa(host_vmcb).v) : "memory");
+    cr4_allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
+                  (seven.b & BIT(0) ? CR4_FSGSBASE : 0) | (seven.b & BIT(7) ? CR4_SMEP : 0) |
+                  (seven.b & BIT(20) ? CR4_SMAP : 0) | (seven.c & BIT(2) ? CR4_UMIP : 0);
+    supported = true;
+    log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s\n", f.a & 0xff, asid_count,
+               has_nrip ? ", next RIP" : "", has_assists ? ", decode assists" : "",
+               has_flush_asid ? ", flush by ASID" : "");
+}
+
+/* The processor's reset state (APM vol. 2, table 14-1), but paged real mode. */
+void arch_vcpu_init(struct vcpu *v)
+{
+    struct vmcb *b = vmcb_of(v);
+
+    b->intercept_cr = 0xffffffff & ~(BIT(2) | BIT(18)); /* all but CR2 */
+    b->intercept_dr = 0xffffffff;
+    b->intercept_exceptions = BIT(14) | BIT(1) | BIT(17) | BIT(18) | BIT(8);
+    b->intercept1 = SVM_INTERCEPT1;
+    b->intercept2 = SVM_INTERCEPT2;
+    b->iopm = kernel_hpa(io_map).v;
+    b->msrpm = kernel_hpa(msr_map).v;
+    b->vintr = BIT(24);          /* the guest's IF does not mask the host's interrupts */
+    b->pat = 0x0606060606060606; /* write back */
+    v->cr0 = 0x60000010;
+    for (unsigned i = 0; i < SEGS; i++)
+        b->seg[i] = (struct umbra_segment){ 0, i == SEG_LDTR ? 0x82 : i == SEG_TR ? 0x8b : 0x93, 0xffff, 0 };
+    b->seg[SEG_CS] = (struct umbra_segment){ 0xf000, 0x9b, 0xffff, 0xffff0000 };
+    b->rip = 0xfff0;
+    b->rflags = 2;
+    b->dr6 = 0xffff0ff0;
+    b->dr7 = 0x400;
+    b->efer = EFER_SVME | EFER_NXE;
+    b->cr0 = CR0_PG | CR0_ET | CR0_WP;
+    b->cr4 = CR4_PAE;
+    v->exit.version = UMBRA_EXIT_VERSION;
+    v->exit.gpr[RDX] = 0x600;
+    arch_fpu_init(v->fpu);
+}
+
+/* --- state groups --- */
+
+static bool canonical(uint64_t a)
+{
+    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
+int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
+{
+    bool bad = false;
+
+    (void)v;
+    if (r->groups & STATE_SEGMENTS)
+        for (unsigned i = 0; i < SEGS; i++)
+            bad |= !canonical(r->seg[i].base);
+    if (r->groups & STATE_MSRS)
+        bad |= !canonical(r->msrs.lstar) || !canonical(r->msrs.cstar) || !canonical(r->msrs.kernel_gs_base) ||
+               !canonical(r->msrs.sysenter_esp) || !canonical(r->msrs.sysenter_eip);
+    if (r->groups & STATE_CONTROL)
+        bad |= (r->cr0 >> 32) || (r->cr0 & CR0_PG && !(r->cr0 & CR0_PE)) ||
+               ((r->efer & EFER_LMA) && !(r->cr0 & CR0_PG)) || (r->efer & EFER_SVME);
+    if (r->groups & STATE_DEBUG)
+        bad |= r->dr6 >> 32 || r->dr7 >> 32;
+    if (bad)
+        return REFUSED(ERR_BAD_STATE_VALUE, "reply state cr0=%lx efer=%lx", r->cr0, r->efer);
+    return ERR_OK;
+}
+
+/* What the processor gets for what the guest believes (docs/platform.md, "Which format for which mode"). */
+static void write_control(struct vcpu *v, struct vmcb *b)
+{
+    bool paged = v->cr0 & CR0_PG, is_long = v->efer & EFER_LMA;
+    uint64_t cr4 = (v->cr4 & cr4_allowed) | CR4_PAE;
+
+    b->cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_PG | CR0_WP | CR0_ET;
+    b->cr4 = paged ? cr4 : cr4 & ~(CR4_SMEP | CR4_SMAP);
+    b->efer = EFER_SVME | EFER_NXE | (v->efer & EFER_SCE) | (is_long ? EFER_LME | EFER_LMA : 0);
+}
+
+void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
+{
+    struct vmcb *b = vmcb_of(v);
+    struct umbra_exit_page *x = &v->exit;
+
+    for (unsigned m = r->gpr_mask; m; m &= m - 1) {
+        unsigned i = __builtin_ctz(m);
+        x->gpr[i] = r->gpr[i];
+    }
+    if (r->gpr_mask & BIT(RAX))
+        b->rax = x->gpr[RAX];
+    if (r->gpr_mask & BIT(RSP))
+        b->rsp = x->gpr[RSP];
+    if (r->groups & STATE_RIP) {
+        b->rip = r->rip;
+        b->shadow = r->shadow & 1;
+    }
+    if (r->groups & STATE_RFLAGS)
+        b->rflags = (r->rflags & 0x3f7fd5) | 2;
+    if (r->groups & STATE_CR2)
+        b->cr2 = r->cr2;
+    if (r->groups & STATE_CONTROL) {
+        v->cr0 = r->cr0;
+        v->cr4 = r->cr4;
+        v->efer = r->efer;
+        write_control(v, b);
+    }
+    if (r->groups & STATE_SEGMENTS) {
+        for (unsigned i = 0; i < SEGS; i++)
+            b->seg[i] = r->seg[i];
+        b->cpl = r->seg[SEG_SS].attributes >> 5 & 3;
+    }
+    if (r->groups & STATE_MSRS) {
+        b->star = r->msrs.star;
+        b->lstar = r->msrs.lstar;
+        b->cstar = r->msrs.cstar;
+        b->sfmask = r->msrs.sfmask;
+        b->kernel_gs_base = r->msrs.kernel_gs_base;
+        b->sysenter_cs = r->msrs.sysenter_cs;
+        b->sysenter_esp = r->msrs.sysenter_esp;
+        b->sysenter_eip = r->msrs.sysenter_eip;
+    }
+    if (r->groups & STATE_DEBUG) {
+        for (unsigned i = 0; i < 4; i++)
+            v->dr[i] = r->dr[i];
+        b->dr6 = r->dr6;
+        b->dr7 = r->dr7 | 0x400;
+    }
+    if (r->groups & STATE_TSC)
+        b->tsc_offset = r->tsc_offset;
+    if (r->groups & STATE_FPU) {
+        arch_fpu_drop(v->fpu);
+        arch_fpu_init(v->fpu);
+    }
+}
+
+void arch_vcpu_read(struct vcpu *v, uint32_t groups)
+{
+    const struct vmcb *b = vmcb_of(v);
+    struct umbra_exit_page *x = &v->exit;
+
+    if (groups & STATE_RIP) {
+        x->rip = b->rip;
+        x->shadow = b->shadow & 1;
+        x->cpl = b->cpl;
+        x->gpr[RAX] = b->rax;
+        x->gpr[RSP] = b->rsp;
+    }
+    if (groups & STATE_RFLAGS)
+        x->rflags = b->rflags;
+    if (groups & STATE_CR2)
+        x->cr2 = b->cr2;
+    if (groups & STATE_CONTROL) {
+        x->cr0 = v->cr0;
+        x->cr4 = v->cr4;
+        x->efer = v->efer;
+    }
+    if (groups & STATE_SEGMENTS)
+        for (unsigned i = 0; i < SEGS; i++)
+            x->seg[i] = b->seg[i];
+    if (groups & STATE_MSRS)
+        x->msrs = (struct umbra_msrs){ b->star,           b->lstar,       b->cstar,        b->sfmask,
+                                       b->kernel_gs_base, b->sysenter_cs, b->sysenter_esp, b->sysenter_eip };
+    if (groups & STATE_DEBUG) {
+        for (unsigned i = 0; i < 4; i++)
+            x->dr[i] = v->dr[i];
+        x->dr6 = b->dr6;
+        x->dr7 = b->dr7;
+    }
+    if (groups & STATE_TSC)
+        x->tsc_offset = b->tsc_offset;
+}
+
+/* --- entry --- */
+
+/* A root whose translations may be stale gets a new ASID: nothing of it is in the TLB then. */
+static void prepare_root(struct vcpu *v, struct vmcb *b)
+{
+    struct shadow_root *r = &v->root;
+
+    b->tlb_control = 0;
+    if (r->asid_generation != asid_generation || r->flushed_downgrades != v->vm->downgrades ||
+        v->force_flush) {
+        if (asid_next >= asid_count) {
+            asid_next = 1;
+            asid_generation++;
+            b->tlb_control = 1; /* everything */
+        }
+        COUNT(FLUSHES);
+        r->asid = asid_next++;
+        r->asid_generation = asid_generation;
+        r->flushed_downgrades = v->vm->downgrades;
+        v->force_flush = 0;
+    }
+    b->asid = r->asid;
+    if (r->format == GUEST_PAE) {
+        for (unsigned i = 0; i < 4; i++)
+            pae_root[i] = r->table[i].v ? r->table[i].v | PTE_P : 0;
+        b->cr3 = kernel_hpa(pae_root).v;
+    } else {
+        b->cr3 = r->table[0].v;
+    }
+}
+
+bool arch_vcpu_root_fits(const struct vcpu *v)
+{
+    return v->root.format == (v->efer & EFER_LMA ? GUEST_LONG : GUEST_PAE);
+}
+
+/* --- exits --- */
+
+static void set_info(struct umbra_exit_page *x, uint64_t a, uint64_t b)
+{
+    x->info[0] = a;
+    x->info[1] = b;
+}
+
+static enum exit_kind instruction(struct umbra_exit_page *x, unsigned which)
+{
+    set_info(x, which, 0);
+    return EXIT_INSTRUCTION;
+}
+
+static enum exit_kind exception(struct umbra_exit_page *x, const struct vmcb *b, unsigned vector)
+{
+    if (vector == 14) {
+        set_info(x, b->exit_info2, b->exit_info1);
+        return EXIT_PAGE;
+    }
+    set_info(x, vector, b->exit_info1);
+    return EXIT_EXCEPTION;
+}
+
+/* The processor's exit code in Umbra's words (APM vol. 2, appendix C). */
+static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
+{
+    struct umbra_exit_page *x = &v->exit;
+    uint32_t code = (uint32_t)b->exit_code;
+
+    if (code <= SVM_EXIT_CR_LAST) {
+        set_info(x, code, has_assists ? b->exit_info1 : 0);
+        return EXIT_CR;
+    }
+    if (code <= SVM_EXIT_DR_LAST)
+        return EXIT_DR;
+    if (code <= SVM_EXIT_EXCEPTION_LAST)
+        return exception(x, b, code - SVM_EXIT_EXCEPTION);
+    switch (code) {
+    case SVM_EXIT_VINTR:
+        return EXIT_WINDOW;
+    case SVM_EXIT_RDTSC:
+    case SVM_EXIT_RDTSCP:
+        return instruction(x, INSN_RDTSCP);
+    case SVM_EXIT_RDPMC:
+        return instruction(x, INSN_RDPMC);
+    case SVM_EXIT_CPUID:
+        return EXIT_CPUID;
+    case SVM_EXIT_RSM:
+        return instruction(x, INSN_RSM);
+    case SVM_EXIT_INVD:
+        return instruction(x, INSN_INVD);
+    case SVM_EXIT_HLT:
+        return EXIT_HLT;
+    case SVM_EXIT_INVLPG:
+        set_info(x, has_assists ? b->exit_info1 : 0, has_assists);
+        return EXIT_INVLPG;
+    case SVM_EXIT_INVLPGA:
+        return instruction(x, INSN_INVLPGA);
+    case SVM_EXIT_IOIO:
+        set_info(x, b->exit_info1 & 0xffff007d, b->exit_info2);
+        return EXIT_IO;
+    case SVM_EXIT_MSR:
+        set_info(x, b->exit_info1 & 1, 0);
+        return EXIT_MSR;
+    case SVM_EXIT_TASK_SWITCH:
+        return EXIT_TASK_SWITCH;
+    case SVM_EXIT_SHUTDOWN:
+        return EXIT_SHUTDOWN;
+    case SVM_EXIT_WBINVD:
+        return instruction(x, INSN_WBINVD);
+    case SVM_EXIT_MONITOR:
+        return instruction(x, INSN_MONITOR);
+    case SVM_EXIT_MWAIT:
+    case SVM_EXIT_MWAIT_COND:
+        return instruction(x, INSN_MWAIT);
+    case SVM_EXIT_XSETBV:
+        return instruction(x, INSN_XSETBV);
+    case SVM_EXIT_NPF:
+        set_info(x, b->exit_info2, b->exit_info1);
+        return EXIT_NPF;
+    case 0xffffffff:
+        return EXIT_INVALID;
+    default:
+        break;
+    }
+    if (code >= SVM_EXIT_VMRUN && code <= SVM_EXIT_SKINIT)
+        return instruction(x, INSN_SVM);
+    set_info(x, code, b->exit_info1);
+    return EXIT_BROKEN;
+}
+
+static void load_debug(const uint64_t *dr)
+{
+    __asm__ volatile("mov %0, %%db0; mov %1, %%db1; mov %2, %%db2; mov %3, %%db3"
+                     :
+                     : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
+}
+
+static void enter(struct vcpu *v, struct vmcb *b)
+{
+    fpu_own(v->fpu);
+    if (b->dr7 & 0xff)
+        load_debug(v->dr);
+    write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
+    svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+}
+
+enum exit_kind arch_vcpu_run(struct vcpu *v)
+{
+    struct vmcb *b = vmcb_of(v);
+    struct umbra_exit_page *x = &v->exit;
+    uint32_t code;
+
+    prepare_root(v, b);
+    b->event = v->event;
+    v->event = 0;
+    /* V_IRQ serves as "tell me when the guest can take an interrupt"; never while the shadow is set at entry.
+     */
+    bool window = v->window && !(b->shadow & 1 && b->event == 0);
+    b->vintr = BIT(24) | (window ? BIT(8) | BIT(20) : 0);
+    if (v->window && !window) { /* look again soon, when the instruction under the shadow is done */
+        cpu.timer_armed = arch_now() + SHADOW_TICKS;
+        arch_timer_set(cpu.timer_armed);
+    }
+    enter(v, b);
+
+    code = (uint32_t)b->exit_code;
+    x->interrupted = b->exit_int_info & BIT(31) ? b->exit_int_info : 0;
+    if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
+        arch_take_interrupts();
+        v->event = x->interrupted;
+        return EXIT_NONE;
+    }
+    if (code == SVM_EXIT_VINTR)
+        v->window = 0;
+    arch_vcpu_read(v, STATE_RIP | STATE_RFLAGS | STATE_CR2);
+    x->ilen = has_nrip && b->next_rip - b->rip <= 15 ? b->next_rip - b->rip : 0;
+    x->nbytes = has_assists && b->bytes_fetched <= 15 ? b->bytes_fetched : 0;
+    for (unsigned i = 0; i < x->nbytes; i++)
+        x->bytes[i] = b->bytes[i];
+    uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
+    if ((b->cr3 & ~0xffful & PTE_ADDRESS) !=
+        (expected & ~0xffful)) { /* a task switch that was not intercepted */
+        set_info(x, 0, 0);
+        return EXIT_BROKEN;
+    }
+    return translate(v, b);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* GDT, TSS, IDT, the system call registers; and what happens when the kernel itself is interrupted. */
+#include "cpu.h"
+#include "log.h"
+#include "x86.h"
+
+#define IST_STACK_BYTES 4096
+
+struct __attribute__((packed)) tss {
+    uint32_t reserved0;
+    uint64_t rsp[3], reserved1, ist[7], reserved2;
+    uint16_t reserved3, iomap;
+};
+struct __attribute__((packed)) table_pointer {
+    uint16_t limit;
+    uint64_t base;
+};
+struct gate {
+    uint16_t low, selector;
+    uint8_t ist, type;
+    uint16_t middle;
+    uint32_t high, zero;
+};
+
+static struct tss tss;
+static struct gate idt[256];
+static uint64_t gdt[8] = {
+    0,
+    0x00af9a000000ffff, /* 08 kernel code */
+    0x00cf92000000ffff, /* 10 kernel data */
+    0x00cffa000000ffff, /* 18 user code, 32 bits: only SYSRET's base */
+    0x00cff2000000ffff, /* 20 user data */
+    0x00affa000000ffff, /* 28 user code */
+};
+static uint8_t ist_stacks[3][IST_STACK_BYTES] __attribute__((aligned(16)));
+static uint8_t kernel_stack[16384] __attribute__((aligned(16)));
+
+extern const uint8_t entry_stubs[256][16];
+void syscall_entry(void);
+void kernel_interrupted(struct regs *r, uint64_t address);
+
+void tss_set_entry_stack(uint64_t rsp)
+{
+    tss.rsp[0] = rsp;
+}
+
+static void gate_set(unsigned vector, unsigned ist)
+{
+    uint64_t a = (uintptr_t)entry_stubs[vector];
+
+    idt[vector] = (struct gate){
+        .low = a, .selector = 8, .ist = ist, .type = 0x8e, .middle = a >> 16, .high = a >> 32
+    };
+}
+
+void tables_init(void)
+{
+    uint64_t t = (uintptr_t)&tss;
+
+    tss.iomap = sizeof(tss);
+    for (unsigned i = 0; i < 3; i++)
+        tss.ist[i] = (uintptr_t)ist_stacks[i] + IST_STACK_BYTES;
+    gdt[6] = (sizeof(tss) - 1) | (t & 0xffffff) << 16 | 0x89ull << 40 | (t >> 24 & 0xff) << 56;
+    gdt[7] = t >> 32;
+    for (unsigned v = 0; v < 256; v++)
+        gate_set(v, v == 2 ? 1 : v == 8 ? 2 : v == 18 ? 3 : 0);
+    struct table_pointer g = { sizeof(gdt) - 1, (uintptr_t)gdt }, i = { sizeof(idt) - 1, (uintptr_t)idt };
+    __asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(g), "m"(i), "r"(0x30) : "memory");
+    __asm__ volatile(
+        "push $8; lea 1f(%%rip), %%rax; push %%rax; lretq; 1: mov %0, %%ds; mov %0, %%es; mov %0, %%ss"
+        :
+        : "r"(0x10)
+        : "rax", "memory");
+    cpu.kernel_rsp = (uintptr_t)kernel_stack + sizeof(kernel_stack);
+    wrmsr(MSR_GS_BASE, (uintptr_t)&cpu);
+    wrmsr(MSR_KERNEL_GS_BASE, 0);
+    wrmsr(MSR_STAR, 0x08ull << 32 | 0x18ull << 48);
+    wrmsr(MSR_LSTAR, (uintptr_t)syscall_entry);
+    wrmsr(MSR_CSTAR, (uintptr_t)syscall_entry); /* compatibility mode is never entered by user code */
+    wrmsr(MSR_SFMASK, 0x47700);                 /* AC NT IOPL... DF IF TF */
+    wrmsr(MSR_SYSENTER_CS, 0);
+}
+
+void arch_regs_init(struct regs *r)
+{
+    *r = (struct regs){ .cs = 0x2b, .ss = 0x23, .rflags = 0x202 };
+}
+
+/* The kernel allows interrupts in two places; anything else here is a fault of the kernel. */
+void kernel_interrupted(struct regs *r, uint64_t address)
+{
+    if (r->vector == 2)
+        return; /* NMI: nobody uses it yet */
+    if (r->vector >= 32) {
+        arch_interrupt(r->vector);
+        return;
+    }
+    PANIC("exception %lu error %lx at %lx, address %lx, rsp %lx", r->vector, r->error, r->rip, address,
+          r->rsp);
+}

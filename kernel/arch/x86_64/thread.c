@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is switched between threads: address space, FS and GS base, entry stack; the FPU lazily.
+ *
+ * cpu.fpu_owner names the area whose contents are in the registers; CR0.TS is set whenever the running thread
+ * is not the owner, so nobody reads another's FPU state. A guest's stays in the registers while its VMM runs.
+ */
+#include "cpu.h"
+#include "log.h"
+#include "x86.h"
+
+static bool has_xsave, has_fsgsbase, ts_set;
+static uint8_t fpu_initial[FPU_BYTES] __attribute__((aligned(64)));
+
+static void set_ts(bool on)
+{
+    if (on == ts_set)
+        return;
+    ts_set = on;
+    if (on)
+        write_cr0(read_cr0() | CR0_TS);
+    else
+        __asm__ volatile("clts");
+}
+
+static void fpu_save(void *area)
+{
+    if (has_xsave)
+        __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(7), "d"(0) : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+}
+
+static void fpu_restore(const void *area)
+{
+    if (has_xsave)
+        __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(7), "d"(0) : "memory");
+    else
+        __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+void fpu_own(void *area)
+{
+    if (cpu.fpu_owner == area)
+        return;
+    COUNT(FPU_SWITCHES);
+    set_ts(false);
+    if (cpu.fpu_owner)
+        fpu_save(cpu.fpu_owner);
+    fpu_restore(area);
+    cpu.fpu_owner = area;
+}
+
+void fpu_lend(const void *area)
+{
+    set_ts(cpu.fpu_owner != area);
+}
+
+/* #NM with TS set: the thread gets its FPU state. */
+bool arch_exception(struct tcb *t, unsigned vector)
+{
+    if (vector != 7 || !ts_set)
+        return false;
+    fpu_own(t->fpu);
+    set_ts(false);
+    return true;
+}
+
+void arch_fpu_init(void *area)
+{
+    __builtin_memcpy(area, fpu_initial, FPU_BYTES);
+}
+
+void arch_fpu_drop(void *area)
+{
+    if (cpu.fpu_owner == area) {
+        cpu.fpu_owner = NULL;
+        set_ts(true);
+    }
+}
+
+void fpu_init(void)
+{
+    uint64_t cr4 = read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    struct cpuid one = cpuid(1, 0);
+    const uint32_t mxcsr = 0x1f80;
+
+    has_xsave = one.c & BIT(26);
+    has_fsgsbase = cpuid(7, 0).b & BIT(0);
+    cr4 |= (has_xsave ? CR4_OSXSAVE : 0) | (has_fsgsbase ? CR4_FSGSBASE : 0);
+    write_cr4(cr4);
+    if (has_xsave) {
+        uint32_t components = one.c & BIT(28) ? 7 : 3;
+        __asm__ volatile("xsetbv" : : "a"(components), "d"(0), "c"(0));
+        CHECK(cpuid(0xd, 0).b <= FPU_BYTES);
+    }
+    write_cr0((read_cr0() & ~(CR0_EM | CR0_TS)) | CR0_MP | CR0_NE);
+    __asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+    fpu_save(fpu_initial);
+    set_ts(true);
+}
+
+/* With FSGSBASE user code changes its bases itself: they are read back when it leaves. */
+void arch_thread_leave(struct tcb *t)
+{
+    if (!has_fsgsbase)
+        return;
+    __asm__ volatile("rdfsbase %0" : "=r"(t->fs_base));
+    __asm__ volatile("swapgs; rdgsbase %0; swapgs" : "=r"(t->gs_base));
+}
+
+void arch_thread_enter(struct tcb *t)
+{
+    cpu.regs_end = (uintptr_t)(&t->regs + 1);
+    tss_set_entry_stack(cpu.regs_end);
+    arch_load_space((hpa_t){ t->vspace.obj });
+    fpu_lend(t->fpu);
+    if (has_fsgsbase) {
+        __asm__ volatile("wrfsbase %0" : : "r"(t->fs_base));
+        __asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(t->gs_base));
+    } else {
+        wrmsr(MSR_FS_BASE, t->fs_base);
+        wrmsr(MSR_KERNEL_GS_BASE, t->gs_base);
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Per-processor state, in one structure: the scheduler's queues, the deadline heap, what is loaded, the
+ * counters.
+ *
+ * The kernel runs with interrupts off on one stack a processor; interrupts that arrive in the few places that
+ * allow them are recorded in `pending` and handled on the way out. */
+#ifndef KERNEL_CPU_H
+#define KERNEL_CPU_H
+
+#include "objects.h"
+
+#define PRIORITIES    256
+#define IRQ_LINES     16
+#define PREEMPT_STEPS 64 /* units of long work between looks at interrupts */
+
+struct cpu {
+    /* offsets used by entry.S */
+    uint64_t regs_end;    /* 0: end of the current thread's regs: stack pointer of the entry */
+    uint64_t user_rsp;    /* 8: scratch */
+    uint64_t kernel_rsp;  /* 16 */
+    struct tcb *current;  /* runs or is about to; NULL: nobody */
+    struct tcb *last;     /* whose FS, GS and entry stack are set up */
+    void *fpu_owner;      /* tcb.fpu or vcpu.fpu whose contents are in the registers */
+    uint64_t slice_start; /* when current began to use its budget */
+    uint64_t timer_armed; /* 0: not */
+    struct deadline *deadlines;
+    uint32_t work; /* steps since the last look */
+    uint32_t pending_lines;
+    bool pending_timer, reschedule;
+    uint64_t ready_bits[PRIORITIES / 64];
+    struct thread_queue ready[PRIORITIES];
+    struct cap irq[IRQ_LINES]; /* Notification slots of the interrupt lines, holder OBJ_IRQ */
+    bool irq_taken[IRQ_LINES];
+    uint64_t count[COUNT_KERNEL_MAX];
+};
+extern struct cpu cpu;
+
+#define COUNT(c) (cpu.count[COUNT_##c]++)
+
+/* One step of long work is done; true: give interrupts a chance (return PREEMPTED). */
+static inline bool cpu_preempt_due(void)
+{
+    if (++cpu.work < PREEMPT_STEPS)
+        return false;
+    cpu.work = 0;
+    return true;
+}
+
+/* sched.c */
+void thread_ready(struct tcb *t); /* becomes READY (or stays GUEST) and is queued */
+void thread_stop(struct tcb *t);  /* leaves every queue and wait; INACTIVE; its call would be repeated */
+void thread_block(struct tcb *t, unsigned state); /* the current thread waits */
+void thread_priority(struct tcb *t, unsigned priority);
+void thread_requeue(struct tcb *t); /* its scheduling context changed */
+void sched_account(void);           /* charge the current thread up to now */
+void sched_yield(void);
+void sched_refilled(struct sched *s);
+struct tcb *sched_choose(void); /* NULL: nothing to run */
+void queue_push(struct thread_queue *q, struct tcb *t);
+void queue_remove(struct thread_queue *q, struct tcb *t);
+
+/* deadline.c: an intrusive leftist heap */
+void deadline_insert(struct deadline *d, uint64_t when);
+void deadline_remove(struct deadline *d);
+void deadline_expire(uint64_t now);
+
+/* interrupt.c */
+void interrupts_handle(void);
+/* syscall.c: what entry.S calls; returns the registers to continue with */
+struct regs *kernel_entry(uint64_t fault_address);
+struct regs *kernel_leave(void);
+
+#endif

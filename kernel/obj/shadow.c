@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shadow tables: the operations of a reply, each checked against the GuestSpace before an entry is written.
+ *
+ * Invariants: I1 (a leaf points to the GuestSpace's frame, with no more rights), I2 (a non-leaf points to a
+ * table of the same VM, format and epoch, one level down), and: META_SHADOW_LINKS of a table of the current
+ * epoch counts the entries and roots that point to it. A table of an earlier epoch is only ever set up anew.
+ * What makes a translation smaller or other raises the VM's downgrade count; guest entry flushes where it
+ * differs (I3). */
+#include "arch/pte.h"
+#include "invoke.h"
+
+#define SHADOW_LINKS_MAX (BIT(24) - 1)
+#define LARGE_PAGES      512u
+
+struct table {
+    struct frame_meta *meta;
+    uint64_t *entries;
+    hpa_t hpa;
+    unsigned level, format;
+};
+
+struct batch {
+    struct vcpu *v;
+    struct vm *vm;
+    struct tcb *t;
+    bool downgraded;
+};
+
+static unsigned top_level(unsigned format)
+{
+    return format == SHADOW_PAE ? 2 : 4;
+}
+static unsigned meta_level(uint64_t owner)
+{
+    return owner >> 32 & 15;
+}
+static unsigned meta_format(uint64_t owner)
+{
+    return owner >> 36 & 3;
+}
+
+static err_t table_of_vm(const struct batch *b, cptr_t p, struct table *out)
+{
+    struct cap *c;
+
+    err_t e = cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c);
+    if (e != ERR_OK)
+        return e;
+    out->hpa = (hpa_t){ c->obj };
+    out->meta = meta_of(out->hpa);
+    uint64_t owner = out->meta->owner;
+    if (META_KIND(owner) != META_SHADOW || hpa_of(META_HFN(owner)).v != phys_to_hpa(b->vm).v)
+        return REFUSED(ERR_WRONG_VM, "shadow table %x of another VM", p);
+    out->entries = phys(out->hpa);
+    out->level = meta_level(owner);
+    out->format = meta_format(owner);
+    return ERR_OK;
+}
+
+static err_t current_table(const struct batch *b, cptr_t p, struct table *out)
+{
+    err_t e = table_of_vm(b, p, out);
+
+    if (e == ERR_OK && out->meta->stamp != b->vm->space->epoch)
+        e = REFUSED(ERR_STALE_TABLE, "shadow table %x is of epoch %lu", p, out->meta->stamp);
+    return e;
+}
+
+static bool is_link(const struct table *t, uint64_t entry)
+{
+    return (entry & PTE_P) && t->level > 1 && !(entry & PTE_PS);
+}
+
+static void unlink_child(uint64_t entry)
+{
+    meta_of(pte_hpa(entry))->owner -= META_SHADOW_LINK;
+}
+
+/* What stood in an entry goes: always a downgrade. */
+static void drop_entry(struct batch *b, const struct table *t, unsigned index)
+{
+    uint64_t old = t->entries[index];
+
+    if (!(old & PTE_P))
+        return;
+    t->entries[index] = 0;
+    if (is_link(t, old))
+        unlink_child(old);
+    b->downgraded = true;
+}
+
+static void clear_table(struct batch *b, const struct table *t)
+{
+    if (t->meta->owner & META_SHADOW_EMPTY)
+        return;
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+        drop_entry(b, t, i);
+    t->meta->owner |= META_SHADOW_EMPTY;
+}
+
+static uint64_t entry_flags(unsigned rights)
+{
+    return PTE_P | PTE_A | (rights & SH_WRITE ? PTE_W : 0) | (rights & SH_USER ? PTE_U : 0) |
+           (rights & SH_DIRTY ? PTE_D : 0) | (rights & SH_EXEC ? 0 : PTE_NX);
+}
+
+static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
+{
+    struct table t;
+    unsigned format = kind >> 4, level = kind & 15;
+    uint64_t epoch = b->vm->space->epoch;
+
+    err_t e = table_of_vm(b, p, &t);
+    if (e != ERR_OK)
+        return e;
+    if (format > SHADOW_NESTED || level < 1 || level > top_level(format))
+        return REFUSED(ERR_WRONG_LEVEL, "set up format %u level %u", format, level);
+    uint64_t owner = t.meta->owner;
+    if (t.meta->stamp == epoch && META_SHADOW_LINKS(owner))
+        return REFUSED(ERR_LINKED, "set up a table with %lu links", META_SHADOW_LINKS(owner));
+    if (t.meta->stamp == epoch) {
+        clear_table(b, &t);
+        b->downgraded |=
+            !!(owner & META_SHADOW_USED); /* as a table of another level it may sit in a walk cache */
+    } else if (!(owner & META_SHADOW_EMPTY)) {
+        arch_zero(t.entries, PAGE_BYTES);
+    }
+    t.meta->owner = META_SHADOW | phys_to_hpa(b->vm).v >> PAGE_SHIFT << 4 | (uint64_t)level << 32 |
+                    (uint64_t)format << 36 | META_SHADOW_EMPTY;
+    t.meta->stamp = epoch;
+    return ERR_OK;
+}
+
+static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights, cptr_t child_p)
+{
+    struct table t, child;
+
+    err_t e = current_table(b, p, &t);
+    if (e == ERR_OK)
+        e = current_table(b, child_p, &child);
+    if (e != ERR_OK)
+        return e;
+    if (index >= TABLE_ENTRIES)
+        return ERR_RANGE;
+    if (t.level < 2 || child.level != t.level - 1 || child.format != t.format)
+        return REFUSED(ERR_WRONG_LEVEL, "link level %u under level %u", child.level, t.level);
+    if (META_SHADOW_LINKS(child.meta->owner) >= SHADOW_LINKS_MAX)
+        return ERR_RANGE;
+    drop_entry(b, &t, index);
+    t.entries[index] = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    t.meta->owner &= ~META_SHADOW_EMPTY;
+    child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
+    return ERR_OK;
+}
+
+/* One leaf: what the VMM asks, no more than the GuestSpace gives. */
+static err_t fill(struct batch *b, const struct table *t, unsigned index, unsigned rights, uint64_t gfn)
+{
+    uint64_t *guest = guestspace_entry(b->vm->space, gfn);
+
+    if (!guest)
+        return REFUSED(ERR_NOT_IN_GUEST, "fill gfn %lx", gfn);
+    uint64_t pte = *guest;
+    uint64_t frame = pte_hpa(pte).v + (pte & PTE_PS ? gfn % LARGE_PAGES << PAGE_SHIFT : 0);
+    if (t->level == 2) {
+        if (!(pte & PTE_PS) || gfn % LARGE_PAGES)
+            return REFUSED(ERR_NOT_IN_GUEST, "fill 2M at gfn %lx: not one large frame", gfn);
+    }
+    if (!(pte & PTE_W))
+        rights &= ~(unsigned)SH_WRITE;
+    uint64_t new = frame | entry_flags(rights) | (t->level == 2 ? PTE_PS : 0), old = t->entries[index];
+    if (new &PTE_W)
+        *guest = pte | PTE_D;
+    if (old & PTE_P) {
+        bool less = (old & PTE_ADDRESS) != (new &PTE_ADDRESS) || (old & ~new &(PTE_W | PTE_U | PTE_D)) ||
+                    (new & ~old &PTE_NX) || is_link(t, old);
+        if (less)
+            drop_entry(b, t, index);
+    }
+    t->entries[index] = new;
+    return ERR_OK;
+}
+
+static err_t op_fill_run(struct batch *b, cptr_t p, unsigned index, unsigned rights, uint64_t gfn, unsigned n)
+{
+    struct table t;
+
+    err_t e = current_table(b, p, &t);
+    if (e != ERR_OK)
+        return e;
+    if (index >= TABLE_ENTRIES || n == 0 || n > TABLE_ENTRIES - index || !(rights & SH_READ))
+        return REFUSED(ERR_RANGE, "fill index %u count %u rights %x", index, n, rights);
+    bool large = rights & SH_LARGE;
+    if (t.level != (large ? 2u : 1u))
+        return REFUSED(ERR_WRONG_LEVEL, "fill %s at level %u", large ? "2M" : "4K", t.level);
+    t.meta->owner &= ~META_SHADOW_EMPTY;
+    for (unsigned i = 0; i < n && e == ERR_OK; i++)
+        e = fill(b, &t, index + i, rights, gfn + (uint64_t)i * (large ? LARGE_PAGES : 1));
+    return e;
+}
+
+/* Entries of the mask keep only some rights. */
+static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean, const uint64_t *mask)
+{
+    struct table t;
+    uint64_t take = (rights & SH_WRITE ? 0 : PTE_W) | (rights & SH_USER ? 0 : PTE_U) | (clean ? PTE_D : 0);
+    uint64_t add = rights & SH_EXEC ? 0 : PTE_NX;
+
+    err_t e = current_table(b, p, &t);
+    if (e != ERR_OK)
+        return e;
+    for (unsigned w = 0; w < TABLE_ENTRIES / 64; w++) {
+        for (uint64_t m = mask[w]; m; m &= m - 1) {
+            unsigned i = w * 64 + __builtin_ctzll(m);
+            if (!(rights & SH_READ))
+                drop_entry(b, &t, i);
+            else if (t.entries[i] & PTE_P)
+                t.entries[i] = (t.entries[i] & ~take) | add;
+        }
+    }
+    b->downgraded = true;
+    return ERR_OK;
+}
+
+static err_t op_clear(struct batch *b, cptr_t p)
+{
+    struct table t;
+    err_t e = current_table(b, p, &t);
+
+    if (e == ERR_OK)
+        clear_table(b, &t);
+    return e;
+}
+
+/* --- roots --- */
+
+static void root_release(const struct batch *b, struct shadow_root *r)
+{
+    if (r->epoch == b->vm->space->epoch)
+        for (unsigned i = 0; i < 4; i++)
+            if (r->table[i].v)
+                meta_of(r->table[i])->owner -= META_SHADOW_LINK;
+    *r = (struct shadow_root){ 0 };
+}
+
+static err_t root_check(const struct table *t)
+{
+    if (t->level != top_level(t->format))
+        return REFUSED(ERR_WRONG_LEVEL, "root of level %u", t->level);
+    return META_SHADOW_LINKS(t->meta->owner) >= SHADOW_LINKS_MAX ? ERR_RANGE : ERR_OK;
+}
+
+static void root_hold(const struct table *t)
+{
+    t->meta->owner = (t->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
+}
+
+static err_t set_pae_entry(struct batch *b, unsigned index, cptr_t p)
+{
+    struct shadow_root *r = &b->v->root;
+    struct table t = { 0 };
+    err_t e = ERR_OK;
+
+    if (index > 3)
+        return ERR_RANGE;
+    if (p) {
+        e = current_table(b, p, &t);
+        if (e == ERR_OK)
+            e = root_check(&t);
+        if (e == ERR_OK && t.format != SHADOW_PAE)
+            e = ERR_WRONG_LEVEL;
+    }
+    if (e != ERR_OK)
+        return e;
+    if (r->epoch != b->vm->space->epoch || r->format != GUEST_PAE)
+        root_release(b, r);
+    if (p)
+        root_hold(&t);
+    if (r->table[index].v) {
+        meta_of(r->table[index])->owner -= META_SHADOW_LINK;
+        b->downgraded = true;
+    }
+    r->format = GUEST_PAE;
+    r->epoch = b->vm->space->epoch;
+    r->table[index] = t.hpa;
+    return ERR_OK;
+}
+
+static err_t op_set_root(struct batch *b, unsigned index, cptr_t p)
+{
+    struct shadow_root *r = &b->v->root;
+    struct table t;
+
+    if (!p || index)
+        return set_pae_entry(b, index, p);
+    err_t e = current_table(b, p, &t);
+    if (e == ERR_OK && t.format == SHADOW_PAE)
+        return set_pae_entry(b, index, p);
+    if (e == ERR_OK)
+        e = root_check(&t);
+    if (e != ERR_OK)
+        return e;
+    if (r->epoch == b->vm->space->epoch && r->table[0].v == t.hpa.v && r->format != GUEST_PAE)
+        return ERR_OK;
+    root_hold(&t);
+    /* A root on the list keeps its ASID, and what it still owes to the TLB. */
+    struct shadow_root next = { .table = { t.hpa },
+                                .epoch = b->vm->space->epoch,
+                                .format = t.format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
+    for (unsigned i = 0; i < ROOT_LIST_MAX; i++) {
+        struct shadow_root *l = &b->v->list[i];
+        if (l->epoch == r->epoch && l->table[0].v == r->table[0].v && l->epoch)
+            l->asid = r->asid, l->asid_generation = r->asid_generation,
+            l->flushed_downgrades = r->flushed_downgrades;
+        if (l->epoch == next.epoch && l->table[0].v == t.hpa.v)
+            next.asid = l->asid, next.asid_generation = l->asid_generation,
+            next.flushed_downgrades = l->flushed_downgrades;
+    }
+    root_release(b, r);
+    *r = next;
+    return ERR_OK;
+}
+
+static err_t op_root_list(struct batch *b, unsigned index, cptr_t p, uint64_t cr3)
+{
+    struct table t;
+
+    if (index >= ROOT_LIST_MAX)
+        return ERR_RANGE;
+    struct shadow_root *r = &b->v->list[index];
+    if (p) {
+        err_t e = current_table(b, p, &t);
+        if (e == ERR_OK)
+            e = root_check(&t);
+        if (e == ERR_OK && t.format != SHADOW_LONG)
+            e = ERR_WRONG_LEVEL;
+        if (e != ERR_OK)
+            return e;
+        root_hold(&t);
+    }
+    root_release(b, r);
+    if (p)
+        *r = (struct shadow_root){
+            .table = { t.hpa }, .epoch = b->vm->space->epoch, .guest_cr3 = cr3, .format = GUEST_LONG
+        };
+    return ERR_OK;
+}
+
+void shadow_roots_drop(struct vcpu *v)
+{
+    struct batch b = { .v = v, .vm = v->vm };
+
+    if (!v->vm || !v->vm->space)
+        return;
+    root_release(&b, &v->root);
+    for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
+        root_release(&b, &v->list[i]);
+}
+
+/* Words behind word 0. */
+static const uint8_t operands[OP_CODES] = {
+    [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8, [OP_ROOT_LIST] = 1
+};
+
+static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
+{
+    unsigned rights = w0 >> 8 & 0xff, index = w0 >> 16 & 0xffff;
+    cptr_t table = (cptr_t)(w0 >> 32);
+
+    switch ((enum reply_op)(w0 & 0xff)) {
+    case OP_SETUP:
+        return op_setup(b, table, index);
+    case OP_LINK:
+        return op_link(b, table, index, rights, (cptr_t)w[0]);
+    case OP_FILL:
+        return op_fill_run(b, table, index, rights, w[0], 1);
+    case OP_FILL_RUN:
+        return op_fill_run(b, table, index, rights, w[0] & 0xffffffffffff, w[0] >> 48);
+    case OP_DOWNGRADE:
+        return op_downgrade(b, table, rights, index & 1, w);
+    case OP_CLEAR:
+        return op_clear(b, table);
+    case OP_SET_ROOT:
+        return op_set_root(b, index, table);
+    case OP_ROOT_LIST:
+        return op_root_list(b, index, table, w[0]);
+    case OP_FLUSH:
+        b->v->force_flush = 1;
+        return ERR_OK;
+    default:
+        return ERR_BAD_OPERATION;
+    }
+}
+
+err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned words, unsigned *index)
+{
+    struct batch b = { .v = v, .vm = v->vm, .t = t };
+    const volatile uint64_t *shared = ops;
+    err_t e = ERR_OK;
+    unsigned i = 0;
+
+    while (i < words && e == ERR_OK) {
+        uint64_t w0 = shared[i], w[8];
+        unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
+        *index = i;
+        if (code == 0 || code >= OP_CODES || n > words - i - 1) {
+            e = REFUSED(ERR_BAD_OPERATION, "operation word %lx at %u of %u", w0, i, words);
+            break;
+        }
+        for (unsigned k = 0; k < n; k++)
+            w[k] = shared[i + 1 + k];
+        e = apply_one(&b, w0, w);
+        i += 1 + n;
+    }
+    if (b.downgraded)
+        b.vm->downgrades++;
+    return e;
+}
+
+/* --- the capability --- */
+
+static err_t bind(struct invocation *v, struct frame_meta *m)
+{
+    struct cap *vm;
+
+    if (v->words < 1)
+        return ERR_SHORT_MESSAGE;
+    err_t e = cspace_cap(v->caller, (cptr_t)arg(v, 0), OBJ_VM, RIGHT_WRITE, &vm);
+    if (e != ERR_OK)
+        return e;
+    if (META_KIND(m->owner) == META_SHADOW)
+        return ERR_ALREADY_BOUND;
+    *m = (struct frame_meta){ META_SHADOW | vm->obj >> PAGE_SHIFT << 4 | META_SHADOW_EMPTY, 0 };
+    return ERR_OK;
+}
+
+static err_t read_bits(struct invocation *v, const struct frame_meta *m)
+{
+    if (v->words < 2)
+        return ERR_SHORT_MESSAGE;
+    uint64_t first = arg(v, 0), n = arg(v, 1);
+    if (first >= TABLE_ENTRIES || n == 0 || n > 60 || n > TABLE_ENTRIES - first)
+        return ERR_RANGE;
+    if (META_KIND(m->owner) != META_SHADOW)
+        return ERR_NOT_BOUND;
+    const uint64_t *entries = cap_object(v->cap);
+    for (uint64_t i = 0; i < n; i++)
+        result(v, entries[first + i] & PTE_FLAGS);
+    return ERR_OK;
+}
+
+err_t shadow_invoke(struct invocation *v)
+{
+    struct frame_meta *m = meta_of((hpa_t){ v->cap->obj });
+
+    switch (v->label) {
+    case SHADOW_BIND:
+        return bind(v, m);
+    case SHADOW_READ_BITS:
+        return read_bits(v, m);
+    default:
+        return ERR_BAD_METHOD;
+    }
+}
+
+void shadow_finalise(struct cap *c)
+{
+    struct frame_meta *m = meta_of((hpa_t){ c->obj });
+
+    if (META_KIND(m->owner) == META_SHADOW && (m->owner & META_SHADOW_USED)) {
+        hpa_t at = hpa_of(META_HFN(m->owner));
+        struct vm *vm = phys(at);
+        if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)
+            guestspace_bump(vm->space);
+    }
+    *m = (struct frame_meta){ 0, 0 };
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The layout of every kernel object. What they do is in obj/, one file a type.
+ *
+ * Slots inside objects (holder set) are capabilities like any other: revoking what they derive from empties
+ * them and the object loses it (holder_lost). So no object points to another that could go away unseen. */
+#ifndef KERNEL_OBJECTS_H
+#define KERNEL_OBJECTS_H
+
+#include "arch/arch.h"
+#include "cap.h"
+
+/* A moment at which something happens: node of the processor's deadline heap (deadline.c). */
+struct deadline {
+    uint64_t when;
+    struct deadline *left, *right, *up;
+    uint32_t rank;
+    uint8_t kind, queued;
+};
+enum { DEADLINE_TIMER, DEADLINE_REFILL };
+
+enum thread_state {
+    THREAD_INACTIVE,
+    THREAD_READY, /* running or in a ready queue, or waiting for budget */
+    THREAD_GUEST, /* as READY, but what runs is the guest of vcpu */
+    THREAD_SEND,
+    THREAD_RECV,
+    THREAD_REPLY, /* called, waits for the answer */
+    THREAD_NOTIFICATION,
+    THREAD_PARKED,  /* receives on a vCPU whose guest waits for an event */
+    THREAD_FAULTED, /* a fault that nobody handles */
+};
+
+struct tcb {
+    struct regs regs; /* first: entry.S; its end is 16-byte aligned */
+    uint64_t fs_base, gs_base;
+    uint64_t handler;                           /* Linux system calls */
+    uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
+    struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
+    struct umbra_ipc_buffer *buffer;
+    struct tcb *next, *prev; /* the queue it is in */
+    void *queue;             /* endpoint or notification it waits on */
+    struct reply *reply;     /* RECV: will hold the caller; REPLY: holds this thread */
+    struct vcpu *vcpu;       /* GUEST, PARKED */
+    struct sched *sc;
+    struct notification *bound;
+    uint64_t badge; /* of the capability it sends with */
+    uint8_t state, priority, queued, calling, may_grant, faulting;
+    uint32_t fault_label;
+    uint64_t fault_words[4];
+    _Alignas(64) uint8_t fpu[FPU_BYTES];
+};
+BUILD_ASSERT(sizeof(struct tcb) <= 1 << BITS_TCB);
+BUILD_ASSERT(sizeof(struct regs) % 16 == 0);
+
+struct sched {
+    struct deadline refill;
+    struct tcb *tcb;
+    uint64_t budget, period, remaining, period_start;
+    uint64_t consumed;
+    uint32_t ceiling;
+};
+BUILD_ASSERT(sizeof(struct sched) <= 1 << BITS_SCHED);
+
+struct thread_queue {
+    struct tcb *head, *tail;
+};
+
+struct endpoint {
+    struct thread_queue queue; /* all SEND (and calls), or all RECV */
+};
+BUILD_ASSERT(sizeof(struct endpoint) <= 1 << BITS_ENDPOINT);
+
+struct reply {
+    struct tcb *caller;   /* waits for this answer */
+    struct tcb *receiver; /* is in Recv with this object */
+};
+BUILD_ASSERT(sizeof(struct reply) <= 1 << BITS_REPLY);
+
+struct notification {
+    uint64_t bits;
+    struct thread_queue queue;
+    struct tcb *tcb;   /* bound: slot tcb->notification */
+    struct vcpu *vcpu; /* bound: slot vcpu->notification */
+};
+BUILD_ASSERT(sizeof(struct notification) <= 1 << BITS_NOTIFICATION);
+
+struct timer {
+    struct deadline deadline;
+    struct cap notification;
+};
+BUILD_ASSERT(sizeof(struct timer) <= 1 << BITS_TIMER);
+
+/* The authority over a guest's memory: gfn -> frame, in the host's paging format (level 3 is the root: 512
+ * GB). */
+struct guestspace {
+    uint64_t epoch; /* unique over all guest spaces and all time (I3) */
+    _Alignas(PAGE_BYTES) uint64_t table[512];
+};
+BUILD_ASSERT(sizeof(struct guestspace) == 1 << BITS_GUESTSPACE);
+
+struct vm {
+    struct cap guestspace;
+    struct guestspace *space; /* NULL: cannot run */
+    uint64_t downgrades;
+    _Alignas(PAGE_BYTES) struct umbra_vm_public public;
+};
+BUILD_ASSERT(sizeof(struct vm) == 1 << BITS_VM);
+
+struct shadow_root {
+    hpa_t table[4]; /* long, nested: [0]; PAE: the four PDPT entries, 0 = none */
+    uint64_t epoch; /* 0: no root */
+    uint64_t guest_cr3;
+    uint64_t asid_generation, flushed_downgrades;
+    uint32_t asid;
+    uint8_t format;
+};
+
+#define ROOT_LIST_MAX 16
+
+struct vcpu {
+    /* page 0: the kernel's */
+    struct cap vm_slot, notification;
+    struct vm *vm;
+    struct vcpu *next;
+    struct notification *bound;
+    struct tcb *thread; /* that receives on it: GUEST or PARKED */
+    uint64_t seq;       /* of the pending or last exit */
+    uint8_t pending;    /* an exit waits to be received or answered */
+    uint8_t parked, window, force_flush, broken, started;
+    uint32_t want;
+    uint64_t event;          /* to be injected at the next entry */
+    uint64_t cr0, cr4, efer; /* what the guest believes */
+    uint64_t dr[4];
+    struct shadow_root root;
+    struct shadow_root list[ROOT_LIST_MAX];
+    _Alignas(64) uint8_t fpu[FPU_BYTES];
+    _Alignas(PAGE_BYTES) uint8_t vmcb[PAGE_BYTES];
+    _Alignas(PAGE_BYTES) struct umbra_exit_page exit;
+    _Alignas(PAGE_BYTES) struct umbra_reply_page reply;
+};
+BUILD_ASSERT(sizeof(struct vcpu) <= 1 << BITS_VCPU);
+
+/* Metadata of a physical frame: what the kernel must know of memory that it handed out.
+ *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other
+ * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40,
+ * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here */
+struct frame_meta {
+    uint64_t owner, stamp;
+};
+enum { META_NONE, META_GUEST, META_SHADOW, META_VSPACE, META_GUESTSPACE, META_VM };
+#define META_LARGE           BIT(63) /* 512 frames from here */
+#define META_KIND(o)         ((unsigned)((o)&15))
+#define META_HFN(o)          ((hfn_t){ (o) >> 4 & 0xfffffff })
+#define META_GUEST_GFN(o)    ((gfn_t){ (o) >> 32 & 0x7ffffff })
+#define META_SHADOW_EMPTY    BIT(38) /* no entry was written since it was cleared */
+#define META_SHADOW_USED     BIT(39) /* was linked or a root in its epoch */
+#define META_SHADOW_LINK     BIT(40)
+#define META_SHADOW_LINKS(o) ((o) >> 40)
+#define MEMORY_FRAMES_MAX    BIT(28) /* 1 TB */
+
+extern struct frame_meta *frame_meta;
+extern uint64_t frame_meta_count;
+/* NULL for a frame that is not RAM. */
+static inline struct frame_meta *meta_of(hpa_t a)
+{
+    return a.v >> PAGE_SHIFT < frame_meta_count ? &frame_meta[a.v >> PAGE_SHIFT] : NULL;
+}
+/* Ids and epochs come from one counter, so none is ever seen twice. */
+uint64_t unique_number(void);
+
+static inline void *cap_object(const struct cap *c)
+{
+    return phys((hpa_t){ c->obj });
+}
+
+#endif

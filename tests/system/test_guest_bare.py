@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The default guest by itself, directly in QEMU: what `run` gives a guest is known to be good without Umbra.
+
+A failure here is one of the guest's material or of the emulator, never of kernel or VMM.
+"""
+import pytest
+from umbra import guest
+
+
+@pytest.mark.parametrize("flavour", guest.FLAVOURS)
+def test_guest_has_a_shell_with_job_control_and_powers_off(boot, flavour):
+    machine = boot(kernel=guest.kernel(flavour), memory="128M", cmdline=guest.APPEND,
+                   extra=("-initrd", str(guest.initramfs())))
+    machine.expect(r"^/ # ", 60)
+    machine.send("sleep 1000\n")
+    machine.expect("sleep 1000\n", 10)
+    machine.wait(1)
+    machine.send(b"\x03")
+    machine.expect(r"\^C\n/ # ", 10)
+    machine.send("tty; ls /proc/self/fd | wc -l; uname -r\n")
+    machine.expect(r"^/dev/ttyS0\n\d\n6\.", 10)
+    machine.send("exit\n")
+    machine.expect("reboot: (System halted|Power down)", 20)

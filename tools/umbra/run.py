@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `run`: boots a system with guests and connects their consoles to a terminal, or to a pipe and a file.
+
+Everything the user named is checked before the build. Whatever happens the terminal is as before and QEMU is gone.
+"""
+import argparse
+import contextlib
+import json
+import math
+import os
+import pathlib
+import re
+import select
+import shlex
+import termios
+import time
+import tty
+
+from umbra import build, console, deps, guest as default_guest, images, layout, qemu, say, system
+from umbra.errors import Failure, Lacking, Usage
+
+GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
+ENDED = re.compile(r"^guest (\S+) ended: (.*)$", re.M)
+STATISTIC = re.compile(r"^stat (\S+) (\S+) (-?\d+)$", re.M)
+KERNEL_LOG = "build/log/kernel.log"
+TICK = 0.1      # seconds between looks at the clock
+
+
+def arguments(parser):
+    add = parser.add_argument
+    add("system", nargs="?", default=system.DEFAULT, metavar="SYSTEM", help="a description from systems/")
+    add("--kernel", metavar="F", help="a Linux bzImage; default: Debian's, downloaded once")
+    add("--initrd", metavar="F", help="its initramfs")
+    add("--append", metavar="S", help="its command line")
+    add("--mem", metavar="SIZE", help="its memory, for example 128M (the default)")
+    add("--vm", action="append", metavar="name=a,kernel=F,...", help="one of several guests; a comma in a value is doubled")
+    add("--headless", action="store_true", help="no terminal: consoles to standard output, lines prefixed `name|`")
+    add("--timeout", metavar="S", help="fail after so many seconds")
+    add("--until", metavar="REGEX", help="succeed as soon as a console's present line matches")
+    add("--log", metavar="FILE", help="consoles also to this file")
+    add("--input", metavar="FILE", help="typed to the first guest, a line whenever it waits")
+    add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
+    add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
+    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow")
+    add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
+    add("--dry-run", action="store_true", help="do all but boot: print QEMU's command line")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = ("examples: ./build.py run\n"
+                     "          ./build.py run --headless --timeout 400 --kernel bzImage --initrd root.cpio.gz \\\n"
+                     "              --append console=ttyS0 --mem 128M --until 'login:'\n" + console.HELP)
+
+
+def split_options(text):
+    """The key=value pairs of a --vm; a doubled comma is a comma."""
+    pairs = {}
+    for part in re.split(r"(?<!,),(?!,)", text.replace(",,", "\0")):
+        key, equals, value = part.partition("=")
+        if not equals or key not in ("name", "kernel", "initrd", "append", "mem"):
+            raise Usage("--vm %s: %r is not one of name=, kernel=, initrd=, append=, mem=" % (text, part))
+        if key in pairs:
+            raise Usage("--vm %s: %s is given twice" % (text, key))
+        pairs[key] = value.replace("\0", ",")
+    return pairs
+
+
+def described_guests(options):
+    """One dictionary of words a guest, as the user gave them."""
+    single = {key: getattr(options, key) for key in ("kernel", "initrd", "append", "mem")
+              if getattr(options, key) is not None}
+    if not options.vm:
+        return [{"name": "linux", **single}]
+    if single:
+        raise Usage("--%s does not go with --vm; write it inside, as --vm name=a,%s=..." % ((next(iter(single)),) * 2))
+    described = [split_options(text) for text in options.vm]
+    for number, pairs in enumerate(described):
+        pairs.setdefault("name", "vm%d" % number)
+        if not GUEST_NAME.fullmatch(pairs["name"]):
+            raise Usage("--vm: name %r is not 1 to 31 letters, digits, - and _" % pairs["name"])
+    names = [pairs["name"] for pairs in described]
+    if len(set(names)) != len(names):
+        raise Usage("--vm: two guests have the same name: " + " ".join(names))
+    return described
+
+
+def named_file(text, what):
+    path = pathlib.Path(text)
+    images.readable(path, what)
+    return path
+
+
+def guest_of(pairs):
+    """The Guest that the words describe; what they leave out is the default guest's."""
+    own_kernel = "kernel" in pairs
+    if "\n" in pairs.get("append", ""):
+        raise Usage("guest %s: a command line is one line" % pairs["name"])
+    mem = images.parse_memory(pairs.get("mem", "128M"))
+    kernel = named_file(pairs["kernel"], "kernel") if own_kernel else default_guest.kernel()
+    initrd = named_file(pairs["initrd"], "initramfs") if "initrd" in pairs else \
+        None if own_kernel else default_guest.initramfs()
+    append = pairs.get("append", "" if own_kernel else default_guest.APPEND)
+    return images.Guest(pairs["name"], kernel, initrd, append, mem)
+
+
+def check_files_named(described):
+    """Everything wrong with named files and words is said before the default guest is downloaded."""
+    for pairs in described:
+        images.parse_memory(pairs.get("mem", "128M"))
+        if "kernel" in pairs:
+            images.parse_header(images.readable(pairs["kernel"], "kernel"), pairs["kernel"])
+        if "initrd" in pairs:
+            images.readable(pairs["initrd"], "initramfs")
+
+
+def check_words(options):
+    """What can be wrong with the options alone."""
+    try:
+        options.seconds = float(options.timeout) if options.timeout is not None else math.inf
+    except ValueError:
+        options.seconds = 0
+    if not options.seconds > 0:
+        raise Usage("--timeout %s is not a number of seconds" % options.timeout)
+    try:
+        re.compile(options.until or "")
+    except re.error as error:
+        raise Usage("--until %s is not a regular expression: %s" % (options.until, error)) from error
+    if options.icount and options.accel == "kvm":
+        raise Usage("--icount goes only with --accel tcg")
+    system.check_name(options.system)
+    options.script = images.readable(options.input, "--input") if options.input else b""
+    for name in ("log", "stats"):
+        path = getattr(options, name)
+        if path and not os.path.isdir(os.path.dirname(path) or "."):
+            raise Usage("--%s %s: there is no such folder" % (name, path))
+
+
+def check_machine(options):
+    if options.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise Lacking("--accel kvm: /dev/kvm is missing or not ours to use")
+    options.qemu = qemu.find(options.qemu)
+
+
+def command(options):
+    check_words(options)
+    check_files_named(described_guests(options))    # before anything is installed
+    deps.ensure("run", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
+    check_machine(options)
+    guests = prepare_guests(options)
+    build.make(ninja_targets(options))
+    config = machine_config(options, guests)
+    if options.dry_run:
+        print(shlex.join(qemu.command_line(config, options.qemu, [3])))
+        return 0
+    return boot(options, config, guests)
+
+
+def prepare_guests(options):
+    """The guests that the options describe, checked; the default guest's files are downloaded if they are missing."""
+    described = described_guests(options)
+    check_files_named(described)
+    guests = [guest_of(pairs) for pairs in described]
+    for guest in guests:
+        images.check(guest)
+    return guests
+
+
+def ninja_targets(options):
+    wanted = system.targets(options.profile, options.system)
+    known = {p.output for p in layout.programs()}
+    missing = [t for t in wanted if t not in known and not t.endswith(".bin")]
+    if missing:
+        raise Failure("this tree cannot build " + " ".join(missing))
+    return wanted
+
+
+def machine_config(options, guests):
+    return qemu.Config(
+        kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.CMDLINE,
+        memory=system.machine_memory(guests), icount=options.icount, serials=("socket", KERNEL_LOG), qemu=options.qemu,
+        accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run")
+
+
+@contextlib.contextmanager
+def raw_terminal(wanted):
+    """Standard input in raw mode while the block runs, if it is a terminal; restored however the block ends."""
+    if not wanted:
+        yield
+        return
+    before = termios.tcgetattr(0)
+    try:
+        tty.setraw(0, termios.TCSADRAIN)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def boot(options, config, guests):
+    """Runs the machine to its end; returns the exit status."""
+    log = open_log(options)
+    pathlib.Path(layout.ROOT / KERNEL_LOG).unlink(missing_ok=True)
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        if log:
+            stack.enter_context(log)
+        machine = stack.enter_context(qemu.Machine(config))
+        session = Session(options, machine, [g.name for g in guests], log)
+        with raw_terminal(session.terminal):
+            session.run(began + options.seconds)
+        status = machine.wait(5) if session.verdict is None else machine.exit_status
+        tail = machine.tail() if session.verdict is None else ""
+    result = conclude(options, session, status, tail)
+    if options.stats:
+        write_stats(options, guests, session, result, time.monotonic() - began)
+    return result
+
+
+def open_log(options):
+    try:
+        return open(options.log, "wb", buffering=0) if options.log else None
+    except OSError as error:
+        raise Usage("--log %s: %s" % (options.log, error.strerror)) from error
+
+
+class Session:
+    """One run's traffic between the serial line and the outside. `verdict` says why it ended: matched, timeout, quit, or None
+    when QEMU ended by itself."""
+
+    def __init__(self, options, machine, names, log):
+        self.machine = machine
+        self.names = names
+        self.log = log
+        self.terminal = not options.headless and os.isatty(0)
+        self.input_open = not options.headless
+        self.lines = console.Lines(names) if options.headless else None
+        self.shared = console.Shared(len(names))
+        self.watchers = [console.Watcher(options.until) for _ in names] if options.until else None
+        self.keys = console.Keys()
+        self.script = console.Script(options.script, time.monotonic())
+        self.shown = 0          # the guest on the terminal
+        self.outgoing = b""
+        self.verdict = None
+        self.file_lines = console.Lines(names)
+
+    def tell(self, text):
+        """A word of ours between the guest's; carriage returns because the terminal is raw."""
+        say.note(text + ("\r" if self.terminal else ""))
+
+    def run(self, deadline):
+        if self.terminal:
+            self.tell("Ctrl-A X quits, Ctrl-A H helps")
+        while self.verdict is None:
+            now = time.monotonic()
+            if now >= deadline:
+                self.verdict = "timeout"
+            elif not self.turn(now, min(TICK, deadline - now)):
+                break
+        self.show(self.lines.finish() if self.lines else b"")
+        self.keep(self.file_lines.finish())
+
+    def turn(self, now, seconds):
+        """Waits for something to happen and moves bytes; False when QEMU has closed the line."""
+        line = self.machine.socket
+        self.outgoing += self.shared.send(0, self.script.next(now)) if self.script.lines else b""
+        sources = [line] + ([0] if self.input_open else [])
+        ready, writable, _ = select.select(sources, [line] if self.outgoing else [], [], seconds)
+        if 0 in ready:
+            self.typed(os.read(0, 4096))
+        try:
+            if writable:
+                self.outgoing = self.outgoing[line.send(self.outgoing):]
+            data = line.recv(65536) if line in ready else None
+        except BlockingIOError:
+            data = None
+        except ConnectionError:
+            data = b""
+        if data:
+            self.received(data, time.monotonic())
+        elif self.lines:
+            self.show(self.lines.idle(time.monotonic()))
+        return data != b""
+
+    def received(self, data, now):
+        self.machine.log.write(data)
+        for guest, part in self.shared.receive(data):
+            if self.lines:
+                self.show(self.lines.feed(guest, part, now))
+            elif guest == self.shown:
+                self.show(part)
+            self.keep(self.file_lines.feed(guest, part, now))
+            if guest == 0:
+                self.script.heard(part, now)
+            if self.watchers and self.watchers[guest].feed(part):
+                self.verdict = "matched"
+                return
+
+    def typed(self, data):
+        if not data:
+            self.input_open = False     # end of input never ends a run
+            return
+        for what, keys in self.keys.feed(data) if self.terminal else [("type", data)]:
+            if what == "type":
+                self.outgoing += self.shared.send(self.shown, keys)
+            elif what == "quit":
+                self.verdict = "quit"
+            elif what == "switch":
+                self.shown = (self.shown + 1) % len(self.names)
+                self.tell("guest " + self.names[self.shown])
+            else:
+                self.tell(console.HELP)
+
+    def show(self, data):
+        while data:
+            data = data[os.write(1, data):]
+
+    def keep(self, data):
+        if self.log and data:
+            self.log.write(data)
+
+
+def kernel_log():
+    path = layout.ROOT / KERNEL_LOG
+    return path.read_text(errors="replace").replace("\r", "") if path.is_file() else ""
+
+
+def conclude(options, session, status, tail):
+    """Says how the run ended; returns the exit status."""
+    for name, reason in ENDED.findall(kernel_log()):
+        say.note("guest %s ended: %s" % (name, reason))
+    if session.verdict in ("matched", "quit"):
+        return 0
+    if session.verdict == "timeout":
+        say.complain("timed out after %s seconds" % options.timeout)
+        return 1
+    value = qemu.debug_exit_value(status)
+    if value is None:
+        say.complain("QEMU ended with status %s; see build/log/run.err\n%s" % (status, tail))
+        return 1
+    if value != system.EXIT_CLEAN:
+        say.complain("the system failed (debug-exit value %#x); see %s" % (value, KERNEL_LOG))
+        return 1
+    if options.until:
+        say.complain("every guest ended before a console matched " + options.until)
+        return 1
+    return 0
+
+
+def write_stats(options, guests, session, result, seconds):
+    log = kernel_log()
+    report = {g.name: {"memory_bytes": g.mem, "ended": None, "counts": {}} for g in guests}
+    for name, reason in ENDED.findall(log):
+        report.setdefault(name, {"counts": {}})["ended"] = reason
+    for name, key, value in STATISTIC.findall(log):
+        report.setdefault(name, {"ended": None, "counts": {}})["counts"][key] = int(value)
+    whole = {"exit_status": result, "verdict": session.verdict or "ended", "seconds": round(seconds, 3),
+             "profile": options.profile, "paging": options.paging, "guests": report}
+    try:
+        with open(options.stats, "w") as file:
+            json.dump(whole, file, indent=1)
+            file.write("\n")
+    except OSError as error:
+        raise Usage("--stats %s: %s" % (options.stats, error.strerror)) from error

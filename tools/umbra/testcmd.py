@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `test`: chooses tests by name, lets pytest run them, prints the closing line.
+
+Collection and running of C tests live in tests/conftest.py; here are selection and counting only. The closing line
+`N passed, N failed, N skipped` is the last line of standard output, whatever happened before.
+"""
+import os
+import pathlib
+
+from umbra import deps, errors_seen, fresh, layout, qemu, say, selftest
+from umbra.errors import Failure, Interrupted, Usage
+
+INTERNAL = "pytest ended with status %d"
+
+
+def arguments(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="a folder (host, procs, system, tools), a file (test_x or x), a function, or an item as --list shows it")
+    parser.add_argument("-k", metavar="EXPR", help="only tests whose names match, as in pytest")
+    parser.add_argument("--list", action="store_true", help="list the chosen tests, run nothing")
+    parser.add_argument("--long", action="store_true", help="also those that take minutes")
+    parser.add_argument("--self-test", action="store_true",
+                        help="apply each mutant of tests/mutants (or those named) to a copy: its test must fail")
+    parser.add_argument("--fresh", action="store_true", help="run the README's commands in an empty minimal Debian")
+    parser.epilog = "examples: ./build.py test\n          ./build.py test host -k retype"
+
+
+def command(options):
+    if options.fresh:
+        return fresh.command(options)
+    deps.ensure("test", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
+    if options.qemu:
+        qemu.find(options.qemu)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    os.chdir(layout.ROOT)
+    if options.self_test:
+        return selftest.command(options)
+    return show_list(options) if options.list else run(options)
+
+
+def pytest_words(options):
+    words = ["-c", "tests/pytest.ini", "--rootdir", str(layout.ROOT), "-p", "no:cacheprovider", "-q", "--no-header",
+             "--tb=short", "-rsE", "--color=" + ("auto" if say.fancy() else "no")]
+    return words + (["-k", options.k] if options.k else []) + ["tests"]
+
+
+def closing_line(passed, failed, skipped):
+    return "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
+
+
+def run(options):
+    import pytest
+    selection, counter = Selection(options), Counter()
+    status = pytest.main(pytest_words(options), plugins=[selection, counter])
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise Usage("the tests were not run; see the message above")
+    selection.check(counter.broken)
+    if status == pytest.ExitCode.INTERNAL_ERROR:
+        counter.failed += 1
+        say.complain(INTERNAL % status)
+    if whole(options) and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        check_errors(counter)
+    print(closing_line(counter.passed, counter.failed, counter.skipped), flush=True)
+    if status == pytest.ExitCode.INTERRUPTED and not counter.broken:
+        raise Interrupted()
+    return 1 if counter.failed else 0
+
+
+def whole(options):
+    return not options.names and not options.k
+
+
+def check_errors(counter):
+    """One more test of a whole run: the tests reached every refusal of the kernel. Its table is printed if not empty."""
+    names = layout.find("tests/procs/test_*.c")
+    lines = errors_seen.report([qemu.LOG / ("proc-%s.log" % pathlib.Path(name).stem) for name in names])
+    if lines:
+        print("\n".join(lines))
+    counter.failed += bool(lines)
+    counter.passed += not lines and (layout.ROOT / errors_seen.LIST).is_file()
+
+
+def show_list(options):
+    import pytest
+    selection, counter = Selection(options), Counter()
+    status = pytest.main(["--collect-only", "-p", "no:terminal"] + pytest_words(options)[:6] +
+                         (["-k", options.k] if options.k else []) + ["tests"], plugins=[selection, counter])
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise Usage("-k %s is not an expression that pytest knows" % options.k)
+    if counter.broken:
+        raise Failure("a test file cannot be read:\n" + "\n".join(counter.broken))
+    selection.check(())
+    for item in selection.chosen:
+        print(item.nodeid)
+    return 0
+
+
+def answers_to(nodeid):
+    """All names by which a test may be called."""
+    path, _, function = nodeid.partition("::")
+    parts = pathlib.PurePath(path)
+    names = {nodeid, path, parts.name, parts.stem, *parts.parent.parts, str(parts.parent), str(parts.with_suffix(""))}
+    bare = function.split("[")[0]
+    names |= {function, bare, parts.stem + "::" + function}
+    return {n for name in names for n in (name, name.removeprefix("test_"), name.removeprefix("tests/")) if n}
+
+
+class Selection:
+    """pytest plugin: keeps what the names ask for, and long tests only with --long."""
+
+    def __init__(self, options):
+        self.options = options
+        self.unknown = []
+        self.chosen = []
+
+    def pytest_configure(self, config):
+        config.umbra_options = self.options
+
+    def pytest_collection_modifyitems(self, config, items):
+        keep = items[:]
+        if self.options.names:
+            answers = [(item, answers_to(item.nodeid)) for item in items]
+            self.unknown = [n for n in self.options.names if not any(n in names for _, names in answers)]
+            keep = [item for item, names in answers if not self.unknown and names & set(self.options.names)]
+        if not self.options.long:
+            keep = [item for item in keep if not item.get_closest_marker("long")]
+        drop = [item for item in items if item not in set(keep)]
+        config.hook.pytest_deselected(items=drop)
+        items[:] = keep
+
+    def pytest_collection_finish(self, session):
+        self.chosen = list(session.items)
+
+    def check(self, broken):
+        """Usage if what was asked for names no test; a file that could not be read may have held it."""
+        if self.unknown and not broken:
+            raise Usage("no test is called %s; see ./build.py test --list" % ", ".join(self.unknown))
+        if not self.chosen and not broken:
+            raise Usage("no test matches; see ./build.py test --list")
+
+
+class Counter:
+    """pytest plugin: one count a test item; a file that cannot be collected counts as failed."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.broken = []
+        self.counted = set()
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.failed += 1
+            self.broken.append("%s: %s" % (report.nodeid, report.longreprtext))
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and report.nodeid not in self.counted:
+            self.failed += 1
+            self.counted.add(report.nodeid)
+        elif report.skipped:
+            self.skipped += 1
+            self.counted.add(report.nodeid)
+        elif report.when == "teardown" and report.nodeid not in self.counted:
+            self.passed += 1

@@ -196,7 +196,7 @@ TEST(linux_core)
                 : "=a"(r->eax), "=b"(r->ebx), "=c"(r->ecx), "=d"(r->edx)
                 : "a"(cpuid_host_leaf(i)), "c"(0));
     }
-    struct vmm_config c = { .state = &state,
+    struct vmm_setup c = { .state = &state,
                             .exit = (const volatile void *)PAGES_AT,
                             .reply = (void *)(PAGES_AT + PAGE_BYTES),
                             .window = (unsigned char *)WINDOW,

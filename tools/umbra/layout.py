@@ -148,6 +148,8 @@ def servers(profile):
     programs = []
     for folder in sorted(p for p in (ROOT / "servers").glob("*") if p.is_dir()):
         name = folder.name
+        if not (folder / "main.c").is_file():
+            continue
         own = find("servers/%s/**/*.c" % name, "servers/%s/**/*.S" % name)
         if own:
             programs.append(Program("build/%s/servers/%s.elf" % (profile, name), "server", profile,

@@ -17,7 +17,7 @@ static void make_map(struct gmem_map *m, uint64_t bytes)
     }
 }
 
-static bool state_begin(const struct vmm_config *c, uint64_t now)
+static bool state_begin(const struct vmm_setup *c, uint64_t now)
 {
     struct vmm_state *s = c->state;
     struct machine_config m = { .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes };
@@ -35,7 +35,7 @@ static bool state_begin(const struct vmm_config *c, uint64_t now)
     return true;
 }
 
-bool vmm_init(struct vmm *v, const struct vmm_config *c, uint64_t now)
+bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now)
 {
     if (c->memory_bytes > TOP_OF_RAM_MAX || !state_begin(c, now))
         return false;

@@ -72,7 +72,7 @@ struct vmm {
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
 };
 
-struct vmm_config {
+struct vmm_setup {
     struct vmm_state *state;
     const volatile struct umbra_exit_page *exit;
     struct umbra_reply_page *reply;
@@ -88,7 +88,7 @@ struct vmm_config {
 
 /* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another
  * version, or a limit is broken. */
-bool vmm_init(struct vmm *v, const struct vmm_config *c, uint64_t now);
+bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now);
 /* vmm_start - the guest's first processor state: the answer to EXIT_START. */
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
 /* vmm_handle - one exit: fills the reply page completely. VMM_RUNS: answer it. */

@@ -111,7 +111,7 @@ struct shadow {
     struct unsynced unsynced[UNSYNC_MAX];
     struct list_slot list[LIST_SLOTS];
     uint32_t list_next, mark;
-    uint64_t given_up; /* frame of the last write that was not emulated */
+    uint64_t given_up;    /* frame of the last write that was not emulated */
     uint64_t spurious_va; /* the last fault that found nothing to do */
     uint32_t spurious_kind;
 };

@@ -72,6 +72,8 @@ void justify_note(struct justify *j)
         struct model_access a = { .va = v->va };
         struct model_walk w;
         uint64_t table = 0;
+        if (v->va >> 32 && !(j->cpu->efer & 1ull << 10))
+            continue;
         unsigned top = model_start(j->cpu, &a, &w, &table);
         struct justify_walk first = { .at = table, .user = true, .write = true, .exec = true };
 

@@ -249,8 +249,8 @@ static bool do_op(struct machine *m, const uint64_t *w)
     case OP_DOWNGRADE:
         return do_downgrade(m, t, rights, w + 1);
     case OP_CLEAR:
-        if (t == MACHINE_NO_TABLE || !m->table[t].set_up)
-            return refuse(m, "CLEAR: no such table");
+        if (!live(m, t, "CLEAR"))
+            return false;
         table_clear(m, t);
         return true;
     case OP_SET_ROOT:

@@ -50,3 +50,41 @@ def test_kernel_api_invents_no_method_and_no_error():
     named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b(?!\*)", read("docs/kernel-api.md")))
     gone = [n for n in named if not re.search(r"\b(ERR_)?%s\b" % n, headers)]
     assert [n for n in gone if not n.endswith("_")] == []
+
+
+FOLDERS = "kernel|servers|lib|idl|systems|tests|tools|docs"
+
+
+def quoted():
+    """(document, text between backticks) of all documents, code blocks left out."""
+    for path in documents():
+        text = re.sub(r"^```.*?^```", "", read(path), flags=re.M | re.S)
+        for word in re.findall(r"`([^`\n]+)`", text):
+            yield path, word
+
+
+def test_files_that_documents_name_exist():
+    named = [(doc, word) for doc, word in quoted() if re.fullmatch(r"(?:%s)/[\w./*-]*" % FOLDERS, word) and not re.search("NAME|xx", word)]
+    assert len(named) > 20
+    assert [(doc, word) for doc, word in named if not any(layout.ROOT.glob(word.rstrip("/")))] == []
+
+
+def test_tests_that_documents_name_exist():
+    named = [(doc, word.split("::")) for doc, word in quoted() if re.fullmatch(r"test_\w+\.(c|py)::\w+", word)]
+    assert len(named) > 5
+    for doc, (file, name) in named:
+        texts = [p.read_text() for p in (layout.ROOT / "tests").glob("**/" + file)]
+        assert any(re.search(r"^(TEST\(|def )%s\b" % name, text, re.M) for text in texts), "%s: %s::%s" % (doc, file, name)
+
+
+def test_links_between_documents_lead_somewhere():
+    for path in documents():
+        for target in re.findall(r"\]\(([^)\s]+)\)", read(path)):
+            file, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            where = (layout.ROOT / path).parent / file if file else layout.ROOT / path
+            assert where.exists(), "%s links to %s" % (path, target)
+            headings = re.findall(r"^#+ (.*)$", where.read_text(), re.M) if where.suffix == ".md" else []
+            anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert not anchor or anchor in anchors, "%s links to %s" % (path, target)

@@ -88,3 +88,25 @@ def test_links_between_documents_lead_somewhere():
             headings = re.findall(r"^#+ (.*)$", where.read_text(), re.M) if where.suffix == ".md" else []
             anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert not anchor or anchor in anchors, "%s links to %s" % (path, target)
+
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+ROW = re.compile(r"^\| `(\w+)` \| (\d+)(?:\^(\d+))?(?: (\w+))? \| `([^`]+)` \|", re.M)
+
+
+def defined(name, text):
+    """The number that a C or Python source gives to a name."""
+    text = text.replace("\\\n", " ")
+    found = re.search(r"(?:^#define %s\s|\b%s =)\s*([^,\n/#]+)" % (name, name), text, re.M)
+    if found is None:
+        return None
+    words = re.sub(r"\b(\d+|0x[0-9a-fA-F]+)[uUlL]+\b", r"\1", found[1])
+    return eval(words, {"BIT": lambda n: 1 << n, "MB": 1 << 20})  # the tree's own constants
+
+
+def test_limits_are_those_of_the_sources():
+    rows = ROW.findall(read("docs/limits.md"))
+    assert len(rows) == len(re.findall(r"^\| `", read("docs/limits.md"), re.M)) > 40
+    for name, base, power, unit, file in rows:
+        value = int(base) ** int(power or 1) * UNITS[unit]
+        assert defined(name, read(file)) == value, "%s in %s" % (name, file)

@@ -148,7 +148,8 @@ TEST(used_memory_comes_back_zero)
         CHECK_OK(retype(u, OBJ_FRAME, FRAME_4K, slots, 16));
         for (unsigned i = 0; i < 16; i++) {
             uint64_t *page = (uint64_t *)(TEST_ADDRESS + i * PAGE_BYTES);
-            CHECK_OK(sys_invoke3(slots + i, FRAME_MAP, SLOT_VSPACE, (uint64_t)page, RIGHT_READ | RIGHT_WRITE));
+            CHECK_OK(
+                sys_invoke3(slots + i, FRAME_MAP, SLOT_VSPACE, (uint64_t)page, RIGHT_READ | RIGHT_WRITE));
             for (unsigned w = 0; w < 512; w++) {
                 CHECK_EQ(page[w], 0);
                 page[w] = ~0ul;

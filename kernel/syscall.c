@@ -121,8 +121,7 @@ static void invoke_object(struct tcb *t, struct cap *c)
         t->regs.rip -= SYSCALL_BYTES;
         return;
     }
-    if (cpu.current != t && t->state == THREAD_INACTIVE)
-        return;      /* it ended or suspended itself */
+    /* A thread that ended itself gets an answer, too: its memory is not reused before the next call. */
     t->regs.rax = e; /* invoke() has recorded it */
     for (unsigned i = v.result_words; i < MSG_REGISTERS; i++)
         v.r[i] = 0;

@@ -118,8 +118,10 @@ static err_t write_regs(const struct invocation *v, struct tcb *t)
     return ERR_OK;
 }
 
-static err_t read_regs(struct invocation *v, const struct tcb *t)
+static err_t read_regs(struct invocation *v, struct tcb *t)
 {
+    if (cpu.last == t)
+        arch_thread_leave(t); /* its bases are in the registers */
     const struct regs *r = &t->regs;
     const uint64_t out[] = { r->rip, r->rsp, r->rflags, t->fs_base, r->rax, r->rcx, r->rdx,
                              r->rbx, r->rbp, r->rsi,    r->rdi,     r->r8,  r->r9,  r->r10,

@@ -15,7 +15,6 @@ static cptr_t parking; /* nobody signals it: threads that are done wait there */
 static uint8_t stacks[THREADS_MAX][STACK_BYTES] __attribute__((aligned(16)));
 
 void *memset(void *d, int c, size_t n);
-void *memcpy(void *restrict d, const void *restrict s, size_t n);
 void *memset(void *d, int c, size_t n)
 {
     void *r = d;

@@ -42,6 +42,7 @@ void test_fail(const char *file, int line, const char *what, uint64_t got, uint6
 extern struct umbra_bootinfo *boot;
 #define IPC ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
 
+void *memcpy(void *restrict d, const void *restrict s, size_t n);
 void print(const char *s);
 void print_number(const char *before, uint64_t v, const char *after);
 _Noreturn void leave(unsigned status);

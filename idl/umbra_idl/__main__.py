@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from . import ast, errors as error_table, gen_c, gen_component, gen_docs
+from . import ast, errors as error_table, gen_c, gen_component, gen_docs, guests
 from .check import IDL_DIR, Checker, check
 from .check_system import MEMORY_RESERVE, check_system
 from .desc import encode
@@ -69,7 +69,8 @@ def summary(system, description):
                                      "memory_bytes": i.guest.pages * 4096} if i.guest else None}
                   for i in system.components}
     return json.dumps({"name": system.name, "modules": description.modules,
-                       "memory_bytes": system.needs + MEMORY_RESERVE, "components": components}, indent=1) + "\n"
+                       "memory_bytes": system.needs + MEMORY_RESERVE, "components": components},
+                      indent=1) + "\n"
 
 
 def size_of(text):
@@ -79,21 +80,37 @@ def size_of(text):
         shift = units.get(text[-1:], 0)
         return int(text[:-1] if shift else text, 0) << shift
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected bytes, or a number with K, M or G") from None
+        message = f"'{text}' is no size; expected bytes, or a number with K, M or G"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def guest_of(text):
+    try:
+        return guests.parse(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"bad guest: {e}") from None
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(prog="umbra_idl", description="The interface language of Umbra (docs/idl.md).")
+    parser = argparse.ArgumentParser(prog="umbra_idl",
+                                     description="The interface language of Umbra (docs/idl.md).")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("compile", "check a file and write all that is generated from it"),
                        ("check", "check a file")):
         sub = commands.add_parser(name, help=text)
         sub.add_argument("file")
         sub.add_argument("--memory", type=size_of, metavar="BYTES", help="of the machine; 512M, 2G")
-        sub.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replaces a setting")
+        sub.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
+                         help="replaces a setting")
         if name == "compile":
             sub.add_argument("-o", dest="out", required=True, type=pathlib.Path, metavar="DIR")
-    sub = commands.add_parser("errors", help="print the C header of the error table, or the list of diagnostics")
+    sub = commands.add_parser("guests", help="print an assembly for guests, to be compiled")
+    sub.add_argument("guest", nargs="+", type=guest_of,
+                     help="name=N,memory=SIZE[,kernel=MODULE][,initrd=MODULE]"
+                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested]; "
+                     "a comma in a value is doubled")
+    sub = commands.add_parser("errors",
+                              help="print the C header of the error table, or the list of diagnostics")
     sub.add_argument("--diagnostics", action="store_true")
     return parser.parse_args(argv)
 
@@ -111,6 +128,9 @@ def main(argv=None):
     if args.command == "errors":
         print_errors(args.diagnostics)
         return 0
+    if args.command == "guests":
+        sys.stdout.write(guests.assembly(args.guest))
+        return 0
     report = Report()
     try:
         files = compile_files(args, report)
@@ -118,7 +138,11 @@ def main(argv=None):
         print("\n".join(report.lines()), file=sys.stderr)
         return 1
     if args.command == "compile":
-        write(args.out, files)
+        try:
+            write(args.out, files)
+        except OSError as e:
+            print(f"umbra_idl: cannot write {e.filename}: {e.strerror}", file=sys.stderr)
+            return 2
     return 0
 
 

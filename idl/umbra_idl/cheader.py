@@ -39,7 +39,8 @@ def parse(text):
 def constants():
     """All constants of the ABI headers and of the description."""
     values = {}
-    for path in ("kernel/include/umbra/types.h", "kernel/include/umbra/syscall.h", "kernel/include/umbra/object.h",
+    for path in ("kernel/include/umbra/types.h", "kernel/include/umbra/syscall.h",
+                 "kernel/include/umbra/object.h",
                  "kernel/include/umbra/bootinfo.h", "lib/desc/desc.h"):
         values.update(parse((ROOT / path).read_text()))
     return values

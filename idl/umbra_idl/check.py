@@ -8,8 +8,8 @@ import pathlib
 from . import ast, errors as error_table, wire
 from .expr import Contract, evaluate, text_of
 from .model import Clause, Dataport, Interface, Model, Param, Procedure, Unit
-from .types import (Array, BUILTIN, Bool, Bytes, C_WORDS, CAP_KINDS, Cap, ConstSymbol, EnumType, Int, Scope, STUB_WORDS,
-                    String, StructType, U64_MAX, is_scalar, shared_layout)
+from .types import (Array, BUILTIN, Bool, Bytes, C_WORDS, CAP_KINDS, Cap, ConstSymbol, EnumType, Int, Scope,
+                    STUB_WORDS, String, StructType, U64_MAX, is_scalar, shared_layout)
 
 IDL_DIR = pathlib.Path(__file__).resolve().parent.parent
 PROCEDURES_MAX = 255
@@ -37,8 +37,9 @@ class Checker:
     # -- names ---------------------------------------------------------------------------------------------
 
     def name_ok(self, decl, what):
-        reserved = decl.name in C_WORDS or decl.name in BUILTIN or (what == "parameter" and decl.name in STUB_WORDS)
-        if reserved or decl.name.startswith(("_", "idl_")):
+        reserved = decl.name in C_WORDS or decl.name in BUILTIN
+        stubs_own = what == "parameter" and decl.name in STUB_WORDS
+        if reserved or stubs_own or decl.name.startswith(("_", "idl_")):
             self.report.error(decl.pos, "E013", f"'{decl.name}' cannot be the name of {what}",
                               "a name that is no word of C or of the stubs")
             return False
@@ -121,7 +122,8 @@ class Checker:
             return
         base = BUILTIN.get(decl.base)
         if not isinstance(base, Int):
-            self.report.error(decl.pos, "E028", f"{what} '{decl.name}' lies on '{decl.base}'", "u8 u16 u32 or u64")
+            self.report.error(decl.pos, "E028", f"{what} '{decl.name}' lies on '{decl.base}'",
+                              "u8 u16 u32 or u64")
             base = Int(64)
         t = EnumType(decl.name, scope.c_name(decl.name), base, decl.flags, decl=decl)
         if not decl.items:
@@ -239,11 +241,13 @@ class Checker:
         params = self.params(decl, face)
         label = face.identity << 16 | face.version << 8 | number & 0xff
         p = Procedure(decl.name, number, label, decl.idempotent, params, [], [], [],
-                      wire.layout([q for q in params if q.is_in]), wire.layout([q for q in params if q.is_out]),
+                      wire.layout([q for q in params if q.is_in]),
+                      wire.layout([q for q in params if q.is_out]),
                       decl.doc, decl)
         for side, words in (("request", p.in_wire), ("answer", p.out_wire)):
             if words.max_words > wire.WORDS_MAX:
-                self.report.error(decl.pos, "E030", f"the {side} of '{decl.name}' may have {words.max_words} words",
+                self.report.error(decl.pos, "E030",
+                                  f"the {side} of '{decl.name}' may have {words.max_words} words",
                                   f"at most {wire.WORDS_MAX}")
             if len(words.caps) > wire.CAPS_MAX:
                 self.report.error(decl.pos, "E031", f"the {side} of '{decl.name}' has {len(words.caps)} "
@@ -338,7 +342,8 @@ class Checker:
         self.shared(t, ref)
         form = shared_layout(t)
         if form and pages and form[0] > pages * PAGE:
-            self.report.error(ref.pos, "E041", f"struct '{t.name}' has {form[0]} bytes", f"at most {pages * PAGE}")
+            self.report.error(ref.pos, "E041", f"struct '{t.name}' has {form[0]} bytes",
+                              f"at most {pages * PAGE}")
         return t
 
     def shared(self, t, ref):
@@ -356,12 +361,14 @@ class Checker:
                                       "unsigned integers, enums, fixed arrays and structs of them")
                 return
             if at % form[1]:
-                self.report.error(decl.pos, "E042", f"there are {form[1] - at % form[1]} bytes of padding before "
+                self.report.error(decl.pos, "E042",
+                                  f"there are {form[1] - at % form[1]} bytes of padding before "
                                   f"'{name}'", "fields in an order, or spare fields, that leave no gap")
             at = -(-at // form[1]) * form[1] + form[0]
         whole = shared_layout(t)
         if whole and whole[0] != at:
-            self.report.error(t.decl.pos, "E042", f"struct '{t.name}' ends in {whole[0] - at} bytes of padding",
+            self.report.error(t.decl.pos, "E042",
+                              f"struct '{t.name}' ends in {whole[0] - at} bytes of padding",
                               "a spare field there")
 
     def file(self, tree):
@@ -403,7 +410,8 @@ def c_parameters(name, t):
 
 
 def contract_values(params, kind):
-    """What a clause may name: path -> (C name, largest value, is a truth value); and what not, with the reason."""
+    """What a clause may name: path -> (C name, largest value, is a truth value); and what not, with the
+    diagnostic to give."""
     values, forbidden = {}, {}
     for q in params:
         no_value = ("E035", f"'{q.name}' has no value of its own",

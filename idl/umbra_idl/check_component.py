@@ -8,7 +8,7 @@ from typing import Any
 from . import ast
 from .cheader import constants
 from .expr import evaluate
-from .types import Array, Bool, Bytes, EnumType, Int, String, StructType, is_scalar
+from .types import Array, Bool, EnumType, Int, String, is_scalar
 
 C = constants()
 PAGE = 4096
@@ -191,7 +191,8 @@ def _named(ctx, c, s, names):
     if not ctx.unique(names, decl, "member"):
         return
     if len(s.name) > C["DESC_NAME_MAX"]:
-        ctx.report.error(s.pos, "E051", f"a name of {len(s.name)} characters", f"at most {C['DESC_NAME_MAX']}")
+        ctx.report.error(s.pos, "E051", f"a name of {len(s.name)} characters",
+                         f"at most {C['DESC_NAME_MAX']}")
     if s.kind in PORTS:
         _port(ctx, c, s)
     elif s.kind == "attribute":
@@ -201,9 +202,9 @@ def _named(ctx, c, s, names):
 
 
 def _port(ctx, c, s):
-    table, what = {"provides": (ctx.model.interfaces, "interface"), "uses": (ctx.model.interfaces, "interface"),
-                   "emits": (ctx.model.events, "event"), "consumes": (ctx.model.events, "event"),
-                   "dataport": (ctx.model.dataports, "dataport")}[s.kind]
+    what = {"provides": "interface", "uses": "interface", "emits": "event", "consumes": "event",
+            "dataport": "dataport"}[s.kind]
+    table = getattr(ctx.model, what + "s")
     of = table.get(s.of)
     if of is None:
         ctx.report.error(s.pos, "E014", f"there is no {what} '{s.of}'",
@@ -220,7 +221,8 @@ def _attribute(ctx, c, s):
     if t is None:
         return
     if not (is_scalar(t) or isinstance(t, String)):
-        ctx.report.error(s.pos, "E026", f"attribute '{s.name}' of type {t}", "an integer, bool, enum, flags or string")
+        ctx.report.error(s.pos, "E026", f"attribute '{s.name}' of type {t}",
+                         "an integer, bool, enum, flags or string")
         return
     f = ConfigField(s.name, t, 0, s.doc, s)
     if s.value is not None:
@@ -237,7 +239,8 @@ def attribute_value(ctx, t, value, name):
         if not isinstance(value, ast.Text):
             return bad("a string")
         data = value.value.encode()
-        return value.value if len(data) <= t.n and 0 not in data else bad(f"at most {t.n} bytes, none of them 0")
+        fits = len(data) <= t.n and 0 not in data
+        return value.value if fits else bad(f"at most {t.n} bytes, none of them 0")
     if isinstance(value, (ast.Text, ast.IrqValue, ast.IoportValue, ast.ModuleValue)):
         return bad(str(t))
     n = evaluate(value, ctx.model.scope, ctx.report)
@@ -280,9 +283,11 @@ def _whole(ctx, c):
     provides = c.of_kind("provides")
     if len(c.of_kind("guest")) and provides:
         ctx.report.error(c.decl.pos, "E050", f"component '{c.name}' runs a guest and provides "
-                         f"'{provides[0].name}'", "no provided interface: nobody may wait on a guest's component")
+                         f"'{provides[0].name}'",
+                         "no provided interface: nobody may wait on a guest's component")
     elif not c.builtin and c.server != bool(provides) and "kind" in [s.kind for s in c.decl.items]:
-        ctx.report.error(c.decl.pos, "E057", f"component '{c.name}' is a {'server' if c.server else 'control'} "
+        ctx.report.error(c.decl.pos, "E057",
+                         f"component '{c.name}' is a {'server' if c.server else 'control'} "
                          f"component and provides {'nothing' if not provides else provides[0].name}",
                          "'server' with provided interfaces, or 'control' without")
     takes = [p for p in c.of_kind("provides") if p.of.passes_caps[0]]
@@ -334,10 +339,12 @@ def _derived(c):
             out.append((f"{p.name}_clients", Int(32), f"clients of {p.name}", f"clients {p.name}"))
     for r in c.resources.values():
         if r.kind == "untyped":
-            out.append((f"{r.name}_pieces", Int(32), f"pieces of {r.bytes} bytes there are", f"pieces {r.name}"))
+            out.append((f"{r.name}_pieces", Int(32), f"pieces of {r.bytes} bytes there are",
+                        f"pieces {r.name}"))
         elif r.kind == "manages":
             out.append((f"{r.name}_pages", Array(Int(32), r.count, False),
-                        f"4 KiB pages of guest memory that client i of {r.port.name} may have", f"quotas {r.name}"))
+                        f"4 KiB pages of guest memory that client i of {r.port.name} may have",
+                        f"quotas {r.name}"))
         elif r.kind == "guest":
             out += [(f"{r.name}_pages", Int(32), "4 KiB pages of guest memory", "guest pages"),
                     (f"{r.name}_shadow_tables", Int(32), "from CAP_SHADOW on", "guest shadow"),
@@ -380,9 +387,13 @@ def _signature(c):
     parts = [c.name, str(c.first_free), str(c.first_shadow)]
     for p in c.ports.values():
         of = p.of
-        what = (f"{of.identity:x}.{of.version}." + ",".join(str(q.type) for pr in of.procedures for q in pr.params)
-                if p.kind in ("provides", "uses") else of.name + str(getattr(of, "pages", "")))
+        if p.kind in ("provides", "uses"):
+            types = [str(q.type) for procedure in of.procedures for q in procedure.params]
+            what = f"{of.identity:x}.{of.version}.{','.join(types)}"
+        else:
+            what = of.name + str(getattr(of, "pages", ""))
         parts.append(f"{p.kind} {p.name} {what} {p.count} {p.rights} {p.slot} {p.bit} {p.address}")
-    parts += [f"{r.kind} {r.name} {r.count} {r.bytes} {r.slot} {r.bit} {r.address}" for r in c.resources.values()]
+    parts += [f"{r.kind} {r.name} {r.count} {r.bytes} {r.slot} {r.bit} {r.address}"
+              for r in c.resources.values()]
     parts += [f"{f.name} {f.type} {f.offset}" for f in c.config]
     return "\n".join(parts)

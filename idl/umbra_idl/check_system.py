@@ -6,16 +6,16 @@ from typing import Any
 
 from . import ast
 from .cheader import constants
-from .check_component import ARRAY_MAX, COMMAND_LINE, PAGE, Component, Port, attribute_value, number
+from .check_component import COMMAND_LINE, PAGE, Component, Port, attribute_value, number
 from .expr import evaluate
 from .types import String
 
 C = constants()
-# What the kernel, its frame table, init with its image and all page tables may take (measured: docs/limits.md).
+# What the kernel, its frame table, init with its image and the boot modules' bookkeeping may take (chosen).
 MEMORY_RESERVE = 24 << 20
 MEMORY_DEFAULT = 1 << 30
 GUEST_PAGES_MAX = 1 << 24
-SHADOW_DEFAULT = 2048
+SHADOW_TABLES = (256, 8192)  # the default, a table for each 16 pages of guest memory, lies between
 VALUES = ("heap", "stack", "priority")
 GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line")
 
@@ -23,7 +23,7 @@ GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_
 @dataclass(eq=False)
 class Guest:
     pages: int = 0
-    shadow_tables: int = SHADOW_DEFAULT
+    shadow_tables: int = 0
     paging: int = 0
     kernel: str = ""
     initrd: str = ""
@@ -113,8 +113,8 @@ class SystemChecker:
                 self.report.error(item.pos, "E051", f"a name of {len(item.name)} characters",
                                   f"at most {C['DESC_NAME_MAX']}")
             index = -1 if component.builtin else len(self.system.components)
-            i = Instance(item.name, index, component, item, component.heap, component.stack, component.priority,
-                         component.budget, component.period)
+            i = Instance(item.name, index, component, item, component.heap, component.stack,
+                         component.priority, component.budget, component.period)
             i.guest = Guest() if component.guest else None
             self.system.instances[item.name] = i
         if len(self.system.components) > C["DESC_COMPONENTS_MAX"]:
@@ -173,7 +173,8 @@ class SystemChecker:
             if n is None:
                 return None
         if n is None or isinstance(n, bool) or not low <= n <= high:
-            self.report.error(value.pos, "E071", f"'{name}' cannot have this value", f"a number from {low} to {high}")
+            self.report.error(value.pos, "E071", f"'{name}' cannot have this value",
+                              f"a number from {low} to {high}")
             return None
         return n
 
@@ -230,19 +231,37 @@ class SystemChecker:
             for f in c.config:
                 if not f.derived and f.name not in i.attributes:
                     if f.decl.value is None:
-                        self.report.error(pos, "E072", f"'{i.name}.{f.name}' has no value", f"a setting of type {f.type}")
+                        self.report.error(pos, "E072", f"'{i.name}.{f.name}' has no value",
+                                          f"a setting of type {f.type}")
                     i.attributes[f.name] = f.default
             for r in c.resources.values():
                 wanted = {"irq": (i.irqs, "irq N"), "ioport": (i.ioports, "ioport FIRST..LAST")}.get(r.kind)
                 if wanted and r.name not in wanted[0] and not self.was_set(i, r.name):
                     self.report.error(pos, "E070", f"'{i.name}.{r.name}' has no grant", wanted[1])
                 if r.kind == "untyped" and r.name not in i.pieces and not self.was_set(i, r.name):
+                    self.default_pool(i, r)
+                if r.kind == "untyped" and r.name not in i.pieces and not self.was_set(i, r.name):
                     self.report.error(pos, "E072", f"'{i.name}.{r.name}' has no value", "an amount of memory")
             if i.guest and not i.guest.pages:
                 self.report.error(pos, "E072", f"'{i.name}.{c.guest.name}.memory' has no value", "a size")
+            if i.guest and not i.guest.shadow_tables:
+                low, high = SHADOW_TABLES
+                i.guest.shadow_tables = min(max(i.guest.pages // 16, low), high)
             if i.budget > i.period:
                 self.report.error(pos, "E051", f"a budget of {i.budget} us in each {i.period} us",
                                   "a budget within the period")
+
+    @staticmethod
+    def managed_guests(i):
+        """The guests whose memory instance i manages."""
+        return [c.source.guest for r in i.component.of_kind("manages")
+                for c in i.clients.get(r.port.name, []) if c.source.guest]
+
+    def default_pool(self, i, r):
+        """The untyped memory of a manager of guests that an assembly does not give: what its guests need."""
+        need = sum(guest_bytes(g) for g in self.managed_guests(i))
+        if need and len(i.component.of_kind("untyped")) == 1:
+            i.pieces[r.name] = min(-(-need // r.bytes), r.count)
 
     def was_set(self, i, name):
         return any(s.path[:2] == (i.name, name) for s in self.settings)
@@ -279,7 +298,8 @@ class SystemChecker:
         a, b = self.end(source), self.end(target)
         if a is None or b is None:
             return
-        kinds = {("uses", "provides"): "call", ("emits", "consumes"): "event", ("dataport", "dataport"): "dataport"}
+        kinds = {("uses", "provides"): "call", ("emits", "consumes"): "event",
+                 ("dataport", "dataport"): "dataport"}
         kind = kinds.get((a[1].kind, b[1].kind))
         if kind is None or a[1].of is not b[1].of:
             self.report.error(source.pos, "E060", f"'{a[1].kind} {a[1].of.name}' is connected to "
@@ -294,7 +314,8 @@ class SystemChecker:
         taken = [end for end, _ in ends if (end[1].name, end[2]) in end[0].ends]
         if taken:
             other = taken[0][0].ends[(taken[0][1].name, taken[0][2])]
-            self.report.error(source.pos, "E061", f"'{taken[0][0].name}.{taken[0][1].name}' is connected already at "
+            self.report.error(source.pos, "E061",
+                              f"'{taken[0][0].name}.{taken[0][1].name}' is connected already at "
                               f"{other.decl.pos}", "one connection; a uses has one provider")
             return
         for end, _ in ends:
@@ -321,7 +342,8 @@ class SystemChecker:
                 continue
             a, b = c.source_port.rights, c.target_port.rights
             if not (("write" in a and "read" in b) or ("write" in b and "read" in a)):
-                self.report.error(c.decl.pos, "E063", f"{c.text('source')} has '{a}', {c.text('target')} has '{b}'",
+                self.report.error(c.decl.pos, "E063",
+                                  f"{c.text('source')} has '{a}', {c.text('target')} has '{b}'",
                                   "one side that writes what the other reads")
 
     def cycles(self):
@@ -356,8 +378,10 @@ class SystemChecker:
     def priorities(self):
         for c in self.system.connections:
             if c.kind == "call" and c.target.index >= 0 and c.target.priority < c.source.priority:
-                self.report.error(c.decl.pos, "E078", f"{c.target.name} has priority {c.target.priority}, its client "
-                                  f"{c.source.name} has {c.source.priority}", "a server at or above its clients")
+                self.report.error(c.decl.pos, "E078",
+                                  f"{c.target.name} has priority {c.target.priority}, its client "
+                                  f"{c.source.name} has {c.source.priority}",
+                                  "a server at or above its clients")
 
     def hardware(self):
         lines, ranges = {}, []
@@ -370,7 +394,8 @@ class SystemChecker:
             for name, (first, last) in i.ioports.items():
                 for f, l, owner in ranges:
                     if first <= l and f <= last:
-                        self.report.error(i.decl.pos, "E069", f"ports {max(f, first):#x}..{min(l, last):#x} are granted "
+                        self.report.error(i.decl.pos, "E069",
+                                          f"ports {max(f, first):#x}..{min(l, last):#x} are granted "
                                           f"to {owner} and {i.name}.{name}", "one owner for each port")
                 ranges.append((first, last, f"{i.name}.{name}"))
 
@@ -381,18 +406,19 @@ class SystemChecker:
                 if len(clients) > r.count:
                     self.report.error(i.decl.pos, "E079", f"'{i.name}.{r.name}' has {r.count} elements, "
                                       f"'{r.port.name}' has {len(clients)} clients", "at least as many")
-                guests = [c.source.guest for c in clients if c.source.guest]
-                need = sum(guest_bytes(g) for g in guests)
+                need = sum(guest_bytes(g) for g in self.managed_guests(i))
                 have = sum(i.pieces.get(u.name, 0) * u.bytes for u in i.component.of_kind("untyped"))
                 if need > have and not any(s.code in ("E071", "E072") for s in self.report.items):
-                    self.report.error(i.decl.pos, "E068", f"the guests of '{i.name}' need {need >> 10}K with their "
+                    self.report.error(i.decl.pos, "E068",
+                                      f"the guests of '{i.name}' need {need >> 10}K with their "
                                       f"paging structures, its untyped memory is {have >> 10}K",
                                       "more untyped memory, or smaller guests")
 
     def isolation(self):
         for c in self.system.connections:
             if c.source.guest and c.target.guest:
-                self.report.error(c.decl.pos, "E073", f"{c.text('source')} and {c.text('target')} would share a "
+                self.report.error(c.decl.pos, "E073",
+                                  f"{c.text('source')} and {c.text('target')} would share a "
                                   f"{c.kind}, and both run guests", "a server between them")
         for i in self.system.instances.values():
             users = [c for clients in i.clients.values() for c in clients if c.source.guest]
@@ -400,9 +426,11 @@ class SystemChecker:
             takers = [c for c in users if c.target_port.of.passes_caps[1]]
             pair = next(((g, t) for g in givers for t in takers if g.source is not t.source), None)
             if pair:
-                self.report.error(pair[1].decl.pos, "E074", f"capabilities of {pair[0].source.name} could reach "
+                self.report.error(pair[1].decl.pos, "E074",
+                                  f"capabilities of {pair[0].source.name} could reach "
                                   f"{pair[1].source.name} through {i.name}",
-                                  "interfaces that take capabilities from guests' components, or give them, not both")
+                                  "interfaces that take capabilities from guests' components, "
+                                  "or give them, not both")
 
     def modules(self):
         used = {}
@@ -416,7 +444,8 @@ class SystemChecker:
                                       "two modules")
         limit = C["BOOT_MODULES_MAX"] - 2
         if len(used) > limit:
-            self.report.error(self.decl.pos, "E077", f"{len(used)} boot modules besides init and the description",
+            self.report.error(self.decl.pos, "E077",
+                              f"{len(used)} boot modules besides init and the description",
                               f"at most {limit}")
 
     def check_memory(self):
@@ -424,18 +453,20 @@ class SystemChecker:
         if len(item) > 1:
             self.report.error(item[1].pos, "E010", "the machine's memory is given twice", "one")
         if item:
-            self.system.memory = number(self.ctx, item[0].memory, self.scope, 1 << 24, 1 << 40, "memory") or 1 << 40
+            self.system.memory = number(self.ctx, item[0].memory, self.scope, 1 << 24, 1 << 40,
+                                        "memory") or 1 << 40
         if self.memory is not None:
             self.system.memory = self.memory
         parts = sorted(((memory_of(i), i.name) for i in self.system.components), reverse=True)
-        ports = sum((c.source_port.of.pages * PAGE for c in self.system.connections if c.kind == "dataport"), 0)
+        ports = sum(c.source_port.of.pages * PAGE for c in self.system.connections if c.kind == "dataport")
         self.system.needs = sum(n for n, _ in parts) + ports
         total = self.system.needs + MEMORY_RESERVE
         if total > self.system.memory:
             largest = ", ".join(f"{name} {size(n)}" for n, name in parts[:3])
             pos = item[0].pos if item else self.decl.pos
             self.report.error(pos, "E067", f"the system needs {size(total)} (kernel and init "
-                              f"{size(MEMORY_RESERVE)}, {largest}), the machine has {size(self.system.memory)}",
+                              f"{size(MEMORY_RESERVE)}, {largest}), "
+                              f"the machine has {size(self.system.memory)}",
                               "a larger machine, fewer or smaller guests")
 
     def run(self):
@@ -455,7 +486,7 @@ def size(n):
 
 
 def guest_bytes(g):
-    """Guest memory and the paging structures of its GuestSpace: a table for each 2 MB, and what lies above."""
+    """Guest memory and the paging structures of its GuestSpace: a table for each 2 MB and what lies above."""
     tables = -(-g.pages // 512) + -(-g.pages // 512 // 512) + 2
     return (g.pages + tables) * PAGE
 
@@ -481,5 +512,3 @@ def check_system(ctx, decl, settings=(), memory=None):
     ctx.report.stop_on_error()
     return system
 
-
-__all__ = ["check_system", "System", "Instance", "Connection", "ARRAY_MAX"]

@@ -76,8 +76,8 @@ def encode(description):
     body = records + bytes(data.bytes)
     total = HEADER.size + len(body)
     head = HEADER.pack(C["DESC_MAGIC"], C["DESC_VERSION"], HEADER.size, total, zlib.crc32(body),
-                       len(description.records), HEADER.size + len(records), len(data.bytes), description.components,
-                       description.groups, description.memory, name, 0)
+                       len(description.records), HEADER.size + len(records), len(data.bytes),
+                       description.components, description.groups, description.memory, name, 0)
     return head + body
 
 
@@ -96,7 +96,10 @@ def decode(binary):
             got = struct.unpack_from(form, binary, place)
             place += struct.calcsize(form)
             if name != "z":
-                values[name] = text(got[0]) if kind == "s" else data[got[0]:got[0] + got[1]] if kind == "b" else got[0]
+                if kind == "s":
+                    values[name] = text(got[0])
+                else:
+                    values[name] = data[got[0]:got[0] + got[1]] if kind == "b" else got[0]
         records.append(Record(ops[op], component, values))
         at += size
     return text(head[11]), records

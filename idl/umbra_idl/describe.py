@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A System to the records that init executes: straight-line, shared objects first, then one component after
 the other, servers before their clients. The order and content depend on the description alone."""
-import struct
 from dataclasses import dataclass, field
 
 from .cheader import constants
-from .check_component import PAGE, Port, field_layout
+from .check_component import PAGE, field_layout
 from .types import Array, Bool, String
 
 C = constants()
@@ -48,7 +47,8 @@ class Describer:
 
     def objects(self, name, kind, count=1, bits=0):
         g = self.group(name)
-        self.emit("OBJECTS", group=g, type=C["OBJ_" + kind], bits=bits, count=count, name=self.out.group_names[g])
+        self.emit("OBJECTS", group=g, type=C["OBJ_" + kind], bits=bits, count=count,
+                  name=self.out.group_names[g])
         return g
 
     # -- objects of the system -----------------------------------------------------------------------------
@@ -64,7 +64,8 @@ class Describer:
                 self.notification[i.name] = self.objects(f"{i.name}.events", "NOTIFICATION")
         for c in self.s.connections:
             if c.kind == "dataport":
-                self.dataport[c] = self.objects(c.text("source"), "FRAME", c.source_port.of.pages, C["FRAME_4K"])
+                self.dataport[c] = self.objects(c.text("source"), "FRAME", c.source_port.of.pages,
+                                                C["FRAME_4K"])
         for i in self.s.components:
             self.own_objects(i)
 
@@ -74,7 +75,8 @@ class Describer:
             badge = 1 << r.bit
             if r.kind == "timer":
                 self.resource[key] = self.objects(name, "TIMER")
-                self.emit("TIMER", timer=self.resource[key], notification=self.notification[i.name], badge=badge)
+                self.emit("TIMER", timer=self.resource[key], notification=self.notification[i.name],
+                          badge=badge)
             elif r.kind == "irq":
                 self.resource[key] = self.group(name)
                 self.emit("IRQ", group=self.resource[key], line=i.irqs[r.name], name=name,
@@ -104,7 +106,8 @@ class Describer:
     def component(self, i):
         c = i.component
         slots = c.first_shadow + (i.guest.shadow_tables if i.guest else 0)
-        self.emit("COMPONENT", i.index, name=i.name, module=c.module, identity=c.identity, priority=i.priority,
+        self.emit("COMPONENT", i.index, name=i.name, module=c.module, identity=c.identity,
+                  priority=i.priority,
                   kind=C["DESC_SERVER" if c.server else "DESC_CONTROL"],
                   cnode_bits=max(5, (slots - 1).bit_length()), heap_bytes=i.heap, stack_bytes=i.stack,
                   image_bytes=c.image, budget_us=i.budget, period_us=i.period, fault=self.init_endpoint,
@@ -122,7 +125,8 @@ class Describer:
             self.out.modules.append(name)
 
     def cap(self, i, slot, group, rights, badge=0, count=1, first=0):
-        self.emit("CAP", i.index, slot=slot, group=group, first=first, count=count, rights=rights, badge=badge)
+        self.emit("CAP", i.index, slot=slot, group=group, first=first, count=count, rights=rights,
+                  badge=badge)
 
     def fixed_caps(self, i):
         c = i.component
@@ -288,5 +292,3 @@ def describe(system):
     """The Description of a checked System."""
     return Describer(system).run()
 
-
-__all__ = ["describe", "Description", "Record", "Port", "struct"]

@@ -4,6 +4,7 @@
 A contract means what it means for mathematical integers: every node carries its interval, computed from the
 types; what fits 64 unsigned bits is emitted as uint64_t, else as __int128, and what might leave 127 bits is
 refused (E036). So a generated check cannot wrap."""
+import operator
 from dataclasses import dataclass
 
 from . import ast
@@ -11,11 +12,11 @@ from .types import ConstSymbol, EnumType, U64_MAX
 
 LIMIT = 1 << 127
 COMPARE = ("==", "!=", "<", "<=", ">", ">=")
-_APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
-          "/": lambda a, b: a // b, "%": lambda a, b: a % b, "<<": lambda a, b: a << b, ">>": lambda a, b: a >> b,
-          "&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b,
-          "==": lambda a, b: a == b, "!=": lambda a, b: a != b, "<": lambda a, b: a < b,
-          "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}
+_APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv, "%": operator.mod,
+          "<<": operator.lshift, ">>": operator.rshift, "&": operator.and_, "|": operator.or_,
+          "^": operator.xor,
+          "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+          ">=": operator.ge}
 
 
 def lookup(path, scope):
@@ -35,7 +36,8 @@ def evaluate(e, scope, report):
     if isinstance(e, ast.Ref):
         value = lookup(e.path, scope)
         if value is None:
-            report.error(e.pos, "E012", f"'{'.'.join(e.path)}' is not defined", "a constant or type.ENUMERATOR")
+            report.error(e.pos, "E012", f"'{'.'.join(e.path)}' is not defined",
+                         "a constant or type.ENUMERATOR")
         return value
     if isinstance(e, ast.Unary):
         x = evaluate(e.x, scope, report)
@@ -178,7 +180,8 @@ class Contract:
                 return self._bad(e, "E037", f"the right side of '{e.op}' is not suitable",
                                  "a constant from 0 to 63" if top == 63 else "a constant above 0")
         if e.op not in ("+", "-", "*") and (a.lo < 0 or b.lo < 0):
-            return self._bad(e, "E036", f"'{e.op}' may meet a negative value", "operands that are never negative")
+            return self._bad(e, "E036", f"'{e.op}' may meet a negative value",
+                             "operands that are never negative")
         lo, hi = self._interval(e.op, a, b)
         out = Typed(False, lo, hi, "")
         plain = a.u64 and b.u64 and out.u64

@@ -18,8 +18,8 @@ def error_function(face, p):
     name = gen_stubs.prefix(face, p)
     names = list(dict.fromkeys([c for c, _ in p.errors] + ["ERR_" + n for n in IMPLICIT_ERRORS]))
     cases = "".join(f"    case (uint32_t){n}:\n" for n in names)
-    return (f"static inline bool {name}_error(uint32_t e)\n{{\n    switch (e) {{\n{cases}        return true;\n"
-            f"    default:\n        return false;\n    }}\n}}")
+    return (f"static inline bool {name}_error(uint32_t e)\n{{\n    switch (e) {{\n{cases}"
+            "        return true;\n    default:\n        return false;\n    }\n}")
 
 
 def describe(face, p):
@@ -59,7 +59,8 @@ def _annotate(types):
 
 
 def _render(template, **values):
-    common = dict(c_field=gen_stubs.c_field, shared_layout=shared_layout, literal=literal, prefix=gen_stubs.prefix,
+    common = dict(c_field=gen_stubs.c_field, shared_layout=shared_layout, literal=literal,
+                  prefix=gen_stubs.prefix,
                   client_prototype=gen_stubs.client_prototype, impl_prototype=gen_stubs.impl_prototype,
                   client_body=gen_stubs.client_body, server_body=gen_stubs.server_body, describe=describe,
                   contract_function=gen_stubs.contract_function, error_function=error_function, wire=wire)

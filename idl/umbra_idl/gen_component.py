@@ -19,13 +19,15 @@ def slots_of(c):
         out.append(("ENDPOINT", C["DESC_SLOT_ENDPOINT"], "receive requests here"))
         out.append(("REPLY", C["DESC_SLOT_REPLY"], "the right to answer"))
     if c.waits or c.guest:
-        out.append(("NOTIFICATION", C["DESC_SLOT_NOTIFICATION"], "its own events; bound to the thread or vCPU"))
+        out.append(("NOTIFICATION", C["DESC_SLOT_NOTIFICATION"],
+                    "its own events; bound to the thread or vCPU"))
     if c.log:
         out.append(("LOG", C["DESC_SLOT_LOG"], "the kernel's log"))
     if c.guest:
         out.append(("VCPU", C["DESC_SLOT_VCPU"], "the guest's exits"))
     if c.receives_caps:
-        out.append(("RECEIVE", C["DESC_SLOT_RECEIVE"], f"{C['MSG_CAPS_MAX']} slots for received capabilities"))
+        out.append(("RECEIVE", C["DESC_SLOT_RECEIVE"],
+                    f"{C['MSG_CAPS_MAX']} slots for received capabilities"))
     words = {"uses": "interface", "emits": "event", "timer": "timer", "irq": "interrupt line",
              "ioport": "I/O ports", "untyped": "untyped memory", "manages": "guest spaces"}
     for kind, what in words.items():
@@ -59,7 +61,8 @@ def config_field(f):
 
 def component_files(model, c):
     provides = c.of_kind("provides")
-    used = types_used([f.type for f in c.config] + [p.of.layout for p in c.of_kind("dataport") if p.of.layout])
+    layouts = [p.of.layout for p in c.of_kind("dataport") if p.of.layout]
+    used = types_used([f.type for f in c.config] + layouts)
     wanted = {p.of.file for p in c.of_kind("dataport")}
     includes = [f"{u.stem}_types.h" for u in model.units
                 if u.has_header and (u.file in wanted or any(t in u.types for t in used))]

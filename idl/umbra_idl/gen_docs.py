@@ -29,7 +29,8 @@ def drawing(system):
         lines.append(f'    {i.name} [label="{i.name}\\n{i.component.name}"{shape}];')
     style = {"call": "solid", "event": "dashed", "dataport": "dotted, dir=none"}
     for c in system.connections:
-        lines.append(f'    {c.source.name} -> {c.target.name} [label="{c.source_port.of.name}", style={style[c.kind]}];')
+        what = f'label="{c.source_port.of.name}", style={style[c.kind]}'
+        lines.append(f"    {c.source.name} -> {c.target.name} [{what}];")
     return "\n".join(lines + ["}", ""])
 
 

@@ -98,7 +98,8 @@ class Side:
 
     def local(self, leaf, out):
         key = (leaf.path, out)
-        return self.lengths.setdefault(key, f"idl_{'o' if out else 'i'}{sum(k[1] == out for k in self.lengths)}")
+        number = sum(k[1] == out for k in self.lengths)
+        return self.lengths.setdefault(key, f"idl_{'o' if out else 'i'}{number}")
 
 
 def _address(m, at, dynamic):
@@ -154,7 +155,7 @@ def field_of(element, item):
     return element + "." + ".".join(item.leaf.fields)
 
 
-# -- sending ---------------------------------------------------------------------------------------------------
+# -- sending -----------------------------------------------------------------------------------------------
 
 def lengths_and_checks(side, wire, out, bad):
     """Lines that compute the lengths of bounded data and refuse values that do not belong to their types."""
@@ -205,7 +206,8 @@ def pack(side, wire, out):
                 f"    uint64_t *idl_e = {address} + idl_k * {b.elem.words};"]
         for w in range(b.elem.words):
             items = [i for i in b.elem.items if i.word == w]
-            head.append(f"    idl_e[{w}] = " + word_expr(items, lambda i: field_of(f"{data}[idl_k]", i)) + ";")
+            words = word_expr(items, lambda i: field_of(f"{data}[idl_k]", i))
+            head.append(f"    idl_e[{w}] = {words};")
         return head + ["}"]
 
     lines += blocks.walk(one, lambda b: side.local(b.leaf, out) if b.variable else b.n)
@@ -226,7 +228,7 @@ def tag_expr(side, wire, out, label):
     return f"TAG({label}, {total_words(side, wire, out)}){caps}"
 
 
-# -- receiving -------------------------------------------------------------------------------------------------
+# -- receiving ---------------------------------------------------------------------------------------------
 
 def receive(side, wire, out, bad):
     """Lines that check the message and take the values out of it."""
@@ -254,8 +256,8 @@ def _shape(side, wire, out, bad):
     """The number of words and capabilities is exactly what the values need."""
     m, caps = side.m, f"TAG_CAPS({len(wire.caps)})"
     if not wire.variable:
-        return [f"if ((uint32_t){m}tag != (uint32_t)({wire.max_words} | {caps}) || {m}ncaps != {len(wire.caps)})",
-                f"    return {bad};"]
+        return [f"if ((uint32_t){m}tag != (uint32_t)({wire.max_words} | {caps}) || "
+                f"{m}ncaps != {len(wire.caps)})", f"    return {bad};"]
     lines = [f"const uint32_t idl_words_{'o' if out else 'i'} = TAG_WORDS({m}tag);",
              f"if (((uint32_t){m}tag & ~0xffu) != (uint32_t){caps} || {m}ncaps != {len(wire.caps)} || "
              f"idl_words_{'o' if out else 'i'} < {wire.head_words})",
@@ -274,7 +276,8 @@ def _take_scalar(item, word, target, bad):
     t = item.leaf.type
     source = f"{word} >> {item.shift}" if item.shift else word
     if isinstance(t, Bool):
-        return [f"if ((uint8_t)({source}) > 1)", f"    return {bad};", f"{target} = (uint8_t)({source}) != 0;"]
+        return [f"if ((uint8_t)({source}) > 1)", f"    return {bad};",
+                f"{target} = (uint8_t)({source}) != 0;"]
     lines = [f"{target} = ({c_type(t)})({source});"]
     condition = scalar_check(t, target)
     return lines + ([f"if ({condition})", f"    return {bad};"] if condition else [])
@@ -306,7 +309,7 @@ def _take_block(side, b, address, count, bad):
     return lines + _element_checks(side, b, count, bad)
 
 
-# -- whole functions -------------------------------------------------------------------------------------------
+# -- whole functions ---------------------------------------------------------------------------------------
 
 def contract_args(clauses):
     """The union of what the clauses name, in order: C name -> path."""
@@ -363,7 +366,8 @@ def client_body(face, p):
     lines = ["struct umbra_message idl_m;"]
     lines += lengths_and_checks(side, p.in_wire, False, "ERR_RANGE")
     if p.requires:
-        lines += [f"if (!{contract_call(side, name + '_requires', p.requires, False)})", "    return ERR_CONTRACT;"]
+        lines += [f"if (!{contract_call(side, name + '_requires', p.requires, False)})",
+                  "    return ERR_CONTRACT;"]
     lines += pack(side, p.in_wire, False)
     lines += [f"idl_m.tag = {tag_expr(side, p.in_wire, False, name.upper() + '_LABEL')};",
               f"idl_m.ncaps = {len(p.in_wire.caps)};", "err_t idl_err = umbra_transport_call(ep, &idl_m);"]
@@ -371,10 +375,12 @@ def client_body(face, p):
         lines += ["if (idl_err == ERR_CANCELLED) /* idempotent: the server was restarted, once more */",
                   "    idl_err = umbra_transport_call(ep, &idl_m);"]
     lines += ["if (idl_err != ERR_OK)", "    return idl_err;", "if (TAG_LABEL(idl_m.tag) != ERR_OK)",
-              f"    return {name}_error(TAG_LABEL(idl_m.tag)) ? (err_t)TAG_LABEL(idl_m.tag) : ERR_BAD_MESSAGE;"]
+              f"    return {name}_error(TAG_LABEL(idl_m.tag)) ? (err_t)TAG_LABEL(idl_m.tag) : "
+              "ERR_BAD_MESSAGE;"]
     lines += receive_scoped(side, p.out_wire, "ERR_BAD_MESSAGE")
     if p.ensures:
-        lines += [f"if (!{contract_call(side, name + '_ensures', p.ensures, True)})", "    return ERR_CONTRACT;"]
+        lines += [f"if (!{contract_call(side, name + '_ensures', p.ensures, True)})",
+                  "    return ERR_CONTRACT;"]
     return lines + ["return ERR_OK;"]
 
 
@@ -429,13 +435,15 @@ def server_body(face, p):
     side, name = Side(p, SERVER), prefix(face, p)
     lines = server_locals(p) + receive(side, p.in_wire, False, "ERR_BAD_MESSAGE")
     if p.requires:
-        lines += [f"if (!{contract_call(side, name + '_requires', p.requires, False)})", "    return ERR_CONTRACT;"]
+        lines += [f"if (!{contract_call(side, name + '_requires', p.requires, False)})",
+                  "    return ERR_CONTRACT;"]
     call = f"{name}_impl({', '.join(['self', 'm->badge'] + impl_arguments(p))})"
     lines += [f"err_t idl_err = {call};", "if (idl_err != ERR_OK)",
               f"    return {name}_error((uint32_t)idl_err) ? idl_err : ERR_CONTRACT;"]
     lines += lengths_and_checks(side, p.out_wire, True, "ERR_CONTRACT")
     if p.ensures:
-        lines += [f"if (!{contract_call(side, name + '_ensures', p.ensures, True)})", "    return ERR_CONTRACT;"]
+        lines += [f"if (!{contract_call(side, name + '_ensures', p.ensures, True)})",
+                  "    return ERR_CONTRACT;"]
     packed = pack(side, p.out_wire, True)
     if Blocks(p.in_wire, "").declare():
         packed = [line.replace("uint32_t idl_at =", "idl_at =") for line in packed]

@@ -118,7 +118,8 @@ class Build(lark.Transformer):
     def procedure(self, meta, c):
         params = [p for p in c[2:] if isinstance(p, ast.Param)]
         clauses = [p for p in c[2:] if isinstance(p, ast.Clause)]
-        return ast.Procedure(self._pos(c[1]), str(c[1]), c[0] is not None, params, clauses, doc=self._doc(meta))
+        return ast.Procedure(self._pos(c[1]), str(c[1]), c[0] is not None, params, clauses,
+                             doc=self._doc(meta))
 
     def param(self, meta, c):
         return ast.Param(self._pos(c[2]), str(c[2]), str(c[0]), c[1])
@@ -131,6 +132,9 @@ class Build(lark.Transformer):
 
     def raises(self, meta, c):
         return ast.Clause(self._pos(meta), "errors", None, [ast.Ref(self._pos(t), (str(t),)) for t in c])
+
+    def raises_none(self, meta, c):
+        return ast.Clause(self._pos(meta), "errors")
 
     def event(self, meta, c):
         return ast.Event(self._pos(c[0]), str(c[0]), doc=self._doc(meta))
@@ -253,8 +257,8 @@ class Build(lark.Transformer):
         text = str(c[0]).replace("_", "")
         unit = next((u for u in ("ms", "us", "s", "K", "M", "G") if text.endswith(u)), "")
         digits = text[:len(text) - len(unit)]
-        return ast.Number(self._pos(c[0]), int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * UNITS[unit],
-                          unit)
+        base = 16 if digits[:2] in ("0x", "0X") else 10
+        return ast.Number(self._pos(c[0]), int(digits, base) * UNITS[unit], unit)
 
     def boolean(self, meta, c):
         return ast.Bool(self._pos(c[0]), str(c[0]) == "true")
@@ -307,7 +311,11 @@ def parse_text(text, file, report, start="start"):
         what = "the file ends too early" if at_end else f"unexpected '{e.token}'"
         report.error(pos, "E001", what, _expected(e.accepts or e.expected))
         raise Failed() from None
-    return Build(file, list(_comments)).transform(tree)
+    try:
+        return Build(file, list(_comments)).transform(tree)
+    except RecursionError:
+        report.error(Pos(file, 1, 1), "E001", "the text is nested too deeply", "simpler expressions")
+        raise Failed() from None
 
 
 def load(path, report, display=None):
@@ -329,7 +337,8 @@ def load(path, report, display=None):
         tree = parse_text(text, shown, report)
         for item in tree.items:
             if isinstance(item, ast.Import):
-                visit(p.parent / item.path, os.path.normpath(pathlib.PurePath(shown).parent / item.path), item.pos)
+                visit(p.parent / item.path, os.path.normpath(pathlib.PurePath(shown).parent / item.path),
+                      item.pos)
         files.append(tree)
 
     shown = display or str(path)

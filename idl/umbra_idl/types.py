@@ -6,14 +6,14 @@ is gen_c.py. Kinds of capabilities are the kernel's object types (kernel/include
 from dataclasses import dataclass, field
 from typing import Any
 
-CAP_KINDS = ("untyped", "cnode", "tcb", "sched", "endpoint", "reply", "notification", "timer", "frame", "range",
-             "vspace", "pagetable", "guestspace", "vm", "vcpu", "shadow", "view", "irq", "ioport")
+CAP_KINDS = ("untyped", "cnode", "tcb", "sched", "endpoint", "reply", "notification", "timer", "frame",
+             "range", "vspace", "pagetable", "guestspace", "vm", "vcpu", "shadow", "view", "irq", "ioport")
 U64_MAX = (1 << 64) - 1
 
 # Words that the generated C cannot use as names; and those that a parameter cannot have besides.
-C_WORDS = frozenset("""auto break case char const continue default do double else enum extern float for goto if
-inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void
-volatile while bool true false asm typeof linux unix i386 NULL main errno stdin stdout
+C_WORDS = frozenset("""auto break case char const continue default do double else enum extern float for goto
+if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned
+void volatile while bool true false asm typeof linux unix i386 NULL main errno stdin stdout
 stderr""".split())
 STUB_WORDS = frozenset(("m", "self", "badge", "ep"))
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How the parameters of one direction lie in the words of a message.
 
-Head: all scalars (fields of structs one by one, 16-bit lengths of bounded data too), widest first, so that each
-is aligned, nothing is padded and small calls stay in the four registers. Then a block of whole words for each
-string, bytes or array, in order of declaration; only the elements there are. Unused bits are zero, and checked:
-a value has exactly one form. Little-endian."""
+Head: all scalars (fields of structs one by one, 16-bit lengths of bounded data too), widest first, so that
+each is aligned, nothing is padded and small calls stay in the four registers. Then a block of whole words for
+each string, bytes or array, in order of declaration; only the elements there are. Unused bits are zero, and
+checked: a value has exactly one form. Little-endian."""
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The checker and reader of system descriptions: no allocation, no recursion, loops bounded by the header's
  * checked counts. A description comes from a boot module and is not trusted until desc_open said DESC_OK.
- * Held by tests/host/desc/ (every refusal; random bytes) and tests/idl/test_description.py (same content). */
+ * Held by tests/host/desc/ (every refusal; random bytes) and tests/idl/test_idl_description.py (content). */
 #include "lib/desc/desc.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Prints a description with the C reader, one line a record: `OP component name=value ..`, names as in
- * idl/umbra_idl/desc.py. test_description.py compares the lines with what the compiler meant. */
+ * idl/umbra_idl/desc.py. test_idl_description.py compares the lines with what the compiler meant. */
 #include "lib/desc/desc.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Writes a C program that exercises every procedure of an interface through client, loopback and server.
 
-Modes of the program: `round SEED N` sends random valid values both ways and compares; `mutate SEED N` changes
-valid requests and answers at random; `noise SEED N` feeds random words. The implementation side checks that each
-value it is given belongs to its type."""
+Modes of the program: `round SEED N` sends random valid values both ways and compares; `request SEED N` and
+`answer SEED N` change valid requests, or answers, at random; `noise SEED N` feeds random words. The
+implementation side checks that each value it is given belongs to its type."""
 from umbra_idl import gen_stubs
 from umbra_idl.types import Array, Bool, Bytes, Cap, EnumType, Int, String, StructType
 
@@ -135,7 +135,8 @@ class Writer:
             items = [f"{t.c_name}_{n}".upper() for n, _, _ in t.items]
             if t.flags:
                 return f"{v} = (uint{t.base.bits}_t)(value() & {t.max:#x}ull);\n"
-            return f"{{ static const uint{t.base.bits}_t c[] = {{ {', '.join(items)} }}; {v} = c[below({len(items)})]; }}\n"
+            values = f"static const uint{t.base.bits}_t c[] = {{ {', '.join(items)} }};"
+            return f"{{ {values} {v} = c[below({len(items)})]; }}\n"
         if isinstance(t, Bool):
             return f"{v} = below(2);\n"
         if isinstance(t, Int):
@@ -150,7 +151,8 @@ class Writer:
         elem = t.elem if isinstance(t, Array) else Int(8)
         size = f"({kind})below({n + 1})" if length else str(n)
         into = f"{length} = n;" if length else ""
-        return f"{{ {kind} n = {size}; {into} " + self.loop("n", lambda k: self.fill(elem, f"{v}[{k}]")) + "}\n"
+        return f"{{ {kind} n = {size}; {into} " + self.loop("n", lambda k: self.fill(elem,
+                                                                                     f"{v}[{k}]")) + "}\n"
 
     def fill_field(self, t, v):
         if isinstance(t, String):
@@ -178,7 +180,8 @@ class Writer:
         if isinstance(t, Bytes):
             return f"EXPECT({a}.len == {b}.len && !memcmp({a}.data, {b}.data, {b}.len));\n"
         if isinstance(t, Array) and t.at_most:
-            return f"EXPECT({a}.count == {b}.count);\n" + self.same_some(t.elem, a + ".items", b + ".items", b + ".count")
+            return f"EXPECT({a}.count == {b}.count);\n" + self.same_some(t.elem, a + ".items", b + ".items",
+                                                                         b + ".count")
         if isinstance(t, Array):
             return self.same_some(t.elem, a, b, t.n)
         return self.same(t, a, b)
@@ -211,7 +214,7 @@ def holder(q):
 
 
 def pointers(q, pointed):
-    """(data, length or None) of q in the C parameters; pointed: outputs and structs are reached by pointers."""
+    """(data, length or None) of q in the C parameters; pointed: outputs are reached by pointers."""
     name = q.name
     if isinstance(q.type, Bytes) or (isinstance(q.type, Array) and q.type.at_most):
         length = f"{name}_{'len' if isinstance(q.type, Bytes) else 'count'}"
@@ -284,7 +287,8 @@ def procedure(face, p):
         if q.is_out:
             out.append(f"static struct {{ {holder(q)}; }} {name}_out_{q.name};")
     out.append(f"{gen_stubs.impl_prototype(face, p)}\n{{")
-    out.append("    impl_calls++;\n    EXPECT(self == (void *)5);\n    EXPECT(mode == NOISE || badge == 1234);")
+    out.append("    impl_calls++;\n    EXPECT(self == (void *)5);")
+    out.append("    EXPECT(mode == NOISE || badge == 1234);")
     for q in p.params:
         if q.is_in:
             out.append(validate_impl(w, q))
@@ -299,7 +303,8 @@ def procedure(face, p):
             out.append(fill(q, f"{name}_in_{q.name}.v"))
         if q.is_out:
             out.append(fill(q, f"{name}_out_{q.name}.v"))
-            out.append(f"struct {{ {holder(q)}; }} got_{q.name}; memset(&got_{q.name}, 0, sizeof got_{q.name});")
+            out.append(f"struct {{ {holder(q)}; }} got_{q.name};")
+            out.append(f"memset(&got_{q.name}, 0, sizeof got_{q.name});")
             if isinstance(q.type, Bytes) or (isinstance(q.type, Array) and q.type.at_most):
                 out.append(f"uint32_t len_{q.name} = 0;")
                 if q.is_in:

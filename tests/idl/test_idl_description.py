@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""System descriptions: what the compiler means is what the C reader reads; what is granted is what is declared."""
+"""System descriptions: the C reader reads what the compiler means; what is granted is what is declared."""
 import itertools
 import json
 import random
 import re
 import struct
 import subprocess
+import sys
 import zlib
 
 import pytest
 
-from conftest import ROOT, SANITIZE, build, generate
+from idl_support import ROOT, SANITIZE, build, generate
 from umbra_idl.check import Checker, check
 from umbra_idl.check_system import check_system
 from umbra_idl.cheader import constants
@@ -71,13 +72,15 @@ def test_changed_descriptions_are_refused_or_read_safely(printer, tmp_path):
     for n in range(150):
         bad = bytearray(good)
         for _ in range(rng.randint(1, 3)):
-            bad[rng.randrange(len(bad) if n % 3 else HEADER.size)] = rng.choice([0, 1, 0x7f, 0x80, 0xff, rng.randrange(256)])
+            bad[rng.randrange(len(bad) if n % 3 else HEADER.size)] = rng.choice([0, 1, 0x7f, 0x80, 0xff,
+                                                                                 rng.randrange(256)])
         if n % 5 == 0:
             bad = bad[:rng.randrange(len(bad))]
         if len(bad) >= HEADER.size and n % 7:
             struct.pack_into("<I", bad, 24, zlib.crc32(bad[HEADER.size:]))
         (tmp_path / "d").write_bytes(bad)
-        done = subprocess.run([str(printer), str(tmp_path / "d")], capture_output=True, text=True, errors="replace",
+        done = subprocess.run([str(printer), str(tmp_path / "d")], capture_output=True, text=True,
+                              errors="replace",
                               timeout=60)
         assert done.returncode in (0, 1), done.stderr
         why = re.match(r"refused: (.*) at", done.stdout)
@@ -120,7 +123,7 @@ def test_whatever_two_components_share_is_a_declared_connection(path):
 
 @pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
 def test_guest_components_hold_no_memory_of_others(path):
-    """No untyped, frame, guest space or kernel capability in a guest's component; its window is its own guest."""
+    """A guest's component has no capability to memory, guest space or kernel; its window is its own guest."""
     _, records = decode(encode(describe(system_of(path))))
     types = {r.fields["group"]: r.fields["type"] for r in records if r.op == "OBJECTS"}
     owners = {r.fields["owner"]: r.fields for r in records if r.op == "GUEST"}
@@ -130,7 +133,8 @@ def test_guest_components_hold_no_memory_of_others(path):
             continue
         if r.op == "CAP":
             assert r.fields["group"] != C["DESC_OWN_KERNEL"]
-            assert types.get(r.fields["group"]) not in [C["OBJ_" + t] for t in ("UNTYPED", "FRAME", "GUESTSPACE", "VM")]
+            assert types.get(r.fields["group"]) not in [C["OBJ_" + t] for t in ("UNTYPED", "FRAME",
+                                                                                "GUESTSPACE", "VM")]
         if r.op == "VIEW":
             own = owners[r.component]
             assert r.fields["group"] in (own["vm"], own["vcpu"], own["space"])
@@ -158,17 +162,19 @@ def test_badges_of_one_object_are_all_different():
 
 def test_settings_of_the_command_line_replace_those_of_the_assembly(tmp_path):
     done = generate(ROOT / "systems/linux.idl", tmp_path, "--set", "vmm0.vm.memory=64M", "--set",
-                    'vmm0.vm.command_line="quiet \\"x\\""', "--set", "memmgr.pool=80M")
+                    'vmm0.vm.command_line="quiet \\"x\\""')
     assert done.returncode == 0, done.stderr
     _, records = decode((tmp_path / "system.desc").read_bytes())
     assert [r.fields["pages"] for r in records if r.op == "GUEST"] == [64 * 256]
-    assert [b'quiet "x"\0' in r.fields["config"] for r in records if r.op == "COMPONENT"] == [False, False, True]
+    assert [b'quiet "x"\0' in r.fields["config"] for r in records if r.op == "COMPONENT"] == [False, False,
+                                                                                              True]
     summary = json.loads((tmp_path / "system.json").read_text())
     assert summary["components"]["vmm0"]["guest"]["memory_bytes"] == 64 << 20
 
 
 @pytest.mark.parametrize("option,text", [
-    (["--memory", "100M"], "E067"), (["--set", "vmm0.vm.memory=1G"], "E068"), (["--set", "vmm0.nothing=1"], "E018"),
+    (["--memory", "100M"], "E067"), (["--set", "vmm0.vm.memory=4G", "--memory", "8G"], "E068"),
+                                         (["--set", "vmm0.nothing=1"], "E018"),
     (["--set", "vmm0=1"], "E001"), (["--set", "vmm0.vm.memory=%"], "E001")])
 def test_bad_options_are_diagnostics_and_status_1(option, text, tmp_path):
     done = generate(ROOT / "systems/linux.idl", tmp_path, *option)
@@ -183,3 +189,31 @@ def test_all_generated_c_of_a_system_compiles(path, tmp_path):
     for header in sorted(tmp_path.glob("*.h")):
         (tmp_path / "one.c").write_text(f'#include "{header.name}"\n#include "{header.name}"\nint unused_;\n')
         build("clang", [tmp_path / "one.c"], tmp_path / "x.o", "-c")
+
+
+def test_guests_of_the_command_line_become_a_system(tmp_path):
+    words = ["name=a,memory=64M,kernel=kernel0,initrd=initrd0,command_line=console=ttyS0,,115200 x=\"y\"",
+             "name=b,memory=96M,kernel=kernel0,shadow_tables=300"]
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", *words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "g.idl").write_text(done.stdout)
+    done = generate(tmp_path / "g.idl", tmp_path)
+    assert done.returncode == 0, done.stderr
+    name, records = decode((tmp_path / "system.desc").read_bytes())
+    guests = [r.fields for r in records if r.op == "GUEST"]
+    assert name == "guests" and [(g["name"], g["pages"]) for g in guests] == [("a", 64 * 256), ("b",
+                                                                                                96 * 256)]
+    assert any(b'console=ttyS0,115200 x="y"\0' in r.fields["config"] for r in records if r.op == "COMPONENT")
+    pool = [r.fields for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_UNTYPED"]]
+    assert pool[0]["count"] << pool[0]["bits"] >= 160 << 20
+    tables = [r.fields["count"] for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_SHADOW"]]
+    assert tables == [1024, 300]
+
+
+@pytest.mark.parametrize("words", ["name=a", "memory=1M", "name=a,memory=1M,disk=x", "name=1,memory=1M",
+                                   "name=a,name=b,memory=1M", ""])
+def test_bad_guests_are_refused_with_status_2(words):
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "bad guest" in done.stderr

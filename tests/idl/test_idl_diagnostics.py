@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every diagnostic has a golden file: golden/E0xx*.idl is wrong in that one way, the .txt beside it is what is
-printed. `UMBRA_GOLDEN=write` writes the .txt files anew; read the difference before it is committed."""
+"""Every diagnostic has a golden file: golden/E0xx*.idl is wrong in that one way, the .txt beside it is what
+is printed. `UMBRA_GOLDEN=write` writes the .txt files anew; read the difference before it is committed."""
 import os
 import re
 import subprocess
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from idl_support import ROOT
 from umbra_idl.check import Checker, check
 from umbra_idl.check_system import check_system
 from umbra_idl.describe import describe
@@ -66,16 +66,33 @@ def test_every_diagnostic_names_a_place_and_says_what_was_expected():
 
 
 def test_command_line_prints_the_same_and_leaves_with_status_1():
-    done = subprocess.run([sys.executable, "-m", "umbra_idl", "check", str(GOLDEN / "E075.idl")], cwd=ROOT / "idl",
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "check", str(GOLDEN / "E075.idl")],
+                          cwd=ROOT / "idl",
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "error E075: 2 assemblies; expected one" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["const A = " + "(" * 5000 + "1" + ")" * 5000 + ";",
+                                  "const A = 1" + " + 1" * 5000 + ";", "const A = " + "-" * 5000 + "1;"])
+def test_deep_nesting_is_a_diagnostic(text, tmp_path):
+    (tmp_path / "t.idl").write_text(text)
+    lines = diagnose(tmp_path / "t.idl")
+    assert all("error E0" in line for line in lines)
+
+
+def test_output_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "compile", str(ROOT / "systems/tiny.idl"), "-o",
+                           str(tmp_path / "file" / "x")], cwd=ROOT / "idl", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith("umbra_idl: cannot write")
 
 
 def test_random_text_is_a_diagnostic_and_never_an_exception(tmp_path):
     """Words of the language in random order, and good files with a part cut out or doubled."""
     import random
     rng = random.Random(3)
-    good = [p.read_text() for p in (ROOT / "idl/interfaces").glob("*.idl")] + [(GOLDEN / "common.idl").read_text()]
+    good = [p.read_text()
+            for p in (ROOT / "idl/interfaces").glob("*.idl")] + [(GOLDEN / "common.idl").read_text()]
     words = re.findall(r"\w+|[^\w\s]", " ".join(good))
     for n in range(400):
         if n % 2:

@@ -3,16 +3,18 @@
 import subprocess
 import sys
 
-from conftest import ROOT
+from idl_support import ROOT
 
 HEADER = ROOT / "kernel/include/umbra/errors.h"
 
 
 def test_errors_header_is_made_from_the_table():
-    done = subprocess.run([sys.executable, "-m", "umbra_idl", "errors"], cwd=ROOT / "idl", capture_output=True,
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "errors"], cwd=ROOT / "idl",
+                          capture_output=True,
                           text=True, timeout=60)
     assert done.returncode == 0
-    formatted = subprocess.run(["clang-format-14", "--assume-filename", str(HEADER)], input=done.stdout, text=True,
+    formatted = subprocess.run(["clang-format-14", "--assume-filename", str(HEADER)], input=done.stdout,
+                               text=True,
                                cwd=ROOT, capture_output=True, timeout=60)
     assert formatted.stdout == HEADER.read_text()
 

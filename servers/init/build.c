@@ -126,7 +126,8 @@ static uint64_t quota_bytes(const struct desc_component *d, uint64_t image_pages
     uint64_t pages = image_pages + PAGES(d->stack_bytes) + PAGES(d->heap_bytes) + TABLES_MAX + OBJECTS_MAX +
                      d->heap_bytes / LARGE_BYTES;
 
-    return pages * PAGE_BYTES + 2 * cnode + own;
+    uint64_t gap = d->heap_bytes >= LARGE_BYTES ? LARGE_BYTES : 0; /* before the first large frame */
+    return pages * PAGE_BYTES + 2 * cnode + own + gap;
 }
 
 static const char *read_image(struct init *in, uint32_t module, struct image_segment *segments, unsigned *n,

@@ -25,6 +25,11 @@ void memory_init(struct init *in)
     in->space = (struct space){ .vspace = SLOT_VSPACE, .slots = &in->slots };
 }
 
+static uint64_t object_bytes(unsigned type, unsigned bits)
+{
+    return 1ul << (desc_object_bits(type, bits) + (type == OBJ_CNODE ? BITS_SLOT : 0));
+}
+
 static cptr_t slot_take(struct init *in, struct slots *s, uint32_t n)
 {
     if (n > s->end - s->next)
@@ -73,7 +78,7 @@ static struct pool *pool_for(struct init *in, struct pool *own, uint64_t size, u
 static void retype(struct init *in, struct pool *p, struct slots *s, unsigned type, unsigned bits,
                    cptr_t first, uint32_t n)
 {
-    uint64_t size = 1ul << desc_object_bits(type, bits);
+    uint64_t size = object_bytes(type, bits);
     err_t e = sys_retype(IPC, p->cap, type, bits, slot_cnode(s), slot_index(first), n);
 
     if (e != ERR_OK)
@@ -84,7 +89,7 @@ static void retype(struct init *in, struct pool *p, struct slots *s, unsigned ty
 cptr_t objects_new(struct init *in, struct pool *own, struct slots *s, unsigned type, unsigned bits,
                    uint32_t n)
 {
-    uint64_t size = 1ul << desc_object_bits(type, bits);
+    uint64_t size = object_bytes(type, bits);
     cptr_t first = slot_take(in, s, n);
 
     for (uint32_t done = 0; done < n;) {

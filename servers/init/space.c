@@ -45,13 +45,24 @@ void space_view(struct init *in, struct space *s, cptr_t view, bool window, uint
         fail(in, e, "map a view at %#lx", address);
 }
 
+/* Frames of one size are made at once: what lies between two large ones would be lost. */
+static void run(struct init *in, struct space *s, uint64_t address, uint64_t bytes, unsigned bits,
+                unsigned rights)
+{
+    uint32_t n = (uint32_t)(bytes >> bits);
+    cptr_t first = n ? objects_new(in, s->pool, s->slots, OBJ_FRAME, bits, n) : 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        space_frame(in, s, s->slots->sub ? first + (i << 16) : first + i, bits,
+                    address + ((uint64_t)i << bits), rights);
+}
+
 void space_memory(struct init *in, struct space *s, uint64_t address, uint64_t bytes, unsigned rights)
 {
-    for (uint64_t at = address, end = address + bytes; at < end;) {
-        unsigned bits = at % LARGE_BYTES == 0 && end - at >= LARGE_BYTES ? FRAME_2M : FRAME_4K;
-        space_frame(in, s, objects_new(in, s->pool, s->slots, OBJ_FRAME, bits, 1), bits, at, rights);
-        at += 1ul << bits;
-    }
+    uint64_t large = address % LARGE_BYTES ? 0 : bytes & ~(LARGE_BYTES - 1);
+
+    run(in, s, address, large, FRAME_2M, rights);
+    run(in, s, address + large, bytes - large, FRAME_4K, rights);
 }
 
 cptr_t space_page(struct init *in, struct space *s, uint64_t address, unsigned rights)

@@ -34,6 +34,7 @@ SERVER_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-fno-stack-protector", "
                 "-I", ".", "-I", "build/gen")
 SERVER_LINK = ("-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,-e,umbra_start",
                "-Wl,-z,max-page-size=4096", "-Wl,-z,noexecstack")
+GENERAL_REGISTERS = ("servers/vmm", "servers/tinyvmm")     # the guest's FPU state stays in the registers while these run
 GENERATED = "build/gen"     # stubs, dispatch and headers of all interfaces and components
 INTERFACES = "idl/interfaces/components.idl"
 HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",

@@ -54,7 +54,8 @@ enum {
     INSN_PUSHF,
     INSN_RSM,
     INSN_PAUSE,
-    INSN_INVLPGA
+    INSN_INVLPGA,
+    INSN_RDPRU
 };
 
 #define EXIT_IO_IN       BIT(0)
@@ -169,6 +170,8 @@ enum {
 };
 
 #define REPLY_OPS_MAX 320 /* words */
+#define REPLY_WORK_MAX                                                                                       \
+    16384 /* table entries that one reply may write: bounds the time without preemption (I9) */
 struct umbra_reply_page {
     uint64_t seq; /* the exit that is answered */
     uint32_t flags, groups;

@@ -24,6 +24,15 @@ static void retire(struct vmm *v, unsigned length)
     }
 }
 
+/* An instruction that this guest's processor does not have, or one that nobody emulates. */
+static enum vmm_end unknown(struct vmm *v)
+{
+    if (v->exit->kind != EXIT_INSTRUCTION)
+        return VMM_END_UNKNOWN;
+    raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+    return VMM_RUNS;
+}
+
 /* Instructions that are the VMM's own affair. */
 static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
 {
@@ -97,7 +106,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         break;
     }
     if (!table_gpa)
-        return VMM_END_UNKNOWN;
+        return unknown(v);
     shadow_not_emulated(v->shadow, *table_gpa, &v->ops);
     return VMM_RUNS;
 }

@@ -141,7 +141,7 @@ static void open_guest(struct process *p)
     for (uint32_t i = 0; i < c->vm_shadow_tables; i++)
         p->tables[i] = CAP_SHADOW + i;
     struct vmm_setup s = { .state = (struct vmm_state *)p->env.state,
-                           .exit = p->env.exit,
+                           .exit = (const struct umbra_exit_page *)(uintptr_t)p->env.exit,
                            .reply = (struct umbra_reply_page *)(uintptr_t)p->env.reply,
                            .window = (unsigned char *)(uintptr_t)p->env.window,
                            .memory_bytes = memory,

@@ -120,13 +120,23 @@ static uint64_t host_tsc(void)
     return lo | (uint64_t)hi << 32;
 }
 
+static bool map_memory(uint32_t pages)
+{
+    err_t e = ERR_OK;
+
+    for (uint32_t done = 0, n; done < pages && e == ERR_OK; done += n) {
+        n = pages - done < MEMORY_MAP_MAX ? pages - done : MEMORY_MAP_MAX;
+        e = memory_map(CAP_MEMORY, done, n, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE);
+    }
+    return e == ERR_OK;
+}
+
 static void open_guest(struct process *p)
 {
     const struct vmm_config *c = p->env.config;
     uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
 
-    if (memory_map(CAP_MEMORY, 0, c->vm_pages, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE) != ERR_OK &&
-        p->env.info->incarnation == 0)
+    if (p->env.info->incarnation == 0 && !map_memory(c->vm_pages))
         report(p, END_REASON_INTERNAL, "memmgr refuses the guest's memory");
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
                 (uint64_t)gmem_landing);

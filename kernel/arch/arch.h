@@ -68,6 +68,8 @@ _Noreturn void arch_halt(unsigned status);
 enum guest_format { GUEST_NONE, GUEST_LONG, GUEST_PAE, GUEST_NESTED };
 bool arch_vm_supported(void);
 void arch_vcpu_init(struct vcpu *v);
+/* The root's format is the one that the guest's mode needs. */
+bool arch_vcpu_root_fits(const struct vcpu *v);
 /* Run the guest once: -> EXIT_* with the exit page filled, or EXIT_NONE after an interrupt of the host. */
 enum exit_kind arch_vcpu_run(struct vcpu *v);
 /* Copy groups of guest state to the exit page, and from a local copy of the reply page. The check changes

@@ -100,7 +100,7 @@ void vcpu_run(struct tcb *t)
         exit_before_entry(v, EXIT_EVENT);
         v->exit.events = v->bound->bits;
         v->bound->bits = 0;
-    } else if (v->root.epoch != v->vm->space->epoch) {
+    } else if (v->root.epoch != v->vm->space->epoch || !arch_vcpu_root_fits(v)) {
         exit_before_entry(v, EXIT_ROOT);
     } else {
         if (cpu.last) {

@@ -11,6 +11,9 @@ SOURCE = r"""
 .code32
 .globl start
 header: .long 0x1badb002, 0x10003, -(0x1badb002 + 0x10003), header, header, 0, 0, start
+        .balign 8
+second: .long 0xe85250d6, 0, third - second, -(0xe85250d6 + (third - second)), 0, 8
+third:
 start:  mov $0x80000, %esp
         mov $greeting, %esi
         call say

@@ -50,7 +50,7 @@ def test_every_command_has_help_with_an_example(tree):
 def test_options_may_stand_before_the_command():
     assert cli.parser().parse_args(["--no-install", "build"]).no_install
     assert cli.parser().parse_args(["build", "--no-install"]).no_install
-    assert cli.parser().parse_args(["build"]).profile == "debug"
+    assert cli.parser().parse_args(["--profile", "release", "build"]).profile == "release"
 
 
 def test_clean_removes_build_and_nothing_else(tree):

@@ -33,7 +33,7 @@ def test_command_line_is_that_of_the_platform():
     assert qemu.command_line(config, "Q", [7]) == [
         "Q", "-accel", "tcg", "-cpu", "max,-la57", "-m", "1G", "-machine", "q35", "-nodefaults", "-vga", "none",
         "-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
-        "-icount", "shift=0,sleep=off",
+        "-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=2024-01-01T00:00:00", "-seed", "1",
         "-chardev", "socket,id=serial0,fd=7", "-serial", "chardev:serial0",
         "-chardev", "file,id=serial1,path=build/log/k,,1.log", "-serial", "chardev:serial1",
         "-kernel", "k.elf", "-initrd", "a x=1,,2,b", "-append", "log=com2"]

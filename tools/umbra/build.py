@@ -19,7 +19,7 @@ def arguments(parser):
 def command(options):
     deps.ensure("build", options)
     path, programs = ninjafile.write()
-    known = {p.output for p in programs} | set(layout.PROFILES) | {"host"}
+    known = {p.output for p in programs} | set(layout.PROFILES) | {"host", "workload"}
     for target in options.targets:
         if target not in known:
             raise Usage("nothing to build is named %s; known are: %s" % (target, " ".join(sorted(known))))
@@ -33,12 +33,16 @@ def ninja(words, path, **options):
 
 
 def make(targets, path=None):
-    """Builds the targets; ninja's own output shows on standard error, and only if there is work or an error."""
+    """Builds the targets; ninja's output shows on standard error: its progress on a terminal, else errors only."""
     if not targets:
         return
     if path is None:
         path, _ = ninjafile.write()
-    done = ninja(["--quiet"] + list(targets) if not say.fancy() else list(targets), path, stdout=sys.stderr)
+    if say.fancy():
+        done = ninja(list(targets), path, stdout=sys.stderr)
+    else:
+        done = ninja(["--quiet", *targets], path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        print(done.stdout if done.returncode else "", end="", file=sys.stderr)
     if done.returncode:
         raise Failure("the build failed")
 

@@ -16,10 +16,15 @@ COMMANDS = {
     "run": ("umbra.run", "boot a system and give a shell in its guest"),
     "build": ("umbra.build", "build everything of a profile into build/"),
     "test": ("umbra.testcmd", "run the tests"),
+    "bench": ("umbra.bench", "measure, beside goals and peers"),
+    "debug": ("umbra.debug", "run under gdb with all symbols"),
+    "iso": ("umbra.iso", "make a bootable image for real machines and other emulators"),
     "lint": ("umbra.lint", "check formatting, include directions, licence lines, Python"),
     "deps": ("umbra.deps", "install what all commands need, or list it"),
     "clean": ("umbra.clean", "remove build/ and nothing else"),
 }
+
+PROFILE_OF = {"bench": "release", "iso": "release"}     # every other: debug
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +40,8 @@ def add_common(parser, top):
         return value if top else argparse.SUPPRESS
     parser.add_argument("--no-install", action="store_true", default=default(False), help="never install packages")
     parser.add_argument("--quiet", action="store_true", default=default(False), help="no progress")
-    parser.add_argument("--profile", choices=layout.PROFILES, default=default("debug"), help="default: debug")
+    parser.add_argument("--profile", choices=layout.PROFILES, default=default(None),
+                        help="default: debug (bench and iso: release)")
     parser.add_argument("--qemu", metavar="PATH", default=default(None), help="the QEMU to use")
 
 
@@ -63,6 +69,7 @@ def main(words):
     try:
         options = parser().parse_args(words)
         say.be_quiet(options.quiet)
+        options.profile = options.profile or PROFILE_OF.get(options.command, "debug")
         if options.version:
             print("umbra %s (%s, %s)" % (version.VERSION, version.commit(), options.profile))
             return 0

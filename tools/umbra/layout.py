@@ -34,6 +34,7 @@ SERVER_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-fno-stack-protector", "
 HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
               "-fno-sanitize-recover=all", "-DUMBRA_DEBUG=1", "-DUMBRA_HOST=1",
               "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host")
+WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", "tests/workloads")
 HOST_SUPPORT = ("tests/host/check.c",)
 
 TEST_NAME = re.compile(r"^[ \t]*TEST\(\s*(\w+)\s*\)", re.M)
@@ -44,8 +45,8 @@ DIRECTIVES = ("USES", "MODULES", "ORG", "TIMEOUT", "MEMORY", "CMDLINE", "ICOUNT"
 class Program:
     """One linked file. Paths are relative to the root, as text."""
     output: str
-    kind: str           # kernel, proc, guest, server, host: selects the rules
-    profile: str        # debug, release; host tests belong to none: ""
+    kind: str           # kernel, proc, guest, server, host, workload: selects the rules
+    profile: str        # debug, release; host tests and workloads belong to none: ""
     objects: str        # folder of the object files
     sources: tuple
     flags: tuple        # of the compiler
@@ -147,6 +148,8 @@ def servers(profile):
     programs = []
     for folder in sorted(p for p in (ROOT / "servers").glob("*") if p.is_dir()):
         name = folder.name
+        if not (folder / "main.c").is_file():
+            continue
         own = find("servers/%s/**/*.c" % name, "servers/%s/**/*.S" % name)
         if own:
             programs.append(Program("build/%s/servers/%s.elf" % (profile, name), "server", profile,
@@ -168,12 +171,19 @@ def host_output(path):
     return "build/host/" + str(pathlib.Path(path).relative_to("tests/host").with_suffix(""))
 
 
+def workloads():
+    """Static Linux programs that tests and benchmarks run inside a guest."""
+    return [Program("build/workloads/" + pathlib.Path(path).stem, "workload", "", "build/workloads/obj", (path,),
+                    WORKLOAD_FLAGS + WARNINGS, ("-static", "-no-pie"))
+            for path in find("tests/workloads/*.c")]
+
+
 def programs():
     """Every program of the tree, in both profiles."""
     found = []
     for profile in PROFILES:
         found += kernel(profile) + procs(profile) + guests(profile) + servers(profile)
-    return found + host_tests()
+    return found + host_tests() + workloads()
 
 
 def module_output(profile, name):

@@ -38,8 +38,8 @@ rule muslld
   command = musl-gcc -o $out $in $flags
   description = LD $out
 """
-COMPILE = {"kernel": "cc", "proc": "cc", "guest": "cc", "server": "muslcc", "host": "cc"}
-LINK = {"kernel": "ldmap", "proc": "ld", "guest": "ld", "server": "muslld", "host": "ccld"}
+COMPILE = {"kernel": "cc", "proc": "cc", "guest": "cc", "server": "muslcc", "host": "cc", "workload": "muslcc"}
+LINK = {"kernel": "ldmap", "proc": "ld", "guest": "ld", "server": "muslld", "host": "ccld", "workload": "muslld"}
 
 
 def object_of(program, source):
@@ -72,10 +72,10 @@ def statements(programs, commit):
 
 
 def groups(programs):
-    """The phony targets: one a profile, and `host`."""
+    """The phony targets: one a profile, `host` and `workload`."""
     lines = []
-    for name in layout.PROFILES + ("host",):
-        members = [p.output for p in programs if (p.profile or "host") == name]
+    for name in layout.PROFILES + ("host", "workload"):
+        members = [p.output for p in programs if (p.profile or p.kind) == name]
         lines.append("build %s: phony %s" % (name, " ".join(members)))
     return "\n".join(lines)
 

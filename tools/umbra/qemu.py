@@ -25,6 +25,7 @@ OLDEST = (7, 0)
 BASE = ("-machine", "q35", "-nodefaults", "-vga", "none", "-display", "none", "-no-reboot",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=1")
 CPU = "max,-la57"
+EPOCH = "2024-01-01T00:00:00"   # under icount clock and random numbers are fixed: the host's would make runs differ
 LOG = layout.BUILD / "log"
 TAIL_LINES = 40
 PR_SET_PDEATHSIG = 1    # prctl(2)
@@ -77,13 +78,15 @@ def command_line(config, qemu, descriptors):
     """The words that start QEMU; descriptors are the socket numbers for the "socket" serial ports, in order."""
     words = [qemu, "-accel", config.accel, "-cpu", config.cpu, "-m", config.memory, *BASE]
     if config.icount:
-        words += ["-icount", "shift=0,sleep=off"]
+        words += ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=" + EPOCH, "-seed", "1"]
     free = list(descriptors)
     for number, port in enumerate(config.serials):
         back = "socket,id=serial%d,fd=%d" % (number, free.pop(0)) if port == "socket" else \
             "file,id=serial%d,path=%s" % (number, doubled(port))
         words += ["-chardev", back, "-serial", "chardev:serial%d" % number]
-    words += list(config.extra) + ["-kernel", str(config.kernel)]
+    words += list(config.extra)
+    if config.kernel:       # None: what `extra` boots, such as a CD
+        words += ["-kernel", str(config.kernel)]
     if config.modules:
         words += ["-initrd", initrd(config.modules)]
     if config.cmdline:

@@ -141,20 +141,26 @@ def check_machine(options):
 
 def command(options):
     check_words(options)
-    described = described_guests(options)
-    check_files_named(described)
+    check_files_named(described_guests(options))    # before anything is installed
     deps.ensure("run", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     check_machine(options)
-    guests = [guest_of(pairs) for pairs in described]
-    for guest in guests:
-        images.check(guest)
-    made = ninja_targets(options)
-    build.make(made)
+    guests = prepare_guests(options)
+    build.make(ninja_targets(options))
     config = machine_config(options, guests)
     if options.dry_run:
         print(shlex.join(qemu.command_line(config, options.qemu, [3])))
         return 0
     return boot(options, config, guests)
+
+
+def prepare_guests(options):
+    """The guests that the options describe, checked; the default guest's files are downloaded if they are missing."""
+    described = described_guests(options)
+    check_files_named(described)
+    guests = [guest_of(pairs) for pairs in described]
+    for guest in guests:
+        images.check(guest)
+    return guests
 
 
 def ninja_targets(options):

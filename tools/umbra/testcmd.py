@@ -7,7 +7,7 @@ Collection and running of C tests live in tests/conftest.py; here are selection 
 import os
 import pathlib
 
-from umbra import deps, fresh, layout, qemu, say, selftest
+from umbra import deps, errors_seen, fresh, layout, qemu, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
@@ -60,10 +60,26 @@ def run(options):
     if status == pytest.ExitCode.INTERNAL_ERROR:
         counter.failed += 1
         say.complain(INTERNAL % status)
+    if whole(options) and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        check_errors(counter)
     print(closing_line(counter.passed, counter.failed, counter.skipped), flush=True)
     if status == pytest.ExitCode.INTERRUPTED and not counter.broken:
         raise Interrupted()
     return 1 if counter.failed else 0
+
+
+def whole(options):
+    return not options.names and not options.k
+
+
+def check_errors(counter):
+    """One more test of a whole run: the tests reached every refusal of the kernel. Its table is printed if not empty."""
+    names = layout.find("tests/procs/test_*.c")
+    lines = errors_seen.report([qemu.LOG / ("proc-%s.log" % pathlib.Path(name).stem) for name in names])
+    if lines:
+        print("\n".join(lines))
+    counter.failed += bool(lines)
+    counter.passed += not lines and (layout.ROOT / errors_seen.LIST).is_file()
 
 
 def show_list(options):

@@ -273,7 +273,7 @@ static void prepare_root(struct vcpu *v, struct vmcb *b)
     }
 }
 
-static bool root_fits(const struct vcpu *v)
+bool arch_vcpu_root_fits(const struct vcpu *v)
 {
     return v->root.format == (v->efer & EFER_LMA ? GUEST_LONG : GUEST_PAE);
 }
@@ -392,8 +392,6 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     struct umbra_exit_page *x = &v->exit;
     uint32_t code;
 
-    if (!root_fits(v))
-        return EXIT_ROOT;
     prepare_root(v, b);
     b->event = v->event;
     v->event = 0;

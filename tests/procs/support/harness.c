@@ -28,6 +28,15 @@ void *memcpy(void *restrict d, const void *restrict s, size_t n)
     return r;
 }
 
+int memcmp(const void *a, const void *b, size_t n);
+int memcmp(const void *a, const void *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((const uint8_t *)a)[i] != ((const uint8_t *)b)[i])
+            return ((const uint8_t *)a)[i] - ((const uint8_t *)b)[i];
+    return 0;
+}
+
 void test_register(struct test *t)
 {
     *tests_end = t;

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the guest gets at its next entry: an event, a window request, or nothing; and when to look again. */
+#include "servers/vmm/core/vmm.h"
+#include "servers/vmm/dev/irq.h"
+
+static struct irq_input input_of(const struct vmm *v)
+{
+    uint64_t rflags = v->loaded ? v->cpu.rflags : v->exit->rflags;
+    uint8_t shadow = v->loaded ? v->cpu.shadow : v->exit->shadow;
+
+    return (struct irq_input){ .interrupted = v->interrupted,
+                               .exception = v->exception,
+                               .intr = machine_intr(&v->state->machine),
+                               .flag_if = rflags & X86_FLAG_IF,
+                               .shadow = shadow };
+}
+
+static enum vmm_end halted(struct vmm *v, const struct irq_input *in)
+{
+    switch (irq_halt(in, false)) {
+    case IRQ_HALT_PARK:
+        v->reply->flags |= REPLY_PARK;
+        return VMM_RUNS;
+    case IRQ_HALT_FOREVER:
+        return VMM_END_HALT;
+    default:
+        v->state->halted = 0;
+        return VMM_RUNS;
+    }
+}
+
+static enum vmm_end machine_request(const struct vmm *v)
+{
+    switch (v->state->machine.lines.request) {
+    case DEV_REQUEST_NONE:
+        return VMM_RUNS;
+    case DEV_REQUEST_POWEROFF:
+        return VMM_END_POWEROFF;
+    default:
+        return VMM_END_RESET;
+    }
+}
+
+enum vmm_end vmm_events(struct vmm *v)
+{
+    struct machine *m = &v->state->machine;
+    enum vmm_end end = machine_request(v);
+
+    if (end != VMM_RUNS)
+        return end;
+    struct irq_input in = input_of(v);
+    if (v->state->halted) {
+        end = halted(v, &in);
+        if (end != VMM_RUNS || v->state->halted) {
+            v->deadline = m->deadline;
+            return end;
+        }
+    }
+    struct irq_choice c = irq_choose(&in);
+    switch (c.what) {
+    case IRQ_EVENT:
+    case IRQ_NMI:
+        v->reply->event = c.event;
+        break;
+    case IRQ_EXTERNAL:
+        v->reply->event = EVENT_MAKE(machine_ack(m, NULL, v->now), EVENT_INTERRUPT);
+        v->state->stats.injected++;
+        c.window = machine_intr(m);
+        break;
+    case IRQ_TRIPLE:
+        return VMM_END_SHUTDOWN;
+    default:
+        break;
+    }
+    if (c.window || c.look_again) {
+        v->reply->flags |= REPLY_WINDOW;
+        v->state->stats.windows++;
+    }
+    v->deadline = m->deadline;
+    return VMM_RUNS;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One exit: find out what the guest wants, do it, fill the reply page. */
+#include "servers/vmm/core/vmm.h"
+
+const char *vmm_end_name(enum vmm_end e)
+{
+    static const char *const names[VMM_ENDS] = { "runs",   "halt",    "shutdown", "reset", "poweroff",
+                                                 "absent", "unknown", "invalid",  "broken" };
+    return e < VMM_ENDS ? names[e] : "?";
+}
+
+static void raise(struct vmm *v, uint64_t event)
+{
+    v->exception = event;
+}
+
+/* --- emulation --- */
+
+static void retire(struct vmm *v, unsigned length)
+{
+    if (x86_retire(&v->cpu, length)) {
+        v->cpu.dr6 |= X86_DR6_BS;
+        raise(v, EVENT_MAKE(X86_VECTOR_DB, EVENT_EXCEPTION));
+    }
+}
+
+/* Instructions that are the VMM's own affair. */
+static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
+{
+    uint64_t tsc;
+
+    switch (insn->op) {
+    case X86_CPUID:
+        vmm_cpuid(v);
+        break;
+    case X86_INVD:
+    case X86_WBINVD:
+    case X86_PAUSE:
+        break;
+    case X86_RDTSC:
+        tsc = v->now + v->state->tsc_offset;
+        v->cpu.gpr[RAX] = (uint32_t)tsc;
+        v->cpu.gpr[RDX] = tsc >> 32;
+        break;
+    case X86_RDPMC:
+        raise(v, EVENT_MAKE(X86_VECTOR_GP, EVENT_EXCEPTION) | EVENT_HAS_ERROR);
+        return VMM_RUNS;
+    case X86_RDTSCP:
+    case X86_MONITOR:
+    case X86_MWAIT:
+    case X86_XGETBV:
+    case X86_XSETBV:
+    case X86_SVM:
+    case X86_INVLPGA:
+    case X86_RSM:
+        raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+        return VMM_RUNS; /* not in CPUID */
+    default:
+        return VMM_END_UNKNOWN;
+    }
+    retire(v, insn->length);
+    return VMM_RUNS;
+}
+
+enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
+{
+    struct x86_outcome out;
+
+    vmm_cpu_load(v);
+    v->state->stats.emulated++;
+    switch (x86_step(&v->cpu, &vmm_bus, v, &out)) {
+    case X86_DONE:
+        v->interrupted = 0;
+        if (out.step_trap) {
+            v->cpu.dr6 |= X86_DR6_BS;
+            raise(v, EVENT_MAKE(X86_VECTOR_DB, EVENT_EXCEPTION));
+        }
+        return VMM_RUNS;
+    case X86_FAULT:
+        raise(v, out.event);
+        v->cpu.dr6 |= out.dr6;
+        if (EVENT_VECTOR(out.event) == X86_VECTOR_PF)
+            v->cpu.cr2 = out.cr2;
+        v->state->stats.faults_to_guest++;
+        return VMM_RUNS;
+    case X86_HALT:
+        retire(v, out.insn.length);
+        v->state->halted = 1;
+        return VMM_RUNS;
+    case X86_RETRY:
+        return (enum vmm_end)v->state->ended;
+    case X86_SPECIAL:
+        if (!table_gpa)
+            return special(v, &out.insn);
+        break;
+    default:
+        break;
+    }
+    if (!table_gpa)
+        return VMM_END_UNKNOWN;
+    shadow_not_emulated(v->shadow, *table_gpa, &v->ops);
+    return VMM_RUNS;
+}
+
+/* --- page faults --- */
+
+enum vmm_end vmm_page_fault(struct vmm *v)
+{
+    const volatile struct umbra_exit_page *x = v->exit;
+    struct shadow_access a =
+        shadow_access_of_fault((gva_t){ x->info[0] }, x->info[1], x->cpl, x->rflags, v->interrupted != 0);
+    struct fill_out out;
+
+    switch (shadow_fill(v->shadow, &a, &out, &v->ops)) {
+    case FILL_OK:
+    case FILL_RETRY:
+        return VMM_RUNS;
+    case FILL_GUEST_FAULT:
+        raise(v, EVENT_MAKE(X86_VECTOR_PF, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)out.error << 32);
+        v->state->stats.faults_to_guest++;
+        v->reply->cr2 = a.va.v;
+        v->reply->groups |= STATE_CR2;
+        return VMM_RUNS;
+    case FILL_MMIO:
+        v->state->stats.mmio++;
+        return vmm_emulate(v, NULL);
+    case FILL_EMULATE_WRITE:
+        return vmm_emulate(v, &out.gpa);
+    default:
+        return VMM_END_ABSENT;
+    }
+}
+
+/* --- ports, without decoding: the processor says port, width and the next RIP --- */
+
+static enum vmm_end io(struct vmm *v)
+{
+    const volatile struct umbra_exit_page *x = v->exit;
+    uint64_t info = x->info[0], rax = x->gpr[RAX];
+    unsigned width = EXIT_IO_WIDTH(info);
+    uint32_t value;
+
+    if ((info & (EXIT_IO_STRING | EXIT_IO_REP)) || !x->info[1] || (x->rflags & X86_FLAG_TF))
+        return vmm_emulate(v, NULL);
+    if (info & EXIT_IO_IN) {
+        vmm_bus.in(v, EXIT_IO_PORT(info), width, &value);
+        uint64_t mask = width == 4 ? 0xffffffff : (1ull << 8 * width) - 1;
+        v->reply->gpr[RAX] = width == 4 ? value : (rax & ~mask) | (value & mask);
+        v->reply->gpr_mask |= 1u << RAX;
+        v->reply->groups |= STATE_GPRS;
+    } else {
+        vmm_bus.out(v, EXIT_IO_PORT(info), width, (uint32_t)rax);
+    }
+    v->reply->rip = x->info[1];
+    v->reply->shadow = 0;
+    v->reply->groups |= STATE_RIP;
+    return VMM_RUNS;
+}
+
+static enum vmm_end exception(struct vmm *v)
+{
+    uint64_t vector = v->exit->info[0], error = v->exit->info[1];
+
+    switch (vector) {
+    case X86_VECTOR_DB:
+        raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
+        return VMM_RUNS;
+    case 8:
+    case 17:
+        v->interrupted = 0;
+        raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (vector == 17 ? error << 32 : 0));
+        return VMM_RUNS;
+    default:
+        return VMM_END_BROKEN;
+    }
+}
+
+static enum vmm_end dispatch(struct vmm *v)
+{
+    switch ((enum exit_kind)v->exit->kind) {
+    case EXIT_PAGE:
+        return vmm_page_fault(v);
+    case EXIT_IO:
+        return io(v);
+    case EXIT_CPUID:
+    case EXIT_HLT:
+    case EXIT_MSR:
+    case EXIT_CR:
+    case EXIT_DR:
+    case EXIT_INVLPG:
+    case EXIT_INSTRUCTION:
+        return vmm_emulate(v, NULL);
+    case EXIT_EXCEPTION:
+        return exception(v);
+    case EXIT_WINDOW:
+    case EXIT_EVENT:
+    case EXIT_ROOT:
+        return VMM_RUNS;
+    case EXIT_SHUTDOWN:
+        return VMM_END_SHUTDOWN;
+    case EXIT_INVALID:
+        return VMM_END_INVALID;
+    default:
+        return VMM_END_BROKEN;
+    }
+}
+
+static void reply_begin(struct vmm *v)
+{
+    struct umbra_reply_page *r = v->reply;
+
+    r->groups = r->flags = r->gpr_mask = 0;
+    r->event = 0;
+    r->want = STATE_SEGMENTS | STATE_DEBUG;
+    v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
+    v->loaded = false;
+    v->exception = 0;
+    v->interrupted = v->exit->interrupted;
+    v->now = v->exit->tsc;
+}
+
+/* A new epoch: the kernel has forgotten all tables. */
+static void check_epoch(struct vmm *v)
+{
+    if (v->state->epoch == v->exit->epoch)
+        return;
+    v->state->epoch = v->exit->epoch;
+    shadow_reset(v->shadow);
+    shadow_root(v->shadow, &v->ops);
+}
+
+enum vmm_end vmm_handle(struct vmm *v)
+{
+    reply_begin(v);
+    v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
+    machine_expire(&v->state->machine, NULL, v->now);
+    check_epoch(v);
+    enum vmm_end end = dispatch(v);
+    if (end == VMM_RUNS)
+        end = vmm_events(v);
+    vmm_cpu_store(v);
+    v->reply->op_words = v->ops.count;
+    v->reply->seq = v->exit->seq;
+    v->state->ended = end;
+    return end;
+}

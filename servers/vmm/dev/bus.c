@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Port dispatch by a sorted table, the count of accesses to nothing, deadlines. See bus.h for what holds. */
+#include "servers/vmm/dev/bus.h"
+#include "servers/vmm/dev/pci.h"
+
+/* No deadline comes sooner than this after the last call: a guest that asks for a million interrupts a second
+ * gets fewer, as from a PC that cannot keep up, and cannot occupy its VMM with them. */
+#define MIN_PERIOD_HZ 50000
+
+typedef uint32_t (*port_in)(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width);
+typedef void (*port_out)(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width,
+                         uint32_t value);
+
+#define PORTS_OF(device)                                                                                     \
+    static uint32_t device##_port_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)  \
+    {                                                                                                        \
+        return device##_in(&m->device, ctx, port, width);                                                    \
+    }                                                                                                        \
+    static void device##_port_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width,     \
+                                  uint32_t value)                                                            \
+    {                                                                                                        \
+        device##_out(&m->device, ctx, port, width, value);                                                   \
+    }
+
+PORTS_OF(pic)
+PORTS_OF(pit)
+PORTS_OF(cmos)
+PORTS_OF(kbd)
+PORTS_OF(power)
+PORTS_OF(uart)
+
+static uint32_t pci_port_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)
+{
+    (void)m, (void)ctx, (void)port, (void)width;
+    return pci_absent_in();
+}
+
+static void pci_port_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width,
+                         uint32_t value)
+{
+    (void)m, (void)ctx, (void)port, (void)width, (void)value;
+}
+
+struct bus_entry {
+    uint16_t first, last;
+    uint8_t widths; /* set of 1, 2 and 4: accesses taken whole; with 1 in it wider ones are split */
+    port_in in;
+    port_out out;
+};
+
+#define DEVICE(first, last, widths, device)                                                                  \
+    {                                                                                                        \
+        first, last, widths, device##_port_in, device##_port_out                                             \
+    }
+static const struct bus_entry bus[] = {
+    DEVICE(0x020, 0x021, 1, pic),   DEVICE(0x040, 0x043, 1, pit),         DEVICE(0x060, 0x060, 1, kbd),
+    DEVICE(0x061, 0x061, 1, pit),   DEVICE(0x064, 0x064, 1, kbd),         DEVICE(0x070, 0x071, 1, cmos),
+    DEVICE(0x080, 0x080, 1, power), DEVICE(0x092, 0x092, 1, kbd),         DEVICE(0x0a0, 0x0a1, 1, pic),
+    DEVICE(0x0ed, 0x0ed, 1, power), DEVICE(0x3f8, 0x3ff, 1, uart),        DEVICE(0x4d0, 0x4d1, 1, pic),
+    DEVICE(0x604, 0x604, 2, power), DEVICE(0xcf8, 0xcf8, 1 | 4, pci),     DEVICE(0xcf9, 0xcf9, 1, power),
+    DEVICE(0xcfa, 0xcfb, 1, pci),   DEVICE(0xcfc, 0xcff, 1 | 2 | 4, pci), DEVICE(0x8900, 0x8900, 1, power),
+};
+#define BUS_ENTRIES (sizeof(bus) / sizeof(bus[0]))
+
+static const struct bus_entry *find(uint16_t port)
+{
+    size_t low = 0, high = BUS_ENTRIES;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (port > bus[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < BUS_ENTRIES && port >= bus[low].first ? &bus[low] : NULL;
+}
+
+bool bus_entry_at(unsigned i, struct bus_entry_view *view)
+{
+    if (i >= BUS_ENTRIES)
+        return false;
+    *view = (struct bus_entry_view){ bus[i].first, bus[i].last, bus[i].widths };
+    return true;
+}
+
+/* ---- accesses to nothing ---- */
+
+static struct absent_port *absent_slot(struct machine *m, struct dev_ctx *ctx, uint16_t port)
+{
+    for (uint32_t i = 0; i < m->absent_used; i++)
+        if (m->absent[i].port == port)
+            return &m->absent[i];
+    if (m->absent_used == ABSENT_PORTS)
+        return NULL;
+    struct absent_port *slot = &m->absent[m->absent_used];
+    DEV_SET(ctx, slot->port, port);
+    DEV_SET(ctx, m->absent_used, m->absent_used + 1);
+    return slot;
+}
+
+static void count_absent(struct machine *m, struct dev_ctx *ctx, uint16_t port, bool write)
+{
+    struct absent_port *slot = absent_slot(m, ctx, port);
+    if (!slot)
+        DEV_SET(ctx, m->absent_more, m->absent_more + 1);
+    else if (write)
+        DEV_SET(ctx, slot->writes, slot->writes + 1);
+    else
+        DEV_SET(ctx, slot->reads, slot->reads + 1);
+}
+
+/* ---- one access ---- */
+
+enum route { ROUTE_WHOLE, ROUTE_BYTES, ROUTE_NOWHERE };
+
+/* How an access travels: whole if its device takes the width and all its ports are the device's; in bytes if
+ * any byte finds a device that takes bytes. */
+static enum route route_of(uint16_t port, unsigned width)
+{
+    const struct bus_entry *e = find(port);
+    if (e && (e->widths & width))
+        return ROUTE_WHOLE;
+    for (unsigned i = 0; width > 1 && i < width; i++) {
+        const struct bus_entry *b = find((uint16_t)(port + i));
+        if (b && (b->widths & 1))
+            return ROUTE_BYTES;
+    }
+    return ROUTE_NOWHERE;
+}
+
+static uint32_t ones(unsigned width)
+{
+    return width == 4 ? 0xffffffff : (1u << width * 8) - 1;
+}
+
+static uint32_t byte_in(struct machine *m, struct dev_ctx *ctx, uint16_t port)
+{
+    const struct bus_entry *e = find(port);
+    return e && (e->widths & 1) ? e->in(m, ctx, port, 1) & 0xff : 0xff;
+}
+
+static void byte_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, uint32_t value)
+{
+    const struct bus_entry *e = find(port);
+    if (e && (e->widths & 1))
+        e->out(m, ctx, port, 1, value & 0xff);
+}
+
+static uint32_t access_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)
+{
+    uint32_t value = 0;
+    switch (route_of(port, width)) {
+    case ROUTE_WHOLE:
+        return find(port)->in(m, ctx, port, width) & ones(width);
+    case ROUTE_BYTES:
+        for (unsigned i = 0; i < width; i++)
+            value |= byte_in(m, ctx, (uint16_t)(port + i)) << 8 * i;
+        return value;
+    default:
+        count_absent(m, ctx, port, false);
+        return ones(width);
+    }
+}
+
+static void access_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
+{
+    switch (route_of(port, width)) {
+    case ROUTE_WHOLE:
+        find(port)->out(m, ctx, port, width, value & ones(width));
+        break;
+    case ROUTE_BYTES:
+        for (unsigned i = 0; i < width; i++)
+            byte_out(m, ctx, (uint16_t)(port + i), value >> 8 * i);
+        break;
+    default:
+        count_absent(m, ctx, port, true);
+    }
+}
+
+/* ---- time and lines ---- */
+
+/* When something next becomes due, as far as that can matter: maybe in the past. */
+static uint64_t next_due(const struct machine *m, uint64_t now)
+{
+    uint64_t next = dev_min(uart_next_deadline(&m->uart, now), cmos_next_deadline(&m->cmos, now));
+    if (!pic_masked(&m->pic, 0)) /* a masked timer wakes nobody; its edge is found when it is unmasked */
+        next = dev_min(next, pit_next_deadline(&m->pit, now));
+    return next;
+}
+
+/* The end of every call: what became due is done, the interrupt controller looks, the deadline is set. */
+static void settle(struct machine *m, struct dev_ctx *ctx)
+{
+    if (ctx->now >= m->deadline) {
+        pit_expire(&m->pit, ctx);
+        cmos_expire(&m->cmos, ctx);
+        uart_expire(&m->uart, ctx);
+        DEV_SET(ctx, m->served, ctx->now);
+    }
+    pic_sample(&m->pic, ctx);
+    uint64_t due = next_due(m, ctx->now), soonest = m->served + m->hz / MIN_PERIOD_HZ;
+    uint64_t deadline = due < soonest ? soonest : due;
+    if (deadline != m->deadline)
+        DEV_SET(ctx, m->deadline, deadline);
+}
+
+/* ---- the interface ---- */
+
+bool machine_init(struct machine *m, const struct machine_config *config, uint64_t now)
+{
+    if (config->hz < DEV_HZ_MIN || config->hz > DEV_HZ_MAX)
+        return false;
+    *m = (struct machine){ .magic = MACHINE_MAGIC,
+                           .version = MACHINE_VERSION,
+                           .bytes = sizeof(*m),
+                           .hz = config->hz,
+                           .deadline = DEV_NEVER };
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines };
+    m->served = now;
+    m->lines.a20 = 1;
+    m->lines.level = 1; /* OUT of an idle timer is high */
+    pic_init(&m->pic);
+    pit_init(&m->pit, config->hz, now);
+    cmos_init(&m->cmos, config->hz, now, config->seconds, config->memory_bytes);
+    kbd_init(&m->kbd);
+    power_init(&m->power);
+    uart_init(&m->uart, 4, config->hz);
+    settle(m, &ctx);
+    return true;
+}
+
+bool machine_check(const struct machine *m)
+{
+    return m->magic == MACHINE_MAGIC && m->version == MACHINE_VERSION && m->bytes == sizeof(*m);
+}
+
+static bool good_width(unsigned width)
+{
+    return width == 1 || width == 2 || width == 4;
+}
+
+uint32_t machine_in(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    if (!good_width(width))
+        return 0xffffffff;
+    uint32_t value = access_in(m, &ctx, port, width);
+    settle(m, &ctx);
+    return value;
+}
+
+void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width,
+                 uint32_t value)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    if (!good_width(width))
+        return;
+    access_out(m, &ctx, port, width, value);
+    settle(m, &ctx);
+}
+
+void machine_expire(struct machine *m, struct dev_undo *undo, uint64_t now)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    settle(m, &ctx);
+}
+
+size_t machine_take(struct machine *m, struct dev_undo *undo, uint64_t now, uint8_t *bytes, size_t max)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    size_t n = uart_take(&m->uart, &ctx, bytes, max);
+    settle(m, &ctx);
+    return n;
+}
+
+size_t machine_give(struct machine *m, struct dev_undo *undo, uint64_t now, const uint8_t *bytes, size_t n)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    size_t count = uart_give(&m->uart, &ctx, bytes, n);
+    settle(m, &ctx);
+    return count;
+}
+
+uint8_t machine_ack(struct machine *m, struct dev_undo *undo, uint64_t now)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    uint8_t vector = pic_ack(&m->pic, &ctx);
+    settle(m, &ctx);
+    return vector;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The guest's machine: all devices in one flat struct for the state segment, and the port bus in front of
+ * them.
+ *
+ * Invariants: a port belongs to at most one device (test_bus.c); an access to nothing reads as ones and is
+ * counted; an access wider than its device is split into bytes at ascending ports, as an ISA bus does; one
+ * with a width that its device refuses counts as an access to nothing. After every call the interrupt
+ * controller has seen all lines and `deadline` is right. Choosing when to interrupt is irq.h. */
+#ifndef VMM_DEV_BUS_H
+#define VMM_DEV_BUS_H
+
+#include "servers/vmm/dev/cmos.h"
+#include "servers/vmm/dev/kbd.h"
+#include "servers/vmm/dev/pic.h"
+#include "servers/vmm/dev/pit.h"
+#include "servers/vmm/dev/power.h"
+#include "servers/vmm/dev/uart.h"
+
+#define MACHINE_MAGIC   0x454e494843414d55ull /* "UMACHINE" */
+#define MACHINE_VERSION 1
+#define ABSENT_PORTS    64 /* chosen: a Linux boot touches about 20 */
+
+/* Accesses to one port where nothing is. */
+struct absent_port {
+    uint32_t port; /* of the access; its first byte */
+    uint32_t reads, writes;
+    uint32_t reserved;
+};
+
+struct machine {
+    uint64_t magic;
+    uint32_t version, bytes; /* MACHINE_VERSION, sizeof(struct machine) */
+    uint64_t hz;
+    uint64_t deadline; /* machine_expire must be called then, at once if it is past; DEV_NEVER */
+    uint64_t served;   /* when deadlines were served last */
+    struct dev_lines lines;
+    struct pic pic;
+    struct pit pit;
+    struct cmos cmos;
+    struct kbd kbd;
+    struct power power;
+    struct uart uart;
+    uint32_t absent_used;
+    uint32_t absent_more; /* accesses that found the table full */
+    struct absent_port absent[ABSENT_PORTS];
+};
+
+struct machine_config {
+    uint64_t hz;           /* ticks a second: DEV_HZ_MIN..DEV_HZ_MAX */
+    int64_t seconds;       /* the date, since 1970 */
+    uint64_t memory_bytes; /* for the CMOS size bytes */
+};
+
+/* machine_init - a machine after power-on. False, and nothing written, if hz is out of range. */
+bool machine_init(struct machine *m, const struct machine_config *config, uint64_t now);
+
+/* machine_check - what a new incarnation asks before it continues with a state segment: magic, version, size.
+ */
+bool machine_check(const struct machine *m);
+
+/* machine_in, machine_out - one access of width 1, 2 or 4 bytes; other widths read as ones. now: ticks. undo
+ * may be NULL. machine_in returns the value in the low bytes. */
+uint32_t machine_in(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width);
+void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width,
+                 uint32_t value);
+
+/* machine_expire - lets time pass. Cheap before m->deadline. */
+void machine_expire(struct machine *m, struct dev_undo *undo, uint64_t now);
+
+/* machine_take, machine_give - the serial port's other end (uart_take, uart_give). */
+size_t machine_take(struct machine *m, struct dev_undo *undo, uint64_t now, uint8_t *bytes, size_t max);
+size_t machine_give(struct machine *m, struct dev_undo *undo, uint64_t now, const uint8_t *bytes, size_t n);
+
+/* machine_intr - an interrupt waits; machine_ack - takes it and gives its vector. */
+static inline bool machine_intr(const struct machine *m)
+{
+    return pic_intr(&m->pic);
+}
+uint8_t machine_ack(struct machine *m, struct dev_undo *undo, uint64_t now);
+
+/* For the test of the port table: entry i as first and last port and the widths it takes; false behind the
+ * end. */
+struct bus_entry_view {
+    uint16_t first, last;
+    uint8_t widths;
+};
+bool bus_entry_at(unsigned i, struct bus_entry_view *view);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Inside the shadow MMU: its state, and which file does what.
+ *
+ * One metadata word stands for each hardware entry (what it was given and its place in a reverse map); it is
+ * valid only where the table's `filled` bit is set, so that tables and frames need no clearing. References
+ * between objects are small indices, chains are singly linked and bounded (WRITERS_MAX, PARENTS_MAX). */
+#ifndef SHADOW_INTERNAL_H
+#define SHADOW_INTERNAL_H
+
+#include "pte.h"
+#include "shadow.h"
+
+#include <umbra/object.h> /* GUEST_FRAMES_MAX */
+
+#define ENTRIES       512u
+#define MASK_WORDS    8u
+#define NO_TABLE      0xffffu
+#define TOPS          4u   /* PAE: four tables stand for one root */
+#define UNSYNC_MAX    32u  /* guest tables out of sync at a time; chosen: a CLEAR each fits a batch */
+#define WRITERS_MAX   32u  /* entries that may write one frame; chosen: their downgrades fit a batch */
+#define PARENTS_MAX   128u /* links to one table; chosen: more than cached roots of an ordinary guest */
+#define ROLES_MAX     24u  /* shadows of one guest frame */
+#define LIST_SLOTS    16u  /* the kernel's root list (OP_ROOT_LIST) */
+#define RESERVE       1u   /* tables that fills leave free, so that a CR3 load finds one */
+#define CHAIN_MAX     4u   /* tables that one fill can need */
+#define ORPHANS_BATCH 64u  /* tables without parents that one call ends */
+
+/* A place in a hardware table: table index and entry, plus 1; 0 is the end of a chain. */
+typedef uint32_t ref_t;
+#define REF(t, i)    ((ref_t)((t) << 9 | (i)) + 1)
+#define REF_TABLE(r) (((r)-1) >> 9)
+#define REF_INDEX(r) (((r)-1) & 511)
+
+/* Metadata of one entry: rights 0..5 as given to the kernel, MAY_WRITE 6, LINK 7, gfn or child 8..34, next
+ * 35..57. MAY_WRITE: the guest lets this leaf be written, W is withheld only while the frame holds a synced
+ * table; such leaves are in the frame's chain of writers. Links are in the child's chain of parents. */
+#define ENTRY_MAY_WRITE BIT(6)
+#define ENTRY_LINK      BIT(7)
+#define ENTRY_RIGHTS(e) ((uint32_t)((e)&63))
+#define ENTRY_GFN(e)    ((uint64_t)(e) >> 8 & (GUEST_FRAMES_MAX - 1))
+#define ENTRY_CHILD(e)  ((uint32_t)ENTRY_GFN(e))
+#define ENTRY_NEXT(e)   ((ref_t)((e) >> 35 & 0x7fffff))
+#define ENTRY_MAKE(gfn, rights, flags, next)                                                                 \
+    ((uint64_t)(gfn) << 8 | (uint64_t)(rights) | (flags) | (uint64_t)(next) << 35)
+
+enum {
+    TABLE_LIVE = 1,
+    TABLE_TOP = 2,    /* in the list of roots: lives without parents */
+    TABLE_QUEUED = 4, /* in the queue of orphans */
+    TABLE_ROM = 8,    /* the guest's table cannot be written: its A and D count as set */
+};
+
+struct table {
+    uint64_t filled[MASK_WORDS];
+    uint64_t gfn; /* the guest's table; direct: the frame of entry 0 */
+    struct role role;
+    uint16_t hash_next;
+    uint16_t prev, next; /* list of roots; next: free list, orphan queue */
+    uint16_t orphan_next;
+    uint16_t parents;  /* links to this table */
+    ref_t parent;      /* their chain */
+    uint32_t interval; /* s->interval of the last write */
+    uint32_t mark;     /* list.c: visited */
+    uint16_t live;     /* filled entries */
+    uint8_t flags, writes, zeros, recent;
+};
+
+/* What is known of a guest frame; exists for RAM. All zero is "nothing". */
+struct frame {
+    ref_t writer;     /* chain of leaves that may write it */
+    uint8_t writers;  /* length of the chain */
+    uint8_t shadows;  /* tables that shadow it; direct ones do not count */
+    uint8_t unsynced; /* they are out of sync, the page is writable */
+    uint8_t upper;    /* how many of them are above level 1 */
+};
+
+struct unsynced {
+    uint64_t gfn;
+    uint32_t quiet; /* sync points without a change */
+    bool upper;     /* above level 1: a last resort, ends at the next sync point */
+};
+
+struct list_slot {
+    uint64_t cr3;
+    uint16_t table; /* NO_TABLE: empty */
+};
+
+/* Control registers and what follows from them. */
+struct control {
+    struct shadow_control regs;
+    uint64_t pdpte[4]; /* PAE: latched */
+    enum guest_format format;
+    uint32_t hw;      /* SHADOW_LONG, SHADOW_PAE, SHADOW_NESTED */
+    struct role role; /* of a top table, quadrant 0 */
+    struct pte_format pte;
+};
+
+struct shadow {
+    struct shadow_config config;
+    struct shadow_counters counters;
+    struct control control;
+    struct table *table;
+    uint64_t (*entry)[ENTRIES];
+    struct frame *frame;
+    uint16_t *bucket;
+    uint32_t bucket_mask;
+    uint16_t free_head, orphan_head, root_newest, root_oldest;
+    uint32_t free_count, hand, interval;
+    uint16_t top[TOPS]; /* the present root; NO_TABLE where not made yet */
+    uint32_t unsynced_count, unsynced_upper;
+    struct unsynced unsynced[UNSYNC_MAX];
+    struct list_slot list[LIST_SLOTS];
+    uint32_t list_next, mark;
+    uint64_t given_up;    /* frame of the last write that was not emulated */
+    uint64_t spurious_va; /* the last fault that found nothing to do */
+    uint32_t spurious_kind;
+};
+
+static inline bool mask_test(const uint64_t *mask, uint32_t i)
+{
+    return mask[i / 64] >> i % 64 & 1;
+}
+static inline void mask_set(uint64_t *mask, uint32_t i)
+{
+    mask[i / 64] |= BIT(i % 64);
+}
+static inline void mask_clear(uint64_t *mask, uint32_t i)
+{
+    mask[i / 64] &= ~BIT(i % 64);
+}
+
+/* The frame's record, or NULL: not RAM, never a table that needs protection. */
+static inline struct frame *frame_of(const struct shadow *s, uint64_t gfn)
+{
+    return gfn < s->config.frames ? &s->frame[gfn] : NULL;
+}
+/* Does the frame hold a table that is in sync, so that nothing may write it? */
+static inline bool frame_protected(const struct frame *f)
+{
+    return f->shadows > 0 && !f->unsynced;
+}
+static inline bool is_direct(const struct table *t)
+{
+    return t->role.guest == GUEST_DIRECT;
+}
+static inline uint32_t table_id(const struct shadow *s, const struct table *t)
+{
+    return (uint32_t)(t - s->table);
+}
+
+/* ops.c: the encoders. Each appends or extends one operation; room was checked by the caller. */
+#define OPS_SETUP     1u
+#define OPS_LINK      2u
+#define OPS_FILL      2u
+#define OPS_DOWNGRADE 9u
+#define ROOM_TO_SYNC                                                                                         \
+    (2 * OPS_DOWNGRADE + UNSYNC_MAX * 4) /* to resync one table by entries, the rest by CLEAR */
+#define OPS_SPARE ROOM_TO_SYNC           /* left free by what is only an optimization */
+void op_setup(struct shadow_ops *ops, cptr_t cap, struct role role);
+void op_link(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, cptr_t child);
+void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn);
+void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights);
+void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index);
+void op_clear(struct shadow_ops *ops, cptr_t cap);
+void op_set_root(struct shadow_ops *ops, cptr_t cap, uint32_t index);
+void op_root_list(struct shadow_ops *ops, uint32_t slot, cptr_t cap, uint64_t cr3);
+void op_flush(struct shadow_ops *ops);
+
+/* hash.c: identity (gfn, role), the pool, the list of roots. */
+struct table *table_find(const struct shadow *s, uint64_t gfn, struct role role);
+struct table *table_first(const struct shadow *s,
+                          uint64_t gfn); /* shadows of a frame; direct ones left out */
+struct table *table_next(const struct shadow *s, const struct table *t);
+struct table *table_take(struct shadow *s, uint64_t gfn, struct role role); /* from the pool, which has one */
+void table_give(struct shadow *s, struct table *t);                         /* empty and unlinked */
+void roots_insert(struct shadow *s, struct table *t);
+void roots_remove(struct shadow *s, struct table *t);
+void roots_touch(struct shadow *s, struct table *t);
+bool is_current_top(const struct shadow *s, const struct table *t);
+
+/* rmap.c: entries and the chains through them; the only file that writes s->entry and the chain heads. */
+#define OPS_LEAF   (2 * OPS_FILL)             /* one leaf, one evicted writer */
+#define OPS_LINKED (OPS_LINK + OPS_DOWNGRADE) /* one link, one evicted parent */
+void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+              bool may_write, struct shadow_ops *ops);
+void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
+              struct shadow_ops *ops);
+void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+bool frame_protect(struct shadow *s, uint64_t gfn,
+                   struct shadow_ops *ops); /* false: no room, some still write */
+void frame_release(struct shadow *s, uint64_t gfn,
+                   struct shadow_ops *ops); /* give W back where there is room */
+
+/* make.c: making and ending tables. */
+struct table *table_make(struct shadow *s, uint64_t gfn, struct role role, struct shadow_ops *ops);
+bool table_unlink(struct shadow *s, struct table *t, struct shadow_ops *ops);
+void table_empty(struct shadow *s, struct table *t, struct shadow_ops *ops); /* one word */
+void table_end(struct shadow *s, struct table *t, struct shadow_ops *ops);   /* it has no parents */
+void orphans_end(struct shadow *s, uint32_t limit, struct shadow_ops *ops);
+bool frame_zap(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
+
+/* reclaim.c */
+bool reclaim(struct shadow *s, uint32_t want, struct shadow_ops *ops);
+
+/* sync.c */
+bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
+void frame_forget_unsynced(struct shadow *s, uint64_t gfn);
+void sync_frame(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
+void sync_all(struct shadow *s, struct shadow_ops *ops);
+void sync_point(struct shadow *s, struct shadow_ops *ops);
+void sync_below(struct shadow *s, struct table *t, struct shadow_ops *ops); /* before a new link to t */
+void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+
+/* write.c: a write fault on a frame; FILL_OK: nothing withholds W. */
+struct guest_walk;
+enum fill_result table_write(struct shadow *s, const struct shadow_access *a, const struct guest_walk *w,
+                             struct shadow_ops *ops);
+
+/* prefetch.c */
+void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
+
+/* root.c */
+void control_set(struct shadow *s, const struct shadow_control *c);               /* PDPT entries apart */
+struct table *root_make(struct shadow *s, uint32_t slot, struct shadow_ops *ops); /* all is in sync */
+
+/* list.c: the roots that the kernel may switch to by itself */
+void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops *ops);
+bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops); /* false: no room */
+void list_empty(struct shadow *s, struct shadow_ops *ops);
+void list_remove(struct shadow *s, const struct table *t, struct shadow_ops *ops);
+
+#endif

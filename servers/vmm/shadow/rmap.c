@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Entries and the chains through them: for each frame the leaves that may write it, for each table the links
+ * to it. The only file that changes metadata words, `filled` bits and chain heads, so that operation, word
+ * and chain always change together. Chains are bounded: the oldest comers make room (shadow_audit checks
+ * them). */
+#include "internal.h"
+
+static void set_next(uint64_t *entry, ref_t next)
+{
+    *entry = (*entry & ~(0x7fffffull << 35)) | (uint64_t)next << 35;
+}
+
+static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limit)
+{
+    ref_t previous = 0, r = *head;
+    for (uint32_t n = 0; n < limit && r && r != ref; n++) {
+        previous = r;
+        r = ENTRY_NEXT(s->entry[REF_TABLE(r)][REF_INDEX(r)]);
+    }
+    if (r != ref)
+        return false;
+    ref_t next = ENTRY_NEXT(s->entry[REF_TABLE(ref)][REF_INDEX(ref)]);
+    if (previous)
+        set_next(&s->entry[REF_TABLE(previous)][REF_INDEX(previous)], next);
+    else
+        *head = next;
+    return true;
+}
+
+static void writer_remove(struct shadow *s, uint64_t gfn, ref_t ref)
+{
+    struct frame *f = frame_of(s, gfn);
+    if (chain_remove(s, &f->writer, ref, WRITERS_MAX))
+        f->writers--;
+}
+
+static void orphan_push(struct shadow *s, struct table *t)
+{
+    if (t->flags & TABLE_QUEUED)
+        return;
+    t->flags |= TABLE_QUEUED;
+    t->orphan_next = s->orphan_head;
+    s->orphan_head = (uint16_t)table_id(s, t);
+}
+
+static void parent_remove(struct shadow *s, struct table *child, ref_t ref)
+{
+    if (!chain_remove(s, &child->parent, ref, PARENTS_MAX))
+        return;
+    if (--child->parents == 0 && !(child->flags & TABLE_TOP))
+        orphan_push(s, child);
+}
+
+void entry_forget(struct shadow *s, struct table *t, uint32_t index)
+{
+    uint32_t id = table_id(s, t);
+    uint64_t *e = &s->entry[id][index];
+
+    if (*e & ENTRY_LINK)
+        parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
+    else if (*e & ENTRY_MAY_WRITE)
+        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+    mask_clear(t->filled, index);
+    t->live--;
+}
+
+void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+{
+    op_drop(ops, s->config.tables[table_id(s, t)], index);
+    entry_forget(s, t, index);
+}
+
+/* The newest writer loses its place and its W. */
+static void writer_evict(struct shadow *s, struct frame *f, struct shadow_ops *ops)
+{
+    ref_t r = f->writer;
+    uint64_t *e = &s->entry[REF_TABLE(r)][REF_INDEX(r)];
+    uint32_t rights = ENTRY_RIGHTS(*e) & ~(uint32_t)(SH_WRITE | SH_DIRTY);
+
+    if (ENTRY_RIGHTS(*e) & SH_WRITE)
+        op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, ENTRY_GFN(*e));
+    writer_remove(s, ENTRY_GFN(*e), r);
+    *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
+}
+
+void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+              bool may_write, struct shadow_ops *ops)
+{
+    uint32_t id = table_id(s, t);
+    struct frame *f = may_write ? frame_of(s, gfn) : NULL;
+    ref_t next = 0;
+
+    if (mask_test(t->filled, index))
+        entry_forget(s, t, index);
+    if (f) {
+        if (f->writers >= WRITERS_MAX)
+            writer_evict(s, f, ops);
+        next = f->writer;
+        f->writer = REF(id, index);
+        f->writers++;
+    }
+    if (!f || frame_protected(f))
+        rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
+    s->entry[id][index] = ENTRY_MAKE(gfn, rights, f ? ENTRY_MAY_WRITE : 0, next);
+    mask_set(t->filled, index);
+    t->live++;
+    op_fill(ops, s->config.tables[id], index, rights, gfn);
+}
+
+/* The guest no longer lets this leaf be written; the operation was emitted if W was there. */
+void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
+{
+    uint32_t id = table_id(s, t);
+    uint64_t *e = &s->entry[id][index];
+    uint32_t rights = ENTRY_RIGHTS(*e) & ~(uint32_t)(SH_WRITE | SH_DIRTY);
+
+    if (*e & ENTRY_MAY_WRITE) {
+        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+        *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
+    }
+}
+
+void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
+              struct shadow_ops *ops)
+{
+    uint32_t id = table_id(s, t), child_id = table_id(s, child);
+
+    if (mask_test(t->filled, index))
+        entry_forget(s, t, index);
+    if (child->parents >= PARENTS_MAX) {
+        ref_t r = child->parent;
+        entry_drop(s, &s->table[REF_TABLE(r)], REF_INDEX(r), ops);
+    }
+    s->entry[id][index] = ENTRY_MAKE(child_id, rights, ENTRY_LINK, child->parent);
+    child->parent = REF(id, index);
+    child->parents++;
+    mask_set(t->filled, index);
+    t->live++;
+    op_link(ops, s->config.tables[id], index, rights, s->config.tables[child_id]);
+}
+
+bool frame_protect(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    struct frame *f = frame_of(s, gfn);
+    ref_t r = f ? f->writer : 0;
+
+    for (uint32_t n = 0; n < WRITERS_MAX && r; n++) {
+        uint64_t *e = &s->entry[REF_TABLE(r)][REF_INDEX(r)];
+        uint32_t rights = ENTRY_RIGHTS(*e);
+        if (rights & SH_WRITE) {
+            if (shadow_ops_room(ops) < OPS_FILL)
+                return false;
+            rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
+            *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, ENTRY_MAY_WRITE, ENTRY_NEXT(*e));
+            op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, gfn);
+        }
+        r = ENTRY_NEXT(*e);
+    }
+    s->counters.protects++;
+    return true;
+}
+
+void frame_release(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    struct frame *f = frame_of(s, gfn);
+    ref_t r = f ? f->writer : 0;
+
+    for (uint32_t n = 0; n < WRITERS_MAX && r; n++) {
+        uint64_t *e = &s->entry[REF_TABLE(r)][REF_INDEX(r)];
+        uint32_t rights = ENTRY_RIGHTS(*e);
+        if (!(rights & SH_WRITE)) {
+            if (shadow_ops_room(ops) < OPS_FILL + OPS_SPARE)
+                return;
+            rights |= SH_WRITE | SH_DIRTY;
+            *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, ENTRY_MAY_WRITE, ENTRY_NEXT(*e));
+            op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, gfn);
+        }
+        r = ENTRY_NEXT(*e);
+    }
+}

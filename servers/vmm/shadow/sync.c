@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Tables out of sync, and bringing them back. The guest may write an unsynced table freely; what the hardware
+ * tables hold of it stays as it was, which is what a TLB may do, until the next sync point. There each filled
+ * entry is held against the guest's entry (the metadata word is the snapshot), and only differences become
+ * operations. A table that keeps changing stays writable, a quiet one is protected again. */
+#include "walk.h"
+
+#define REFILL_MAX 32u
+
+enum verdict { KEEP, LOSE_WRITE, DROP };
+
+static struct pte_format format_of(const struct shadow *s, const struct table *t)
+{
+    const struct role *r = &s->control.role;
+    if (t->role.guest == r->guest && t->role.nxe == r->nxe && t->role.pse == r->pse)
+        return s->control.pte;
+    return pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+}
+
+/* No more rights, and the same U: a supervisor page evades SMEP and SMAP, so less U is not less. */
+static bool within(uint32_t rights, uint32_t of)
+{
+    return (rights & ~of) == 0 && ((rights ^ of) & SH_USER) == 0;
+}
+
+/* What must become of a present entry whose guest entry allows `want` now. */
+static enum verdict judge(const struct shadow *s, uint64_t entry, const struct want *want)
+{
+    uint32_t rights = ENTRY_RIGHTS(entry), read_only = rights & ~(uint32_t)(SH_WRITE | SH_DIRTY);
+
+    if (entry & ENTRY_LINK) {
+        const struct table *child = &s->table[ENTRY_CHILD(entry)];
+        bool same =
+            want->kind == WANT_LINK && child->gfn == want->gfn && role_equal(child->role, want->child);
+        return same && within(rights, want->rights) ? KEEP : DROP;
+    }
+    if (want->kind != WANT_LEAF || want->gfn != ENTRY_GFN(entry))
+        return DROP;
+    if (want->alt_rights && within(rights, want->alt_rights))
+        return KEEP;
+    if (!within(read_only, want->rights))
+        return DROP;
+    return (entry & ENTRY_MAY_WRITE) && !want->may_write ? LOSE_WRITE : KEEP;
+}
+
+static bool read_entry(const struct shadow *s, const struct table *t, uint32_t index, uint64_t *raw)
+{
+    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
+    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)guest_index(t->role, index) * bytes;
+    return guest_entry_read(s, at, bytes, raw);
+}
+
+/* One entry after its guest entry was written or flushed. */
+void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+{
+    uint64_t raw = 0;
+    if (!read_entry(s, t, index, &raw))
+        raw = 0;
+    if (mask_test(t->filled, index)) {
+        if (shadow_ops_room(ops) < OPS_DOWNGRADE) {
+            table_empty(s, t, ops);
+            return;
+        }
+        struct pte_format f = format_of(s, t);
+        struct want want = want_of(&f, t->role, index, raw, t->flags & TABLE_ROM);
+        uint64_t e = s->entry[table_id(s, t)][index];
+        enum verdict v = judge(s, e, &want);
+        if (v == LOSE_WRITE) {
+            if (ENTRY_RIGHTS(e) & SH_WRITE)
+                op_fill(ops, s->config.tables[table_id(s, t)], index,
+                        ENTRY_RIGHTS(e) & ~(uint32_t)(SH_WRITE | SH_DIRTY), ENTRY_GFN(e));
+            leaf_lost_write(s, t, index);
+        } else if (v == DROP) {
+            entry_drop(s, t, index, ops);
+        }
+    }
+    if (t->role.level == 1)
+        prefetch_one(s, t, index, raw, ops);
+}
+
+/* The work of one table: what changed, as masks, and what may be filled again at once. */
+struct resync {
+    uint64_t drop[MASK_WORDS], write[MASK_WORDS];
+    uint32_t drops, writes, refills;
+    uint16_t index[REFILL_MAX];
+    uint64_t raw[REFILL_MAX];
+};
+
+static void resync_entry(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
+                         uint64_t raw, struct resync *r)
+{
+    struct want want = want_of(f, t->role, index, raw, t->flags & TABLE_ROM);
+    uint64_t e = s->entry[table_id(s, t)][index];
+
+    switch (judge(s, e, &want)) {
+    case KEEP:
+        return;
+    case LOSE_WRITE:
+        if (ENTRY_RIGHTS(e) & SH_WRITE) {
+            mask_set(r->write, index);
+            r->writes++;
+        }
+        leaf_lost_write(s, t, index);
+        return;
+    case DROP:
+        mask_set(r->drop, index);
+        r->drops++;
+        entry_forget(s, t, index);
+        if (want.kind == WANT_LEAF && r->refills < REFILL_MAX) {
+            r->index[r->refills] = (uint16_t)index;
+            r->raw[r->refills++] = raw;
+        }
+    }
+}
+
+/* 64 hardware entries: their guest entries are read at once. */
+static void resync_word(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t k,
+                        struct resync *r)
+{
+    union {
+        uint64_t wide[64];
+        uint32_t narrow[64];
+    } buffer;
+    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
+    uint32_t first = guest_index(t->role, k * 64), end = guest_index(t->role, k * 64 + 63) + 1;
+    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)first * bytes;
+    bool read = gmem_read_bytes(s->config.mem, (gpa_t){ at }, &buffer, (end - first) * bytes) == GMEM_OK;
+    uint64_t todo = t->filled[k];
+
+    while (todo) {
+        uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
+        uint32_t g = guest_index(t->role, index) - first;
+        uint64_t raw = bytes == 8 ? buffer.wide[g] : buffer.narrow[g];
+        todo &= todo - 1;
+        if (!read && !read_entry(s, t, index, &raw))
+            raw = 0;
+        resync_entry(s, f, t, index, raw, r);
+    }
+}
+
+/* Returns whether anything had changed. */
+static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
+{
+    struct resync r;
+    struct pte_format f = format_of(s, t);
+    cptr_t cap = s->config.tables[table_id(s, t)];
+
+    if (t->live == 0)
+        return false;
+    if (shadow_ops_room(ops) < ROOM_TO_SYNC) {
+        table_empty(s, t, ops); /* one word: nothing kept is nothing stale */
+        return true;
+    }
+    __builtin_memset(&r, 0, offsetof(struct resync, index));
+    for (uint32_t k = 0; k < MASK_WORDS; k++) {
+        if (t->filled[k])
+            resync_word(s, &f, t, k, &r);
+    }
+    if (r.drops)
+        op_downgrade(ops, cap, r.drop, 0);
+    if (r.writes)
+        op_downgrade(ops, cap, r.write, SH_READ | SH_USER | SH_EXEC);
+    for (uint32_t i = 0; i < r.refills; i++)
+        prefetch_one(s, t, r.index[i], r.raw[i], ops);
+    s->counters.resyncs++;
+    s->counters.resynced_entries += r.drops + r.writes;
+    return r.drops + r.writes > 0;
+}
+
+static bool frame_resync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    bool changed = false;
+    uint32_t n = 0;
+    for (struct table *t = table_first(s, gfn); t && n < ROLES_MAX; t = table_next(s, t), n++)
+        changed = table_resync(s, t, ops) || changed;
+    return changed;
+}
+
+void sync_frame(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    frame_resync(s, gfn, ops);
+}
+
+void sync_all(struct shadow *s, struct shadow_ops *ops)
+{
+    for (uint32_t i = 0; i < s->unsynced_count; i++)
+        frame_resync(s, s->unsynced[i].gfn, ops);
+}
+
+void frame_forget_unsynced(struct shadow *s, uint64_t gfn)
+{
+    struct frame *f = frame_of(s, gfn);
+    for (uint32_t i = 0; i < s->unsynced_count; i++) {
+        if (s->unsynced[i].gfn == gfn) {
+            s->unsynced_upper -= s->unsynced[i].upper;
+            s->unsynced_count--;
+            for (uint32_t k = i; k < s->unsynced_count; k++)
+                s->unsynced[k] = s->unsynced[k + 1];
+            break;
+        }
+    }
+    f->unsynced = 0;
+}
+
+/* Back in sync for good: the frame was just resynced. False: no room, it stays unsynced. */
+static bool frame_reprotect(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    if (shadow_ops_room(ops) < OPS_SPARE + WRITERS_MAX * OPS_FILL || !frame_protect(s, gfn, ops))
+        return false;
+    frame_forget_unsynced(s, gfn);
+    return true;
+}
+
+/* Every unsynced table is made current; those that were quiet long enough are protected again. */
+void sync_point(struct shadow *s, struct shadow_ops *ops)
+{
+    s->interval++;
+    for (uint32_t i = 0; i < s->unsynced_count;) {
+        struct unsynced *u = &s->unsynced[i];
+        u->quiet = frame_resync(s, u->gfn, ops) ? 0 : u->quiet + 1;
+        if (u->quiet < s->config.tuning.quiet_syncs && !u->upper)
+            i++;
+        else if (!frame_reprotect(s, u->gfn, ops))
+            i++;
+    }
+}
+
+void sync_below(struct shadow *s, struct table *t, struct shadow_ops *ops)
+{
+    struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
+
+    if (s->unsynced_count == 0 || is_direct(t))
+        return;
+    if (t->role.level == 1) {
+        if (!f || !f->unsynced)
+            return;
+        frame_resync(s, t->gfn, ops);
+        if (frame_reprotect(s, t->gfn, ops))
+            return;
+    } else {
+        sync_all(s, ops);
+    }
+    list_empty(s, ops);
+}
+
+/* A place for one more unsynced table: the oldest goes back in sync. */
+static bool make_place(struct shadow *s, struct shadow_ops *ops)
+{
+    if (s->unsynced_count < UNSYNC_MAX)
+        return true;
+    uint64_t oldest = s->unsynced[0].gfn;
+    frame_resync(s, oldest, ops);
+    return frame_reprotect(s, oldest, ops);
+}
+
+bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
+{
+    struct frame *f = frame_of(s, gfn);
+
+    if (f->shadows > 4) /* a resync must fit a batch whatever happens */
+        frame_zap(s, gfn, ops);
+    if (f->shadows == 0)
+        return true;
+    if (f->shadows > 4 || !make_place(s, ops) || !list_drop_above(s, gfn, ops))
+        return false;
+    f->unsynced = 1;
+    s->unsynced[s->unsynced_count++] = (struct unsynced){ .gfn = gfn, .upper = f->upper > 0 };
+    s->unsynced_upper += f->upper > 0;
+    s->counters.unsyncs++;
+    return true;
+}
+
+/* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */
+void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
+{
+    uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va.v >> 30) & 3 : 0;
+    struct table *t = s->top[slot] != NO_TABLE ? &s->table[s->top[slot]] : NULL;
+
+    s->counters.invlpgs++;
+    if (s->unsynced_upper)
+        sync_all(s, ops);
+    while (t && t->role.level > 1) {
+        uint32_t index = (uint32_t)(va.v >> (PAGE_SHIFT + (t->role.level - 1) * 9)) & (ENTRIES - 1);
+        uint64_t e = s->entry[table_id(s, t)][index];
+        t = mask_test(t->filled, index) ? &s->table[ENTRY_CHILD(e)] : NULL;
+    }
+    if (t && !is_direct(t))
+        entry_revalidate(s, t, (uint32_t)(va.v >> PAGE_SHIFT) & (ENTRIES - 1), ops);
+    orphans_end(s, ORPHANS_BATCH, ops);
+}

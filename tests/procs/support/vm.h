@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM with one vCPU for tests, driven by the test itself: memory, window, pages, a pool of shadow tables. */
+#ifndef TEST_VM_H
+#define TEST_VM_H
+
+#include "harness.h"
+
+#define VM_WINDOW   0x100000000000ul /* 16 TB: 512 GB aligned */
+#define VM_PAGES_AT 0x30000000ul     /* exit page, reply page, public page */
+#define VM_TABLES   16
+#define VM_BITS     22 /* guest memory: 4 MB in one range */
+
+struct vm_test {
+    cptr_t space, range, window, vm, vcpu, notification, exit_view, reply_view, public_view;
+    cptr_t table[VM_TABLES];
+    const volatile struct umbra_exit_page *x;
+    volatile struct umbra_reply_page *r;
+    const volatile struct umbra_vm_public *public;
+    volatile uint8_t *memory; /* the window */
+    unsigned words;           /* of r->ops */
+};
+
+/* All objects, guest memory mapped 1:1 to the range, nothing shadowed. False: a check failed (and was
+ * printed). */
+bool vm_make(struct vm_test *v);
+void vm_load(struct vm_test *v, uint64_t gpa, const void *bytes, unsigned n);
+void op(struct vm_test *v, uint64_t word);
+/* Receive the pending exit, or run until there is one. */
+err_t vm_recv(struct vm_test *v);
+/* Answer the exit with what is in the reply page (groups, registers, ops), and receive the next. index: of a
+ * refused op. */
+err_t vm_reply(struct vm_test *v, uint64_t *index);
+/* Identity map of the first n pages for modes without paging: PAE tables 0 (level 2) and 1 (level 1). */
+void vm_identity(struct vm_test *v, unsigned pages);
+/* Real mode at 0:ip. */
+void vm_real_mode(struct vm_test *v, uint16_t ip);
+/* Flat 64-bit mode: CS.L, paging on as the guest believes; cr3 is the VMM's own affair. */
+void vm_long_mode(struct vm_test *v, uint64_t rip, uint64_t rsp, bool user);
+/* Long-mode tables 2 (level 4) .. 5 (level 1): 2 MB from address 0. Leaves are left to the caller. */
+void vm_long_tables(struct vm_test *v);
+/* RIP behind an instruction of n bytes. */
+void vm_skip(struct vm_test *v, unsigned n);
+
+#endif

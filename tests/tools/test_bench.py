@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The bench command: lines become figures, figures become a table and JSON, what is missing is said."""
+import json
+
+import pytest
+from umbra import bench
+
+from test_proc_harness import KERNEL, LINK
+
+TEXT = r"noise\nBENCH ipc.signal 140 instructions syscalls=1 cr3=0\r\nBENCH ipc.signal_wake 400.5 instructions\n"
+
+
+def system(tree, text):
+    tree.write("kernel/arch/x86_64/kernel.ld", LINK)
+    tree.write("kernel/start.S", KERNEL % ("out %al, %dx", text))
+    tree.write("tests/procs/bench_ipc.c", "/* ipc.signal ipc.signal_wake */\nvoid _start(void);\nvoid _start(void) { }\n")
+
+
+def test_table_and_json(tree):
+    system(tree, TEXT)
+    done = tree.run("bench", "ipc", "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[1] == ["ipc.signal", "140", "instructions", "<=", "150", "met", "seL4", "391", "0.36", "syscalls=1", "cr3=0"]
+    assert lines[2] == ["ipc.signal_wake", "400.5", "instructions", "<=", "350", "missed", "seL4", "552", "0.73"]
+    assert json.loads((tree.root / "out.json").read_text()) == {
+        "ipc.signal": 140, "ipc.signal_wake": 400.5, "units": {"ipc.signal": "instructions", "ipc.signal_wake": "instructions"}}
+    assert "-icount shift=0,sleep=off" in (tree.root / "build/log/bench_ipc.cmd").read_text()
+    assert "build/release/umbra.elf" in (tree.root / "build/log/bench_ipc.cmd").read_text()
+
+
+def test_one_figure(tree):
+    system(tree, TEXT)
+    done = tree.run("bench", "ipc.signal")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["name", "ipc.signal"]
+
+
+def test_a_figure_that_is_not_measured_is_a_failure(tree):
+    system(tree, r"BENCH ipc.signal 140 instructions\n")
+    done = tree.run("bench", "ipc")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "build.py: not measured: ipc.signal_wake"
+
+
+def test_an_unknown_name_is_exit_2(tree):
+    assert tree.run("bench", "nonsense").returncode == 2
+
+
+@pytest.mark.parametrize("text,count", [("", 0), ("a;\n\n// c\n/* d\n e */\nf; /* g */\n", 2), ("/* a */ b\n", 1)])
+def test_source_lines(text, count):
+    assert bench.source_lines(text) == count
+
+
+@pytest.mark.parametrize("goal,value,is_met", [("<= 10", 10, True), ("<= 10", 11, False), ("", 1, None), ("<= 1e5", 2e5, False)])
+def test_goal(goal, value, is_met):
+    assert bench.met(goal, value) is is_met
+
+
+def test_every_fact_has_a_meaning_and_a_readable_goal():
+    for name, fact in bench.facts().items():
+        assert fact["what"], name
+        assert "goal" not in fact or bench.met(fact["goal"], 0) is True, name

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `debug`: the system stopped before its first instruction, in gdb with the kernel's symbols.
+
+In gdb, `server NAME` adds the symbols of a server (all are linked at one address: one at a time is meant), `kernel` goes back
+to the kernel's. The guests' consoles go to build/log/debug.log, the kernel's log to build/log/kernel.log.
+"""
+import os
+import subprocess
+
+from umbra import build, deps, layout, qemu, run, say
+from umbra.errors import Failure
+
+SOCKET = layout.BUILD / "run" / "gdb.sock"
+SCRIPT = layout.BUILD / "run" / "gdb.cmd"
+COMMANDS = """set confirm off
+set pagination off
+set architecture i386:x86-64
+file {kernel}
+target remote {socket}
+define server
+  dont-repeat
+  symbol-file build/{profile}/servers/$arg0.elf
+end
+document server
+server NAME: the symbols of build/{profile}/servers/NAME.elf instead of the kernel's
+end
+define kernel
+  dont-repeat
+  symbol-file {kernel}
+end
+document kernel
+kernel: the symbols of the kernel again
+end
+"""
+
+
+def arguments(parser):
+    run.arguments(parser)
+    parser.add_argument("--gdb", action="append", metavar="COMMAND", default=[], help="a gdb command to run at the start")
+    parser.epilog = "example: ./build.py debug --gdb 'hbreak kmain' --gdb continue"
+
+
+def script(options):
+    return COMMANDS.format(kernel=layout.kernel_output(options.profile), socket=layout.relative(SOCKET),
+                           profile=options.profile)
+
+
+def command(options):
+    run.check_words(options)
+    deps.ensure("debug", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
+    run.check_machine(options)
+    guests = run.prepare_guests(options)
+    build.make(run.ninja_targets(options))
+    SOCKET.parent.mkdir(parents=True, exist_ok=True)
+    SOCKET.unlink(missing_ok=True)
+    config = run.machine_config(options, guests)
+    config.name = "debug"
+    config.serials = ("build/log/debug.log", run.KERNEL_LOG)
+    config.extra += ("-S", "-gdb", "unix:%s,server=on,wait=off" % qemu.doubled(layout.relative(SOCKET)))
+    SCRIPT.write_text(script(options))
+    if options.dry_run:
+        print(" ".join(qemu.command_line(config, options.qemu, [])))
+        return 0
+    with qemu.Machine(config) as machine:
+        return gdb(machine, options)
+
+
+def gdb(machine, options):
+    """Runs gdb in the foreground until the person leaves it."""
+    while not SOCKET.exists():
+        if machine.wait(0.05) is not None:
+            raise Failure("QEMU ended\n" + machine.tail())
+    say.note("consoles are in build/log/debug.log, the kernel's log in " + run.KERNEL_LOG)
+    words = ["gdb", "-q", "-nx", "-x", os.path.relpath(SCRIPT, layout.ROOT)]
+    for one in options.gdb:
+        words += ["-ex", one]
+    if not os.isatty(0):
+        words += ["-batch"]
+    return 0 if subprocess.run(words, cwd=layout.ROOT).returncode == 0 else 1

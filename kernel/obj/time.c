@@ -86,6 +86,7 @@ err_t timer_invoke(struct invocation *v)
             return ERR_NOT_BOUND;
         t->deadline.kind = DEADLINE_TIMER;
         deadline_insert(&t->deadline, arg(v, 0));
+        cpu.reschedule |= cpu.deadlines == &t->deadline; /* the processor's timer has to be set */
         return ERR_OK;
     case TIMER_CANCEL:
         deadline_remove(&t->deadline);

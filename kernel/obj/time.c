@@ -25,6 +25,7 @@ static err_t configure(const struct invocation *v, struct sched *s)
     s->budget = s->remaining = budget;
     s->period = period;
     s->period_start = arch_now();
+    s->overrun = 0;
     s->ceiling = ceiling;
     if (s->tcb)
         thread_requeue(s->tcb);

@@ -6,6 +6,8 @@
 
 #include "cpu.h"
 
+#define SYSCALL_BYTES 2 /* the instruction: to execute it again */
+
 #if UMBRA_DEBUG
 /* Debug builds remember which refusals were seen (KERNEL_ERRORS); type OBJ_NULL: a system call, by its
  * number. */

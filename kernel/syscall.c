@@ -118,7 +118,7 @@ static void invoke_object(struct tcb *t, struct cap *c)
     }
     err_t e = invoke(&v);
     if (e == PREEMPTED) {
-        t->regs.rip -= 2;
+        t->regs.rip -= SYSCALL_BYTES;
         return;
     }
     if (cpu.current != t && t->state == THREAD_INACTIVE)
@@ -164,6 +164,7 @@ static void signal(struct tcb *t)
 static void linux_call(struct tcb *t)
 {
     if (!t->handler) {
+        t->regs.rip -= SYSCALL_BYTES;
         ipc_fault(t, FAULT_SYSCALL, t->regs.rax, 0);
         return;
     }

@@ -160,8 +160,11 @@ static err_t bind_notification(const struct invocation *v, struct tcb *t)
         t->bound->tcb = NULL;
     replace(&t->notification, c);
     t->bound = n;
-    if (n)
+    if (n) {
         n->tcb = t;
+        if (n->bits && t->state == THREAD_RECV)
+            notification_signal(n, 0);
+    }
     return ERR_OK;
 }
 

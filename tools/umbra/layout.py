@@ -25,6 +25,7 @@ KERNEL_FLAGS = FREESTANDING + ("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-re
                                "-I", "kernel/include", "-I", "kernel")
 KERNEL_SCRIPT = "kernel/arch/x86_64/kernel.ld"
 KERNEL_BANNER = "kernel/boot/banner.c"
+EXIT_PATH = "servers/vmm/"
 PROC_FLAGS = FREESTANDING + ("-mcmodel=small", "-I", "kernel/include", "-I", "lib", "-I", "tests/procs", "-I", ".")
 PROC_SCRIPT = "lib/sys/user.ld"
 PROC_BASE = "0x400000"

@@ -298,7 +298,7 @@ static enum exit_kind exception(struct umbra_exit_page *x, const struct vmcb *b,
         set_info(x, b->exit_info2, b->exit_info1);
         return EXIT_PAGE;
     }
-    set_info(x, vector, b->exit_info1);
+    set_info(x, vector, vector == 1 ? b->dr6 : b->exit_info1);
     return EXIT_EXCEPTION;
 }
 

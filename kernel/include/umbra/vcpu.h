@@ -16,7 +16,7 @@ enum exit_kind {
     EXIT_NONE,
     EXIT_START,     /* first Recv of a vCPU: nothing ran yet */
     EXIT_PAGE,      /* #PF: info[0] address, info[1] error code */
-    EXIT_EXCEPTION, /* info[0] vector, info[1] error code; #DB #AC #UD where intercepted */
+    EXIT_EXCEPTION, /* info[0] vector, info[1] error code, or DR6 of a #DB; #DB #AC #DF #MC */
     EXIT_CPUID,
     EXIT_HLT,
     EXIT_IO,          /* info[0] EXIT_IO_*, info[1] RIP behind the instruction (0: not known) */

@@ -106,7 +106,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
 
 enum vmm_end vmm_page_fault(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     struct shadow_access a =
         shadow_access_of_fault((gva_t){ x->info[0] }, x->info[1], x->cpl, x->rflags, v->interrupted != 0);
     struct fill_out out;
@@ -135,7 +135,7 @@ enum vmm_end vmm_page_fault(struct vmm *v)
 
 static enum vmm_end io(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     uint64_t info = x->info[0], rax = x->gpr[RAX];
     unsigned width = EXIT_IO_WIDTH(info);
     uint32_t value;
@@ -211,7 +211,7 @@ static void reply_begin(struct vmm *v)
 
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
-    r->want = STATE_SEGMENTS | STATE_DEBUG;
+    r->want = STATE_SEGMENTS;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     v->loaded = false;
     v->exception = 0;

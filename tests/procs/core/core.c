@@ -138,7 +138,7 @@ void core_make(void)
                 : "a"(cpuid_host_leaf(i)), "c"(0));
     }
     struct vmm_setup c = { .state = &vmm_state,
-                           .exit = (const volatile void *)PAGES_AT,
+                           .exit = (const void *)PAGES_AT,
                            .reply = (void *)(PAGES_AT + PAGE_BYTES),
                            .window = (unsigned char *)WINDOW,
                            .memory_bytes = CORE_MEMORY,

@@ -8,34 +8,49 @@
 
 #define CS64 0x33
 #define CS32 0x23
-#define SS32 0x2b
 
-/* Executes code of another mode at a low address with a low stack; it returns by a far return to CS64. The
- * code gets edi and leaves eax. All registers that a mode switch may damage are saved here. */
+/* Calls code of another mode at *target with a low stack and its argument in edi; it returns by
+ * `far_jump_back`, its result in eax. No far return: QEMU 7.2 reads the stack with the kernel's rights for it
+ * and trips over SMAP. */
+uint32_t call_in_other_mode(const void *target, uint32_t stack, uint32_t argument);
+void back_from_other_mode(void);
+__asm__(".pushsection .bss\nother_mode_rsp: .skip 8\n.popsection\n"
+        ".pushsection .text\n"
+        "call_in_other_mode:\n"
+        " push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n"
+        " mov %rsp, other_mode_rsp(%rip)\n"
+        " mov %rdi, %rax\n mov %edx, %edi\n"
+        " mov $0x2b, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n" /* 64-bit processes have none */
+        " mov %esi, %esp\n"
+        " ljmp *(%rax)\n"
+        "back_from_other_mode:\n"
+        " mov other_mode_rsp(%rip), %rsp\n"
+        " pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n"
+        ".popsection");
+
 static uint32_t run_in(uint16_t selector, uint32_t code, uint32_t stack, uint32_t argument)
 {
     struct {
         uint32_t offset;
         uint16_t selector;
     } __attribute__((packed)) target = { code, selector };
-    uint32_t result;
 
-    __asm__ volatile(
-        "lea -128(%%rsp), %%rsp\n" /* past the red zone */
-        "push %%rbx\n push %%rbp\n"
-        "mov %%rsp, %%r15\n" /* not visible to 32-bit code, and untouched by it */
-        "mov %[stack], %%esp\n"
-        "lea 1f(%%rip), %%rax\n"
-        "sub $8, %%rsp\n"
-        "mov %%eax, (%%rsp)\n movl %[cs64], 4(%%rsp)\n" /* for the far return */
-        "mov %[ss32], %%ecx\n mov %%ecx, %%ds\n mov %%ecx, %%es\n"
-        "ljmp *(%[target])\n"
-        "1: mov %%r15, %%rsp\n"
-        "pop %%rbp\n pop %%rbx\n lea 128(%%rsp), %%rsp"
-        : "=&a"(result)
-        : [target] "r"(&target), [stack] "r"(stack), [cs64] "i"(CS64), [ss32] "i"(SS32), "D"(argument)
-        : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
-    return result;
+    return call_in_other_mode(&target, stack, argument);
+}
+
+/* Copies code, and appends the way back: a far jump with a 32-bit offset. */
+static void put_code(uint8_t *at, const uint8_t *bytes, size_t count, bool is_16bit)
+{
+    uint32_t offset = (uint32_t)(uintptr_t)back_from_other_mode;
+    uint16_t selector = CS64;
+
+    memcpy(at, bytes, count);
+    at += count;
+    if (is_16bit)
+        *at++ = 0x66;
+    *at++ = 0xea;
+    memcpy(at, &offset, 4);
+    memcpy(at + 4, &selector, 2);
 }
 
 static uint8_t *low_pages(unsigned count)
@@ -60,7 +75,7 @@ static void mode_is_32_bit(uint8_t *code, uint32_t stack)
                                      0x5a,                /* pop %edx */
                                      0x01, 0xd0,          /* add %edx, %eax */
                                      0xcb };              /* far return */
-    memcpy(code, bytes, sizeof(bytes));
+    put_code(code, bytes, sizeof(bytes), false);
     uint32_t argument = (uint32_t)random64(), found = run_in(CS32, low(code), stack, argument);
     REQUIRE(found == argument + 3, "32-bit code gave %#x instead of %#x", found, argument + 3);
 }
@@ -68,22 +83,22 @@ static void mode_is_32_bit(uint8_t *code, uint32_t stack)
 /* int $0x80 from 32-bit code: getpid (20), then write (4) to a pipe. */
 static void system_calls_of_32_bit(uint8_t *code, uint32_t stack)
 {
-    static const uint8_t getpid32[] = { 0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xcb };
-    static const uint8_t write32[] = { 0xb8, 4,    0,   0, 0, /* mov $4, %eax */
-                                       0x89, 0xfb,            /* mov %edi, %ebx: the file */
-                                       0xb9, 0,    0,   0, 0, /* mov $address, %ecx */
-                                       0xba, 5,    0,   0, 0, /* mov $5, %edx */
-                                       0xcd, 0x80, 0xcb };
+    static const uint8_t getpid32[] = { 0xb8, 20, 0, 0, 0, 0xcd, 0x80 };
+    static const uint8_t write32[] = { 0xb8, 4,    0, 0, 0, /* mov $4, %eax */
+                                       0x89, 0xfb,          /* mov %edi, %ebx: the file */
+                                       0xb9, 0,    0, 0, 0, /* mov $address, %ecx */
+                                       0xba, 5,    0, 0, 0, /* mov $5, %edx */
+                                       0xcd, 0x80 };
     int ends[2];
     char text[8] = { 0 };
 
-    memcpy(code, getpid32, sizeof(getpid32));
+    put_code(code, getpid32, sizeof(getpid32), false);
     uint32_t found = run_in(CS32, low(code), stack, 0);
     if (found == (uint32_t)-ENOSYS)
         absent("no 32-bit system calls");
     REQUIRE(found == (uint32_t)getpid(), "getpid of 32-bit code gave %u", found);
     REQUIRE_OK(pipe(ends));
-    memcpy(code, write32, sizeof(write32));
+    put_code(code, write32, sizeof(write32), false);
     memcpy(code + 256, "hello", 5);
     uint32_t address = low(code + 256);
     memcpy(code + 8, &address, 4);
@@ -104,9 +119,9 @@ static void run_faulting_code(uint64_t argument)
 
 static void faults_of_32_bit(uint8_t *code, uint32_t stack)
 {
-    static const uint8_t store[] = { 0xc7, 0x07, 1, 0, 0, 0, 0xcb }; /* movl $1, (%edi) */
+    static const uint8_t store[] = { 0xc7, 0x07, 1, 0, 0, 0 }; /* movl $1, (%edi) */
 
-    memcpy(code, store, sizeof(store));
+    put_code(code, store, sizeof(store), false);
     fault_code = low(code);
     fault_stack = stack;
     REQUIRE(faulting(run_faulting_code, 0x10), "32-bit code wrote to address 16");
@@ -147,10 +162,9 @@ static void read_through_segment(uint64_t offset)
 static void local_descriptors(uint8_t *code, uint32_t stack)
 {
     uint32_t *data = (uint32_t *)low_pages(1);
-    static const uint8_t load32[] = {
-        0x8e, 0xe8, 0x65, 0x8b, 0x07, 0xcb
-    }; /* mov %eax, %gs; mov %gs:(%edi), %eax; lret */
-    static uint8_t bytes[16];
+    static const uint8_t load32[] = { 0x8e, 0xe8, 0x65, 0x8b,
+                                      0x07 }; /* mov %eax, %gs; mov %gs:(%edi), %eax; lret */
+    static uint8_t bytes[10];
     struct user_segment s = { .number = 3, .base = low(data), .limit = 99, .is_32bit = 1, .useable = 1 };
 
     for (unsigned i = 0; i < PAGE / 4; i++)
@@ -162,7 +176,7 @@ static void local_descriptors(uint8_t *code, uint32_t stack)
     bytes[0] = 0xb8; /* mov $selector, %eax */
     memcpy(bytes + 1, &(uint32_t){ segment_selector }, 4);
     memcpy(bytes + 5, load32, sizeof(load32));
-    memcpy(code, bytes, sizeof(bytes));
+    put_code(code, bytes, sizeof(bytes), false);
     uint32_t found = run_in(CS32, low(code), stack, 96);
     REQUIRE(found == 0x5000 + 24, "32-bit code reads %#x through a local descriptor", found);
     fault_code = low(code);
@@ -210,12 +224,11 @@ static void local_descriptors_are_copied(void)
 /* A 16-bit code segment: operands are 16 bits wide by default. */
 static void mode_is_16_bit(uint8_t *code, uint32_t stack)
 {
-    static const uint8_t bytes[] = { 0x89, 0xf8,    /* mov %di, %ax */
-                                     0x05, 1,    0, /* add $1, %ax */
-                                     0x66, 0xcb };  /* far return, 32-bit offset */
+    static const uint8_t bytes[] = { 0x89, 0xf8,   /* mov %di, %ax */
+                                     0x05, 1, 0 }; /* add $1, %ax */
     struct user_segment s = { .number = 7, .base = low(code), .limit = 0xffff, .contents = 2, .useable = 1 };
 
-    memcpy(code, bytes, sizeof(bytes));
+    put_code(code, bytes, sizeof(bytes), true);
     if (syscall(SYS_modify_ldt, 1, &s, sizeof(s)) < 0)
         return; /* a kernel may refuse 16-bit segments and still have the others */
     uint32_t found = run_in(7 << 3 | 7, 0, stack, 0xffff);

@@ -161,7 +161,8 @@ static bool allows(const struct expected *e, enum kind kind)
     }
 }
 
-/* The error code; W of an instruction that reads first is not defined where it cannot even read. */
+/* The error code. Not defined, because a processor may read first: W where an instruction that reads and
+ * writes cannot even read, P where it may read but nothing was there yet. */
 static bool error_code_fits(const struct expected *e, enum kind kind, uint64_t error)
 {
     bool there =
@@ -170,6 +171,8 @@ static bool error_code_fits(const struct expected *e, enum kind kind, uint64_t e
 
     if (kind == READS_WRITES && !e->readable)
         return (error & ~(uint64_t)ERR_W) == wanted;
+    if (kind == READS_WRITES && !e->present)
+        return (error & ~(uint64_t)ERR_P) == (ERR_U | ERR_W);
     wanted |= kind == FETCHES ? ERR_FETCH : kind == READS ? 0 : ERR_W;
     return error == wanted;
 }

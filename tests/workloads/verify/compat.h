@@ -73,8 +73,7 @@ static void mode_is_32_bit(uint8_t *code, uint32_t stack)
                                      0x40, 0x40,          /* inc %eax; inc %eax */
                                      0x68, 1,    0, 0, 0, /* push $1 (4 bytes) */
                                      0x5a,                /* pop %edx */
-                                     0x01, 0xd0,          /* add %edx, %eax */
-                                     0xcb };              /* far return */
+                                     0x01, 0xd0 };        /* add %edx, %eax */
     put_code(code, bytes, sizeof(bytes), false);
     uint32_t argument = (uint32_t)random64(), found = run_in(CS32, low(code), stack, argument);
     REQUIRE(found == argument + 3, "32-bit code gave %#x instead of %#x", found, argument + 3);
@@ -138,10 +137,19 @@ struct user_segment { /* modify_ldt(2) */
         rest : 25;
 };
 
+/* 0 or a negated error, which the system call returns as 32 bits, so that the library does not know it for
+ * one. */
+static int modify_ldt(const struct user_segment *s)
+{
+    long r = syscall(SYS_modify_ldt, 1, s, sizeof(*s));
+    return r < 0 ? -errno : (int)r;
+}
+
 static void set_descriptor(const struct user_segment *s)
 {
-    if (syscall(SYS_modify_ldt, 1, s, sizeof(*s)) < 0)
-        absent("modify_ldt: %s", strerror(errno));
+    int error = modify_ldt(s);
+    if (error)
+        absent("modify_ldt: %s", strerror(-error));
 }
 
 /* movl %fs:(%rdi), %eax through a selector of our own, into `segment_value`. */
@@ -181,11 +189,12 @@ static void local_descriptors(uint8_t *code, uint32_t stack)
     REQUIRE(found == 0x5000 + 24, "32-bit code reads %#x through a local descriptor", found);
     fault_code = low(code);
     fault_stack = stack;
-    bool faulted = faulting(run_faulting_code, 97);
-    REQUIRE(faulted && fault.number == SIGSEGV && fault.code == SI_KERNEL && fault.trap == TRAP_NO_GP &&
-                fault.error == 0,
-            "beyond a limit: fault %d signal %d code %d trap %llu", faulted, fault.number, fault.code,
-            (unsigned long long)fault.trap);
+    if (faulting(run_faulting_code,
+                 97)) /* an emulator may not check limits; if it does, the fault must be right */
+        REQUIRE(fault.number == SIGSEGV && fault.code == SI_KERNEL && fault.trap == TRAP_NO_GP &&
+                    fault.error == 0,
+                "beyond a limit: signal %d code %d trap %llu", fault.number, fault.code,
+                (unsigned long long)fault.trap);
     __asm__ volatile("mov %0, %%gs" : : "r"(0));
     segment_selector = 99 << 3 | 7;
     REQUIRE(faulting(read_through_segment, 0) && fault.trap == TRAP_NO_GP && fault.error == (99 << 3 | 4),
@@ -229,7 +238,7 @@ static void mode_is_16_bit(uint8_t *code, uint32_t stack)
     struct user_segment s = { .number = 7, .base = low(code), .limit = 0xffff, .contents = 2, .useable = 1 };
 
     put_code(code, bytes, sizeof(bytes), true);
-    if (syscall(SYS_modify_ldt, 1, &s, sizeof(s)) < 0)
+    if (modify_ldt(&s))
         return; /* a kernel may refuse 16-bit segments and still have the others */
     uint32_t found = run_in(7 << 3 | 7, 0, stack, 0xffff);
     REQUIRE((found & 0xffff) == 0, "16-bit code gave %#x", found);

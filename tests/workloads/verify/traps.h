@@ -49,7 +49,7 @@ static void require_trap(const struct trap *t)
 
     REQUIRE(faulting(t->run, 0), "%s: no signal", t->name);
     REQUIRE(fault.number == t->number && fault.code == t->code && fault.trap == t->trap &&
-                fault.error == t->error,
+                (fault.error == t->error || fault.error == t->other_error),
             "%s: signal %d code %d trap %llu error %#llx", t->name, fault.number, fault.code,
             (unsigned long long)fault.trap, (unsigned long long)fault.error);
     REQUIRE(fault.rip == rip, "%s: rip %#llx instead of %#llx", t->name, (unsigned long long)fault.rip,

@@ -29,7 +29,7 @@ static const invoke_fn handlers[OBJ_TYPES] = {
 #define METHODS_RECORDED 16
 static uint8_t recorded[OBJ_TYPES][METHODS_RECORDED][(ERR_COUNT + 7) / 8];
 
-static void record(unsigned type, unsigned method, unsigned e)
+void error_record(unsigned type, unsigned method, err_t e)
 {
     if (e < ERR_COUNT)
         recorded[type][method < METHODS_RECORDED ? method : 0][e / 8] |= 1u << e % 8;
@@ -43,14 +43,10 @@ void errors_dump(void)
         for (unsigned m = 0; m < METHODS_RECORDED; m++)
             for (unsigned e = 1; e < ERR_COUNT; e++)
                 if (recorded[t][m][e / 8] & 1u << e % 8)
-                    log_printf("error-seen %s %u %s\n", object_name(t), m, names[e]);
+                    log_printf("error-seen %s %u %s\n", t ? object_name(t) : "syscall", m, names[e]);
 }
 #else
 void errors_dump(void) {}
-static void record(unsigned type, unsigned method, unsigned e)
-{
-    (void)type, (void)method, (void)e;
-}
 #endif
 
 err_t invoke(struct invocation *v)
@@ -65,7 +61,7 @@ err_t invoke(struct invocation *v)
     else
         e = handlers[type](v);
     if (e != ERR_OK && e != PREEMPTED) {
-        record(type, v->label, e);
+        error_record(type, v->label, e);
         return REFUSED(e, "%s method %u", object_name(type), v->label);
     }
     return e;

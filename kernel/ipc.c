@@ -8,8 +8,6 @@
 #include "invoke.h"
 #include "log.h"
 
-#define SYSCALL_BYTES 2
-
 static void wake(struct tcb *t)
 {
     t->queue = NULL;

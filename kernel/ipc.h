@@ -6,9 +6,24 @@
 
 #include "cpu.h"
 
-/* Finish a system call of t with an error (or ERR_OK) and nothing else. */
+#define SYSCALL_BYTES 2 /* the instruction: to execute it again */
+
+#if UMBRA_DEBUG
+/* Debug builds remember which refusals were seen (KERNEL_ERRORS); type OBJ_NULL: a system call, by its
+ * number. */
+void error_record(unsigned type, unsigned method, err_t e);
+#else
+static inline void error_record(unsigned type, unsigned method, err_t e)
+{
+    (void)type, (void)method, (void)e;
+}
+#endif
+
+/* Finish a system call of t with an error (or ERR_OK) and nothing else. RAX still holds the call's number. */
 static inline void thread_result(struct tcb *t, err_t e)
 {
+    if (e != ERR_OK)
+        error_record(OBJ_NULL, 0 - (unsigned)t->regs.rax, e);
     t->regs.rax = e;
 }
 

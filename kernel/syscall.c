@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* System calls and the way in and out of the kernel. entry.S has saved the current thread's registers in its
  * TCB and calls kernel_entry; what it returns are the registers of the thread to continue with. */
+#include "fastpath.h"
 #include "invoke.h"
 #include "ipc.h"
 #include "log.h"
@@ -63,6 +64,7 @@ static void reply_recv_vcpu(struct tcb *t, struct cap *c)
         t->regs.rdx = index;
         return;
     }
+    t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
     vcpu_recv(t, cap_object(c));
 }
 
@@ -111,16 +113,17 @@ static void invoke_object(struct tcb *t, struct cap *c)
     v.w[3] = t->regs.r9;
     v.buffer = t->buffer ? t->buffer->words : NULL;
     v.result_words = 0;
-    err_t e = v.words > MSG_WORDS_MAX                ? ERR_RANGE
-              : v.words > MSG_REGISTERS && !v.buffer ? ERR_NO_IPC_BUFFER
-                                                     : invoke(&v);
-    if (e == PREEMPTED) {
-        t->regs.rip -= 2;
+    if (v.words > MSG_WORDS_MAX || (v.words > MSG_REGISTERS && !v.buffer)) {
+        thread_result(t, v.words > MSG_WORDS_MAX ? ERR_RANGE : ERR_NO_IPC_BUFFER);
         return;
     }
-    if (cpu.current != t && t->state == THREAD_INACTIVE)
-        return; /* it ended or suspended itself */
-    thread_result(t, e);
+    err_t e = invoke(&v);
+    if (e == PREEMPTED) {
+        t->regs.rip -= SYSCALL_BYTES;
+        return;
+    }
+    /* A thread that ended itself gets an answer, too: its memory is not reused before the next call. */
+    t->regs.rax = e; /* invoke() has recorded it */
     for (unsigned i = v.result_words; i < MSG_REGISTERS; i++)
         v.r[i] = 0;
     t->regs.rsi = TAG(0, v.result_words);
@@ -161,6 +164,7 @@ static void signal(struct tcb *t)
 static void linux_call(struct tcb *t)
 {
     if (!t->handler) {
+        t->regs.rip -= SYSCALL_BYTES;
         ipc_fault(t, FAULT_SYSCALL, t->regs.rax, 0);
         return;
     }
@@ -215,33 +219,56 @@ static void syscall(struct tcb *t)
 
 enum { VECTOR_PAGE_FAULT = 14, VECTOR_IRQ_FIRST = 32 };
 
-static void exception(struct tcb *t, unsigned vector, uint64_t address)
+static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
 {
     struct regs *r = &t->regs;
+    bool page = vector == VECTOR_PAGE_FAULT;
 
     if (arch_exception(t, vector))
-        return;
-    if (vector == VECTOR_PAGE_FAULT && r->rip - t->fixup_start < t->fixup_bytes) {
+        return r;
+    if (page && r->rip - t->fixup_start < t->fixup_bytes) {
         r->rip = t->landing;
-        return;
+        return r;
     }
-    if (vector == VECTOR_PAGE_FAULT)
-        ipc_fault(t, FAULT_PAGE, address, r->error);
-    else
-        ipc_fault(t, FAULT_EXCEPTION, vector, r->error);
+    /* User code may jump anywhere, but IRETQ to an address that is not canonical would fault in the kernel.
+     * Nothing can be executed there, so going on at the end of the address space faults as well. */
+    if (r->rip > USER_END)
+        r->rip = USER_END;
+    uint32_t label = page ? FAULT_PAGE : FAULT_EXCEPTION;
+    uint64_t what = page ? address : vector;
+    struct regs *next = fastpath_fault(t, label, what, r->error);
+    if (next)
+        return next;
+    ipc_fault(t, label, what, r->error);
+    return kernel_leave();
+}
+
+/* The thread that came in goes on, unless something happened meanwhile. */
+static struct regs *leave_quickly(struct tcb *t)
+{
+    if (cpu.current == t && cpu.last == t && t->state == THREAD_READY && !cpu.reschedule &&
+        !cpu.pending_timer && !cpu.pending_lines)
+        return &t->regs;
+    return kernel_leave();
 }
 
 struct regs *kernel_entry(uint64_t fault_address)
 {
     struct tcb *t = cpu.current;
     uint64_t vector = t->regs.vector;
+    struct regs *next;
 
-    if (vector == VECTOR_SYSCALL)
+    if (vector == VECTOR_SYSCALL) {
+        if (t->regs.rax == (uint64_t)SYS_CALL && (next = fastpath_call(t)))
+            return next;
+        if (t->regs.rax == (uint64_t)SYS_REPLY_RECV && (next = fastpath_reply_recv(t)))
+            return next;
         syscall(t);
-    else if (vector < VECTOR_IRQ_FIRST)
-        exception(t, vector, fault_address);
-    else
-        arch_interrupt(vector);
+        return leave_quickly(t);
+    }
+    if (vector < VECTOR_IRQ_FIRST)
+        return exception(t, vector, fault_address);
+    arch_interrupt(vector);
     return kernel_leave();
 }
 

@@ -17,6 +17,7 @@ struct boot_source {
 
 struct boot_data {
     struct region ram[REGIONS_MAX];
+    uint64_t low_end; /* below 4 GB: the end of RAM and of what the firmware keeps next to it */
     unsigned regions, modules;
     struct boot_source module[BOOT_MODULES_MAX];
     char command_line[256];

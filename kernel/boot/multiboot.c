@@ -21,10 +21,27 @@ static void *low(uint64_t address)
     return phys((hpa_t){ address });
 }
 
-static void add_region(struct boot_data *b, uint64_t start, uint64_t bytes)
+#define REGION_RAM      1
+#define REGION_RESERVED 2
+
+/* The firmware keeps tables and graphics memory in reserved regions that begin where RAM ends: not devices.
+ */
+static void note_low_end(struct boot_data *b, uint64_t start, uint64_t end, unsigned type)
+{
+    bool memory = type != REGION_RESERVED || start <= b->low_end;
+
+    end = (end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+    if (memory && start < BIT(32) && end > b->low_end)
+        b->low_end = end < BIT(32) ? end : BIT(32);
+}
+
+static void add_region(struct boot_data *b, uint64_t start, uint64_t bytes, unsigned type)
 {
     uint64_t end = (start + bytes) & ~(PAGE_BYTES - 1);
 
+    note_low_end(b, start, start + bytes, type);
+    if (type != REGION_RAM)
+        return;
     start = (start + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     if (start < 0x100000)
         start = 0x100000; /* the first MB is the firmware's */
@@ -59,8 +76,7 @@ static void read_mb1(const uint32_t *i, struct boot_data *b)
         return;
     for (uint32_t at = 0; at < i[11];) {
         const uint32_t *e = (const uint32_t *)((uint8_t *)low(i[12]) + at);
-        if (e[5] == 1)
-            add_region(b, e[1] | (uint64_t)e[2] << 32, e[3] | (uint64_t)e[4] << 32);
+        add_region(b, e[1] | (uint64_t)e[2] << 32, e[3] | (uint64_t)e[4] << 32, e[5]);
         at += e[0] + 4;
     }
 }
@@ -71,8 +87,7 @@ static void read_mb2_map(const uint32_t *tag, struct boot_data *b)
 
     for (uint32_t at = 16; at + 24 <= size; at += each) {
         const uint32_t *e = (const uint32_t *)((const uint8_t *)tag + at);
-        if (e[4] == 1)
-            add_region(b, e[0] | (uint64_t)e[1] << 32, e[2] | (uint64_t)e[3] << 32);
+        add_region(b, e[0] | (uint64_t)e[1] << 32, e[2] | (uint64_t)e[3] << 32, e[4]);
     }
 }
 

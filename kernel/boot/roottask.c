@@ -111,7 +111,7 @@ static void put_untyped(struct umbra_bootinfo *info, uint64_t start, uint64_t en
         struct cap *c = put(info->first_free, OBJ_UNTYPED, start, bits);
         c->flags |= device ? CAP_DEVICE : 0;
         info->untyped[info->untyped_count++] =
-            (struct umbra_boot_untyped){ info->first_free++, bits, device, { 0 } };
+            (struct umbra_boot_untyped){ info->first_free++, bits, device, { 0 }, device ? start : 0 };
         start += 1ull << bits;
     }
 }
@@ -134,6 +134,20 @@ static void put_memory(const struct boot_data *b, struct umbra_bootinfo *info, u
         if (start < end)
             put_untyped(info, start, end, false);
     }
+}
+
+/* Device memory: what lies between the end of low memory and 4 GB, but for the interrupt controllers, which
+ * are the kernel's (and the window of message interrupts around the local APIC). */
+static void put_devices(const struct boot_data *b, struct umbra_bootinfo *info)
+{
+    static const struct region kernels[] = { { 0xfec00000, 0xfed00000 }, { 0xfee00000, 0xfef00000 } };
+    uint64_t start = b->low_end;
+
+    for (unsigned i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+        put_untyped(info, start, kernels[i].start, true);
+        start = start > kernels[i].end ? start : kernels[i].end;
+    }
+    put_untyped(info, start, BIT(32), true);
 }
 
 static void put_modules(struct boot_data *b, struct umbra_bootinfo *info)
@@ -265,6 +279,7 @@ void roottask_create(struct boot_data *b)
         pages[i] = phys(
             (hpa_t){ map_new_page(phys((hpa_t){ root }), BOOT_INFO_ADDRESS + i * PAGE_BYTES, false, false) });
     put_memory(b, &info, top); /* last: all boot memory is taken now */
+    put_devices(b, &info);
     start_thread(&info, entry, ipc);
     for (unsigned i = 0; i < BOOTINFO_PAGES; i++) {
         uint64_t left = sizeof(info) - i * PAGE_BYTES;

@@ -105,8 +105,7 @@ static err_t remove(struct invocation *v, bool with_self)
     struct cap *c = slot_in(v->cap, arg(v, 0));
     if (!c)
         return ERR_RANGE;
-    if (c->type == OBJ_NULL)
-        return ERR_OK; /* already gone: deleting may be repeated */
+    /* An empty slot, too: of a CNode that was there the contents may still be on their way out. */
     return with_self ? cap_delete(c) : cap_revoke(c);
 }
 

@@ -118,8 +118,10 @@ static err_t write_regs(const struct invocation *v, struct tcb *t)
     return ERR_OK;
 }
 
-static err_t read_regs(struct invocation *v, const struct tcb *t)
+static err_t read_regs(struct invocation *v, struct tcb *t)
 {
+    if (cpu.last == t)
+        arch_thread_leave(t); /* its bases are in the registers */
     const struct regs *r = &t->regs;
     const uint64_t out[] = { r->rip, r->rsp, r->rflags, t->fs_base, r->rax, r->rcx, r->rdx,
                              r->rbx, r->rbp, r->rsi,    r->rdi,     r->r8,  r->r9,  r->r10,
@@ -160,8 +162,11 @@ static err_t bind_notification(const struct invocation *v, struct tcb *t)
         t->bound->tcb = NULL;
     replace(&t->notification, c);
     t->bound = n;
-    if (n)
+    if (n) {
         n->tcb = t;
+        if (n->bits && t->state == THREAD_RECV)
+            notification_signal(n, 0);
+    }
     return ERR_OK;
 }
 

@@ -90,6 +90,8 @@ static err_t decode_retype(const struct invocation *v, struct retype *r)
         return REFUSED(ERR_DEVICE_MEMORY, "retype device memory to %s", object_name(type));
     if ((type == OBJ_VM || type == OBJ_VCPU) && !arch_vm_supported())
         return ERR_NO_SUPPORT;
+    if (u->depth >= DERIVE_DEPTH_MAX)
+        return REFUSED(ERR_TOO_DEEP, "retype at depth %u", u->depth);
     e = cspace_cap(v->caller, (cptr_t)arg(v, 2), OBJ_CNODE, RIGHT_WRITE, &cnode);
     if (e == ERR_OK)
         e = cnode_slots(cnode, arg(v, 3), r->count, &r->slots);

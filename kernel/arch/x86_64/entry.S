@@ -106,8 +106,9 @@ entry_common:
     jz entry_kernel
     push_general
     swapgs
-    cld
     mov %gs:CPU_KERNEL_RSP, %rsp
+    push $2 /* no AC (it would turn SMAP off), no DF: SYSCALL masks them, an interrupt gate does not */
+    popfq
     mov %cr2, %rdi
     call kernel_entry
     jmp user_return

@@ -28,7 +28,7 @@ static uint64_t gdt[8] = {
     0,
     0x00af9a000000ffff, /* 08 kernel code */
     0x00cf92000000ffff, /* 10 kernel data */
-    0x00cffa000000ffff, /* 18 user code, 32 bits: only SYSRET's base */
+    0,                  /* 18 SYSRET counts from here; without code of 32 bits no compatibility mode */
     0x00cff2000000ffff, /* 20 user data */
     0x00affa000000ffff, /* 28 user code */
 };
@@ -48,9 +48,13 @@ static void gate_set(unsigned vector, unsigned ist)
 {
     uint64_t a = (uintptr_t)entry_stubs[vector];
 
-    idt[vector] = (struct gate){
-        .low = a, .selector = 8, .ist = ist, .type = 0x8e, .middle = a >> 16, .high = a >> 32
-    };
+    idt[vector] =
+        (struct gate){ .low = a,
+                       .selector = 8,
+                       .ist = ist,
+                       .type = vector == 3 ? 0xee : 0x8e, /* INT3 is allowed to user code, no other */
+                       .middle = a >> 16,
+                       .high = a >> 32 };
 }
 
 void tables_init(void)

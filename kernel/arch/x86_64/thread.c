@@ -58,6 +58,7 @@ void fpu_lend(const void *area)
 /* #NM with TS set: the thread gets its FPU state. */
 bool arch_exception(struct tcb *t, unsigned vector)
 {
+    ASSERT(!(read_flags() & (RFLAGS_AC | RFLAGS_DF | RFLAGS_NT)));
     if (vector != 7 || !ts_set)
         return false;
     fpu_own(t->fpu);

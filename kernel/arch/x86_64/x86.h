@@ -51,6 +51,10 @@
 #define EFER_NXE       BIT(11)
 #define EFER_SVME      BIT(12)
 
+#define RFLAGS_DF BIT(10)
+#define RFLAGS_NT BIT(14)
+#define RFLAGS_AC BIT(18)
+
 struct cpuid {
     uint32_t a, b, c, d;
 };
@@ -76,6 +80,12 @@ static inline uint64_t rdtsc(void)
     uint32_t lo, hi;
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return lo | (uint64_t)hi << 32;
+}
+static inline uint64_t read_flags(void)
+{
+    uint64_t v;
+    __asm__ volatile("pushfq; pop %0" : "=r"(v));
+    return v;
 }
 static inline uint64_t read_cr0(void)
 {

@@ -33,6 +33,7 @@ enum {
 struct umbra_boot_untyped {
     cptr_t cap;
     uint8_t bits, device, pad[2];
+    uint64_t address; /* of device memory: where the processor sees it; of RAM always 0 (I4) */
 };
 
 /* A module's bytes lie in 2 MB frames, read-only, from the first byte of frame cap; the rest of the last is

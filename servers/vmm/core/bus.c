@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How the emulator reaches the guest: linear addresses through the guest's own tables, memory through gmem, tables
- * with the shadow MMU told of every change, ports through the machine. An address without memory reads as ones. */
+/* How the emulator reaches the guest: linear addresses through the guest's own tables, memory through gmem,
+ * tables with the shadow MMU told of every change, ports through the machine. An address without memory reads
+ * as ones. */
 #include "servers/vmm/core/vmm.h"
 
 #define PAGE_MASK (PAGE_BYTES - 1)
@@ -10,8 +11,8 @@ static uint64_t page_fault_event(uint32_t error)
     return EVENT_MAKE(X86_VECTOR_PF, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)error << 32;
 }
 
-static enum x86_bus_result translate(struct vmm *v, uint64_t linear, unsigned access, bool set_bits, gpa_t *out,
-                                     struct x86_fault *fault)
+static enum x86_bus_result translate(struct vmm *v, uint64_t linear, unsigned access, bool set_bits,
+                                     gpa_t *out, struct x86_fault *fault)
 {
     struct shadow_access a = { .va = { linear },
                                .write = access & X86_ACCESS_WRITE,
@@ -22,13 +23,20 @@ static enum x86_bus_result translate(struct vmm *v, uint64_t linear, unsigned ac
     struct fill_out o;
 
     switch (shadow_translate(v->shadow, &a, set_bits, &o)) {
-    case TRANSLATE_OK: *out = o.gpa; return X86_BUS_OK;
-    case TRANSLATE_FAULT: *fault = (struct x86_fault){ page_fault_event(o.error), linear }; return X86_BUS_FAULT;
+    case TRANSLATE_OK:
+        *out = o.gpa;
+        return X86_BUS_OK;
+    case TRANSLATE_FAULT:
+        *fault = (struct x86_fault){ page_fault_event(o.error), linear };
+        return X86_BUS_FAULT;
     case TRANSLATE_NOT_CANONICAL:
         *fault = (struct x86_fault){ EVENT_MAKE(X86_VECTOR_GP, EVENT_EXCEPTION) | EVENT_HAS_ERROR, 0 };
         return X86_BUS_FAULT;
-    case TRANSLATE_ABSENT: v->state->ended = VMM_END_ABSENT; return X86_BUS_RETRY;
-    default: return X86_BUS_RETRY;
+    case TRANSLATE_ABSENT:
+        v->state->ended = VMM_END_ABSENT;
+        return X86_BUS_RETRY;
+    default:
+        return X86_BUS_RETRY;
     }
 }
 
@@ -38,8 +46,8 @@ struct pieces {
     unsigned bytes[2];
 };
 
-static enum x86_bus_result find_pieces(struct vmm *v, uint64_t linear, unsigned size, unsigned access, bool set_bits,
-                                       struct pieces *p, struct x86_fault *fault)
+static enum x86_bus_result find_pieces(struct vmm *v, uint64_t linear, unsigned size, unsigned access,
+                                       bool set_bits, struct pieces *p, struct x86_fault *fault)
 {
     unsigned first = PAGE_BYTES - (linear & PAGE_MASK);
 
@@ -67,17 +75,23 @@ static uint64_t number(const uint8_t *bytes, unsigned n)
     return value;
 }
 
-/* Aligned pieces of 1, 2, 4, 8 bytes are single stores: another reader of a table never sees half an entry. */
+/* Aligned pieces of 1, 2, 4, 8 bytes are single stores: another reader of a table never sees half an entry.
+ */
 static int store(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
 {
     uint64_t value = number(from, n);
 
     switch (n) {
-    case 1: return gmem_write8(&v->mem, at, value);
-    case 2: return gmem_write16(&v->mem, at, value);
-    case 4: return gmem_write32(&v->mem, at, value);
-    case 8: return gmem_write64(&v->mem, at, value);
-    default: return gmem_write_bytes(&v->mem, at, from, n);
+    case 1:
+        return gmem_write8(&v->mem, at, value);
+    case 2:
+        return gmem_write16(&v->mem, at, value);
+    case 4:
+        return gmem_write32(&v->mem, at, value);
+    case 8:
+        return gmem_write64(&v->mem, at, value);
+    default:
+        return gmem_write_bytes(&v->mem, at, from, n);
     }
 }
 
@@ -110,14 +124,14 @@ static enum x86_bus_result bus_read(void *ctx, uint64_t linear, unsigned size, v
     return X86_BUS_OK;
 }
 
-static enum x86_bus_result bus_fetch(void *ctx, uint64_t linear, uint8_t *bytes, unsigned size, unsigned access,
-                                     struct x86_fault *fault)
+static enum x86_bus_result bus_fetch(void *ctx, uint64_t linear, uint8_t *bytes, unsigned size,
+                                     unsigned access, struct x86_fault *fault)
 {
     return bus_read(ctx, linear, size, bytes, access, fault);
 }
 
-static enum x86_bus_result bus_write(void *ctx, uint64_t linear, unsigned size, const void *data, unsigned access,
-                                     struct x86_fault *fault)
+static enum x86_bus_result bus_write(void *ctx, uint64_t linear, unsigned size, const void *data,
+                                     unsigned access, struct x86_fault *fault)
 {
     struct pieces p;
     enum x86_bus_result r = find_pieces(ctx, linear, size, access | X86_ACCESS_WRITE, true, &p, fault);
@@ -130,10 +144,11 @@ static enum x86_bus_result bus_write(void *ctx, uint64_t linear, unsigned size, 
     return X86_BUS_OK;
 }
 
-/* One vCPU, and its guest does not run while its exit is handled: compare, then write, is atomic. Aligned entries go
- * by compare-and-exchange all the same, for what a device may write one day. */
-static enum x86_bus_result bus_cmpxchg(void *ctx, uint64_t linear, unsigned size, void *expected, const void *desired,
-                                       bool *stored, unsigned access, struct x86_fault *fault)
+/* One vCPU, and its guest does not run while its exit is handled: compare, then write, is atomic. Aligned
+ * entries go by compare-and-exchange all the same, for what a device may write one day. */
+static enum x86_bus_result bus_cmpxchg(void *ctx, uint64_t linear, unsigned size, void *expected,
+                                       const void *desired, bool *stored, unsigned access,
+                                       struct x86_fault *fault)
 {
     uint8_t now[16];
     struct pieces p;
@@ -155,7 +170,8 @@ static enum x86_bus_result bus_cmpxchg(void *ctx, uint64_t linear, unsigned size
     return X86_BUS_OK;
 }
 
-static enum x86_bus_result bus_probe(void *ctx, uint64_t linear, unsigned size, unsigned access, struct x86_fault *fault)
+static enum x86_bus_result bus_probe(void *ctx, uint64_t linear, unsigned size, unsigned access,
+                                     struct x86_fault *fault)
 {
     struct pieces p;
     return find_pieces(ctx, linear, size, access, false, &p, fault);

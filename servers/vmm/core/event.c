@@ -18,18 +18,26 @@ static struct irq_input input_of(const struct vmm *v)
 static enum vmm_end halted(struct vmm *v, const struct irq_input *in)
 {
     switch (irq_halt(in, false)) {
-    case IRQ_HALT_PARK: v->reply->flags |= REPLY_PARK; return VMM_RUNS;
-    case IRQ_HALT_FOREVER: return VMM_END_HALT;
-    default: v->state->halted = 0; return VMM_RUNS;
+    case IRQ_HALT_PARK:
+        v->reply->flags |= REPLY_PARK;
+        return VMM_RUNS;
+    case IRQ_HALT_FOREVER:
+        return VMM_END_HALT;
+    default:
+        v->state->halted = 0;
+        return VMM_RUNS;
     }
 }
 
 static enum vmm_end machine_request(const struct vmm *v)
 {
     switch (v->state->machine.lines.request) {
-    case DEV_REQUEST_NONE: return VMM_RUNS;
-    case DEV_REQUEST_POWEROFF: return VMM_END_POWEROFF;
-    default: return VMM_END_RESET;
+    case DEV_REQUEST_NONE:
+        return VMM_RUNS;
+    case DEV_REQUEST_POWEROFF:
+        return VMM_END_POWEROFF;
+    default:
+        return VMM_END_RESET;
     }
 }
 
@@ -51,14 +59,18 @@ enum vmm_end vmm_events(struct vmm *v)
     struct irq_choice c = irq_choose(&in);
     switch (c.what) {
     case IRQ_EVENT:
-    case IRQ_NMI: v->reply->event = c.event; break;
+    case IRQ_NMI:
+        v->reply->event = c.event;
+        break;
     case IRQ_EXTERNAL:
         v->reply->event = EVENT_MAKE(machine_ack(m, NULL, v->now), EVENT_INTERRUPT);
         v->state->stats.injected++;
         c.window = machine_intr(m);
         break;
-    case IRQ_TRIPLE: return VMM_END_SHUTDOWN;
-    default: break;
+    case IRQ_TRIPLE:
+        return VMM_END_SHUTDOWN;
+    default:
+        break;
     }
     if (c.window || c.look_again) {
         v->reply->flags |= REPLY_WINDOW;

@@ -9,7 +9,10 @@ const char *vmm_end_name(enum vmm_end e)
     return e < VMM_ENDS ? names[e] : "?";
 }
 
-static void raise(struct vmm *v, uint64_t event) { v->exception = event; }
+static void raise(struct vmm *v, uint64_t event)
+{
+    v->exception = event;
+}
 
 /* --- emulation --- */
 
@@ -21,16 +24,28 @@ static void retire(struct vmm *v, unsigned length)
     }
 }
 
+/* An instruction that this guest's processor does not have, or one that nobody emulates. */
+static enum vmm_end unknown(struct vmm *v)
+{
+    if (v->exit->kind != EXIT_INSTRUCTION)
+        return VMM_END_UNKNOWN;
+    raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+    return VMM_RUNS;
+}
+
 /* Instructions that are the VMM's own affair. */
 static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
 {
     uint64_t tsc;
 
     switch (insn->op) {
-    case X86_CPUID: vmm_cpuid(v); break;
+    case X86_CPUID:
+        vmm_cpuid(v);
+        break;
     case X86_INVD:
     case X86_WBINVD:
-    case X86_PAUSE: break;
+    case X86_PAUSE:
+        break;
     case X86_RDTSC:
         tsc = v->now + v->state->tsc_offset;
         v->cpu.gpr[RAX] = (uint32_t)tsc;
@@ -46,8 +61,11 @@ static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
     case X86_XSETBV:
     case X86_SVM:
     case X86_INVLPGA:
-    case X86_RSM: raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION)); return VMM_RUNS; /* not in CPUID */
-    default: return VMM_END_UNKNOWN;
+    case X86_RSM:
+        raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+        return VMM_RUNS; /* not in CPUID */
+    default:
+        return VMM_END_UNKNOWN;
     }
     retire(v, insn->length);
     return VMM_RUNS;
@@ -78,15 +96,17 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         retire(v, out.insn.length);
         v->state->halted = 1;
         return VMM_RUNS;
-    case X86_RETRY: return (enum vmm_end)v->state->ended;
+    case X86_RETRY:
+        return (enum vmm_end)v->state->ended;
     case X86_SPECIAL:
         if (!table_gpa)
             return special(v, &out.insn);
         break;
-    default: break;
+    default:
+        break;
     }
     if (!table_gpa)
-        return VMM_END_UNKNOWN;
+        return unknown(v);
     shadow_not_emulated(v->shadow, *table_gpa, &v->ops);
     return VMM_RUNS;
 }
@@ -95,14 +115,15 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
 
 enum vmm_end vmm_page_fault(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     struct shadow_access a =
         shadow_access_of_fault((gva_t){ x->info[0] }, x->info[1], x->cpl, x->rflags, v->interrupted != 0);
     struct fill_out out;
 
     switch (shadow_fill(v->shadow, &a, &out, &v->ops)) {
     case FILL_OK:
-    case FILL_RETRY: return VMM_RUNS;
+    case FILL_RETRY:
+        return VMM_RUNS;
     case FILL_GUEST_FAULT:
         raise(v, EVENT_MAKE(X86_VECTOR_PF, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)out.error << 32);
         v->state->stats.faults_to_guest++;
@@ -112,8 +133,10 @@ enum vmm_end vmm_page_fault(struct vmm *v)
     case FILL_MMIO:
         v->state->stats.mmio++;
         return vmm_emulate(v, NULL);
-    case FILL_EMULATE_WRITE: return vmm_emulate(v, &out.gpa);
-    default: return VMM_END_ABSENT;
+    case FILL_EMULATE_WRITE:
+        return vmm_emulate(v, &out.gpa);
+    default:
+        return VMM_END_ABSENT;
     }
 }
 
@@ -121,7 +144,7 @@ enum vmm_end vmm_page_fault(struct vmm *v)
 
 static enum vmm_end io(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     uint64_t info = x->info[0], rax = x->gpr[RAX];
     unsigned width = EXIT_IO_WIDTH(info);
     uint32_t value;
@@ -148,35 +171,46 @@ static enum vmm_end exception(struct vmm *v)
     uint64_t vector = v->exit->info[0], error = v->exit->info[1];
 
     switch (vector) {
-    case X86_VECTOR_DB: raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION)); return VMM_RUNS;
+    case X86_VECTOR_DB:
+        raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
+        return VMM_RUNS;
     case 8:
     case 17:
         v->interrupted = 0;
         raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (vector == 17 ? error << 32 : 0));
         return VMM_RUNS;
-    default: return VMM_END_BROKEN;
+    default:
+        return VMM_END_BROKEN;
     }
 }
 
 static enum vmm_end dispatch(struct vmm *v)
 {
     switch ((enum exit_kind)v->exit->kind) {
-    case EXIT_PAGE: return vmm_page_fault(v);
-    case EXIT_IO: return io(v);
+    case EXIT_PAGE:
+        return vmm_page_fault(v);
+    case EXIT_IO:
+        return io(v);
     case EXIT_CPUID:
     case EXIT_HLT:
     case EXIT_MSR:
     case EXIT_CR:
     case EXIT_DR:
     case EXIT_INVLPG:
-    case EXIT_INSTRUCTION: return vmm_emulate(v, NULL);
-    case EXIT_EXCEPTION: return exception(v);
+    case EXIT_INSTRUCTION:
+        return vmm_emulate(v, NULL);
+    case EXIT_EXCEPTION:
+        return exception(v);
     case EXIT_WINDOW:
     case EXIT_EVENT:
-    case EXIT_ROOT: return VMM_RUNS;
-    case EXIT_SHUTDOWN: return VMM_END_SHUTDOWN;
-    case EXIT_INVALID: return VMM_END_INVALID;
-    default: return VMM_END_BROKEN;
+    case EXIT_ROOT:
+        return VMM_RUNS;
+    case EXIT_SHUTDOWN:
+        return VMM_END_SHUTDOWN;
+    case EXIT_INVALID:
+        return VMM_END_INVALID;
+    default:
+        return VMM_END_BROKEN;
     }
 }
 
@@ -186,7 +220,7 @@ static void reply_begin(struct vmm *v)
 
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
-    r->want = STATE_SEGMENTS | STATE_DEBUG;
+    r->want = STATE_SEGMENTS;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     v->loaded = false;
     v->exception = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The VMM's core: a function of (state, exit, guest memory) to (state, guest memory, reply).
  *
- * No system calls, no globals, no allocation; it compiles for the host. Time and randomness come from the exit page
- * only. Everything that must outlive this process is in struct vmm_state, which lies in the state segment: flat,
- * versioned, without pointers. struct vmm is soft: a new incarnation makes it again. The loop that receives exits and
- * moves console bytes is main.c. */
+ * No system calls, no globals, no allocation; it compiles for the host. Time and randomness come from the
+ * exit page only. Everything that must outlive this process is in struct vmm_state, which lies in the state
+ * segment: flat, versioned, without pointers. struct vmm is soft: a new incarnation makes it again. The loop
+ * that receives exits and moves console bytes is main.c. */
 #ifndef VMM_CORE_H
 #define VMM_CORE_H
 
@@ -26,9 +26,9 @@ enum vmm_end {
     VMM_END_SHUTDOWN, /* triple fault */
     VMM_END_RESET,
     VMM_END_POWEROFF,
-    VMM_END_ABSENT,   /* it needs memory that its guest space does not give */
-    VMM_END_UNKNOWN,  /* an instruction that cannot be emulated */
-    VMM_END_INVALID,  /* the processor refused its state */
+    VMM_END_ABSENT,  /* it needs memory that its guest space does not give */
+    VMM_END_UNKNOWN, /* an instruction that cannot be emulated */
+    VMM_END_INVALID, /* the processor refused its state */
     VMM_END_BROKEN,
     VMM_ENDS
 };
@@ -47,6 +47,7 @@ struct vmm_state {
     uint64_t epoch;
     uint64_t memory_bytes;
     uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
+    uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
     uint64_t tsc_offset;
     uint32_t halted, ended; /* enum vmm_end */
@@ -57,14 +58,14 @@ struct vmm_state {
 
 struct vmm {
     struct vmm_state *state;
-    const volatile struct umbra_exit_page *exit;
+    const struct umbra_exit_page *exit; /* changes only while the guest runs, that is within a system call */
     struct umbra_reply_page *reply;
     struct gmem mem;
     struct gmem_map map;
     struct shadow *shadow;
     const struct cpuid_host *cpuid;
     struct shadow_ops ops;
-    struct x86_cpu cpu, before; /* of this exit; as it was delivered */
+    struct x86_cpu cpu; /* of this exit, once loaded */
     bool loaded;
     uint64_t exception; /* to raise after this exit, 0 none */
     uint64_t interrupted;
@@ -72,9 +73,9 @@ struct vmm {
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
 };
 
-struct vmm_config {
+struct vmm_setup {
     struct vmm_state *state;
-    const volatile struct umbra_exit_page *exit;
+    const struct umbra_exit_page *exit;
     struct umbra_reply_page *reply;
     unsigned char *window;
     uint64_t memory_bytes;
@@ -86,9 +87,9 @@ struct vmm_config {
     int64_t seconds; /* the date */
 };
 
-/* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another version,
- * or a limit is broken. */
-bool vmm_init(struct vmm *v, const struct vmm_config *c, uint64_t now);
+/* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another
+ * version, or a limit is broken. */
+bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now);
 /* vmm_start - the guest's first processor state: the answer to EXIT_START. */
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
 /* vmm_handle - one exit: fills the reply page completely. VMM_RUNS: answer it. */
@@ -104,8 +105,10 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa);
 enum vmm_end vmm_page_fault(struct vmm *v);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
-enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value, struct x86_fault *fault);
-enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, uint64_t value, struct x86_fault *fault);
+enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value,
+                                 struct x86_fault *fault);
+enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, uint64_t value,
+                                  struct x86_fault *fault);
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);

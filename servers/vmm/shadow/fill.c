@@ -76,6 +76,17 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
     return t;
 }
 
+/* Whether the GuestSpace gives the frame with what the access needs: tried without changing it. */
+static bool frame_given(const struct shadow *s, uint64_t gfn, bool write)
+{
+    gpa_t a = gpa_of((gfn_t){ gfn });
+    uint64_t value;
+    int result = gmem_read64(s->config.mem, a, &value);
+    if (result == GMEM_OK && write)
+        result = gmem_cas64(s->config.mem, a, value, value);
+    return result == GMEM_OK || result == GMEM_LOST;
+}
+
 /* A fault although everything asked for is there: a stale translation the first time (harmless, flush); the
  * second time in a row the processor saw a rule that no entry expresses, or the GuestSpace gives less. */
 static enum fill_result spurious(struct shadow *s, const struct shadow_access *a, const struct guest_walk *w,
@@ -93,7 +104,8 @@ static enum fill_result spurious(struct shadow *s, const struct shadow_access *a
         return FILL_RETRY;
     }
     s->spurious_kind = 0;
-    if (!a->user && !a->exec && (w->bits & PTE_US) && (s->control.regs.cr4 & CR4_SMAP)) {
+    if (!a->user && !a->exec && (w->bits & PTE_US) && (s->control.regs.cr4 & CR4_SMAP) &&
+        frame_given(s, w->gfn, a->write)) {
         out->error = PF_P | (a->write ? PF_W : 0); /* an implicit access under SMAP: AC does not help it */
         return FILL_GUEST_FAULT;
     }
@@ -158,10 +170,9 @@ static bool walk_unchanged(const struct shadow *s, const struct guest_walk *w)
 }
 
 static enum fill_result install(struct shadow *s, const struct shadow_access *a, struct guest_walk *w,
-                                struct fill_out *out, struct shadow_ops *ops)
+                                uint32_t words, struct fill_out *out, struct shadow_ops *ops)
 {
     uint64_t made = s->counters.tables_made;
-    uint32_t words = ops->count;
     struct table *t = descend(s, a->va.v, w, ops);
 
     if (!t)
@@ -194,6 +205,7 @@ static enum fill_result fill_allowed(struct shadow *s, const struct shadow_acces
 {
     enum gmem_kind kind = gmem_kind(s->config.map, (gfn_t){ w->gfn });
     enum fill_result result;
+    uint32_t words = ops->count; /* more of them: something changed, the fault was not spurious */
 
     out->gpa.v = w->gfn << PAGE_SHIFT | (a->va.v & (PAGE_BYTES - 1));
     if (kind == GMEM_MMIO || (kind == GMEM_ROM && a->write)) {
@@ -209,7 +221,7 @@ static enum fill_result fill_allowed(struct shadow *s, const struct shadow_acces
     if (s->free_count < CHAIN_MAX + RESERVE && !reclaim(s, CHAIN_MAX + RESERVE, ops))
         return FILL_RETRY;
     result = set_walk_bits(s, w, a->write, out);
-    return result == FILL_OK ? install(s, a, w, out, ops) : result;
+    return result == FILL_OK ? install(s, a, w, words, out, ops) : result;
 }
 
 enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out,

@@ -107,8 +107,6 @@ static void tops_pae(struct shadow *s, struct shadow_ops *ops)
 
 static void top_four_level(struct shadow *s, struct shadow_ops *ops)
 {
-    if (s->free_count == 0)
-        reclaim(s, 1, ops);
     if (!root_make(s, 0, ops)) {
         op_set_root(ops, CPTR_NULL, 0);
         return;
@@ -120,6 +118,8 @@ static void top_four_level(struct shadow *s, struct shadow_ops *ops)
 /* Everything is in sync. */
 static void roots_switch(struct shadow *s, struct shadow_ops *ops)
 {
+    if (s->free_count == 0) /* while the old root is still known: the kernel holds it until SET_ROOT */
+        reclaim(s, 1, ops);
     for (uint32_t i = 0; i < TOPS; i++)
         s->top[i] = NO_TABLE;
     if (s->control.hw == SHADOW_PAE)

@@ -40,7 +40,7 @@ struct shadow_tuning {
 
 struct shadow_config {
     const struct gmem *mem;
-    const struct gmem_map *map;
+    const struct gmem_map *map; /* all RAM and ROM of it must be in the GuestSpace; kept by reference */
     const cptr_t
         *tables; /* the pool: ShadowTable capabilities bound to the VM, none linked; kept by reference */
     uint32_t table_count; /* SHADOW_TABLES_MIN..SHADOW_TABLES_MAX */
@@ -68,6 +68,10 @@ struct shadow_ops {
  * one of them. With less, shadow_fill may return FILL_RETRY and the others use the shortest correct way. */
 #define SHADOW_OPS_ROOM 256u
 
+/* Least room for a shadow_table_written of up to 8 bytes: an emulated string instruction stops at an
+ * iteration before less is left. */
+#define SHADOW_WRITE_ROOM 64u
+
 static inline uint32_t shadow_ops_room(const struct shadow_ops *ops)
 {
     return ops->max - ops->count;
@@ -86,7 +90,8 @@ struct shadow *shadow_init(void *memory, const struct shadow_config *config);
  * Control registers are kept; shadow_root must follow. */
 void shadow_reset(struct shadow *s);
 
-/* shadow_root - emits the root for the present control registers: after shadow_reset. */
+/* shadow_root - emits the root for the present control registers: after shadow_reset, and at an EXIT_ROOT
+ * (then without a reset unless the epoch changed). */
 void shadow_root(struct shadow *s, struct shadow_ops *ops);
 
 /* Control registers as the guest believes them; efer with LMA as the caller computed it. */
@@ -184,8 +189,10 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
                           struct shadow_ops *ops);
 
 /* shadow_not_emulated - the emulator gives up on a write to gpa that FILL_EMULATE_WRITE asked for: the page
- * becomes writable, and the guest runs again. */
-void shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
+ * becomes writable (now, or after a few more faults), and the guest runs again. False: the page is no table,
+ * and this library can do nothing (a supervisor's write to a user read-only page with CR0.WP = 0 and SMAP on,
+ * which no hardware entry expresses). */
+bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
 
 /* One finding of the audit. */
 struct shadow_finding {

@@ -129,8 +129,8 @@ enum walk_result walk_set_bits(const struct shadow *s, struct guest_walk *w, boo
     return WALK_OK;
 }
 
-/* An entry may stand at several levels of one walk (a table that maps itself): setting A at one level makes the
- * reading of the others old, at most once a level. */
+/* An entry may stand at several levels of one walk (a table that maps itself): setting A at one level makes
+ * the reading of the others old, at most once a level. */
 #define WALKS_MAX 5u
 
 enum translate_result shadow_translate(const struct shadow *s, const struct shadow_access *a, bool set,

@@ -167,15 +167,16 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
     orphans_end(s, ORPHANS_BATCH, ops);
 }
 
-void shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
+bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
 {
     uint64_t gfn = gpa.v >> PAGE_SHIFT;
     struct frame *f = frame_of(s, gfn);
     if (!f || !frame_protected(f))
-        return;
+        return false;
     /* Twice in a row: the instruction needs the very table that it writes. */
     if (s->given_up == gfn || !frame_zap(s, gfn, ops))
         frame_unsync(s, gfn, ops);
     s->given_up = gfn;
     orphans_end(s, ORPHANS_BATCH, ops);
+    return true;
 }

@@ -1,40 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The decoder proper: prefixes, opcode row, ModRM, operands, in the order of the bytes (APM vol. 3, 1.1
  * to 1.7). Every byte is taken by take(), which alone knows the two limits: what was given, and 15. */
-#include <servers/vmm/x86/tables.h>
-
-struct cursor {
-    const uint8_t *bytes;
-    unsigned avail, at;
-    bool short_of_bytes, too_long; /* sticky; taken bytes are 0 from then on */
-};
-
-static uint8_t take(struct cursor *c)
-{
-    if (c->at >= X86_INSN_MAX)
-        c->too_long = true;
-    else if (c->at >= c->avail)
-        c->short_of_bytes = true;
-    if (c->too_long || c->short_of_bytes)
-        return 0;
-    return c->bytes[c->at++];
-}
-
-/* size 1, 2, 4 or 8 bytes, zero-extended. */
-static uint64_t take_number(struct cursor *c, unsigned size)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++)
-        value |= (uint64_t)take(c) << 8 * i;
-    return value;
-}
-
-static uint64_t take_signed(struct cursor *c, unsigned size)
-{
-    uint64_t value = take_number(c, size);
-    unsigned unused = 64 - 8 * size;
-    return (uint64_t)((int64_t)(value << unused) >> unused);
-}
+#include <servers/vmm/x86/cursor.h>
 
 /* In 64-bit code overrides to ES CS SS DS are ignored, as if they were not there (APM vol. 3, 1.2.4). */
 static void override_segment(struct x86_insn *in, enum segment segment)
@@ -119,242 +86,6 @@ static bool is_undefined(const struct x86_desc *row)
     return row->op == X86_OTHER && row->flags == 0;
 }
 
-/* 16-bit addressing (APM vol. 3, table 1-9). */
-static void take_mem16(struct cursor *c, struct x86_insn *in)
-{
-    static const int8_t base[8] = { RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX };
-    static const int8_t index[8] = { RSI, RDI, RSI, RDI, -1, -1, -1, -1 };
-    unsigned mod = in->modrm >> 6, rm = in->modrm & 7;
-    in->mem.base = base[rm];
-    in->mem.index = index[rm];
-    if (mod == 0 && rm == 6) {
-        in->mem.base = -1;
-        in->mem.disp = (int64_t)take_number(c, 2);
-    } else if (mod) {
-        in->mem.disp = (int64_t)take_signed(c, mod);
-    }
-}
-
-static void take_sib(struct cursor *c, struct x86_insn *in)
-{
-    uint8_t sib = take(c);
-    unsigned index = (sib >> 3 & 7) | (in->rex & 2) << 2;
-    in->mem.scale = sib >> 6;
-    in->mem.index = index == RSP ? -1 : (int8_t)index;
-    in->mem.base = (int8_t)((sib & 7) | (in->rex & 1) << 3);
-    if ((sib & 7) == RBP && in->modrm >> 6 == 0) {
-        in->mem.base = -1;
-        in->mem.disp = (int64_t)take_signed(c, 4);
-    }
-}
-
-static void take_mem(struct cursor *c, struct x86_insn *in)
-{
-    unsigned mod = in->modrm >> 6, rm = in->modrm & 7;
-    in->mem = (struct x86_mem){ .base = -1, .index = -1 };
-    if (in->addrsize == 2) {
-        take_mem16(c, in);
-    } else if (rm == RSP) {
-        take_sib(c, in);
-    } else if (mod == 0 && rm == RBP) {
-        in->mem.disp = (int64_t)take_signed(c, 4);
-        in->mem.rip_relative = in->mode == X86_64;
-    } else {
-        in->mem.base = (int8_t)(rm | (in->rex & 1) << 3);
-    }
-    if (in->addrsize != 2 && mod)
-        in->mem.disp += (int64_t)take_signed(c, mod == 1 ? 1 : 4);
-}
-
-/* The segment of ModRM memory: SS goes with a base of RSP or RBP (R12 and R13 are no such bases). */
-static uint8_t mem_segment(const struct x86_insn *in)
-{
-    if (in->segment != SEGS)
-        return in->segment;
-    return in->mem.base == RSP || in->mem.base == RBP ? SEG_SS : SEG_DS;
-}
-
-static struct x86_operand gpr_operand(const struct x86_insn *in, unsigned reg, unsigned size)
-{
-    if (size == 1 && !in->rex && reg >= 4)
-        return (struct x86_operand){ X86_REG_HIGH, 1, (uint8_t)(reg - 4) };
-    return (struct x86_operand){ X86_REG, (uint8_t)size, (uint8_t)reg };
-}
-
-/* Operands in ModRM.rm. Returns false where memory or register is not possible. */
-static bool rm_operand(const struct x86_insn *in, unsigned type, struct x86_operand *o)
-{
-    bool memory = in->modrm < 0xc0;
-    unsigned rm = (in->modrm & 7) | (in->rex & 1) << 3, size = 0;
-    switch (type) {
-    case EB:
-        size = 1;
-        break;
-    case EW:
-        size = 2;
-        break;
-    case ED:
-        size = 4;
-        break;
-    case EV:
-        size = in->opsize;
-        break;
-    case EWV:
-        size = memory ? 2 : in->opsize;
-        break;
-    case MY:
-        size = (in->rex & 8) ? 8 : 4;
-        break;
-    case WX:
-        size = 16;
-        break;
-    case RY:
-        *o = gpr_operand(in, rm, in->mode == X86_64 ? 8 : 4);
-        return true;
-    }
-    if (memory)
-        *o = (struct x86_operand){ X86_MEM, (uint8_t)size, 0 };
-    else if (type == WX)
-        *o = (struct x86_operand){ X86_XMM, 16, (uint8_t)rm };
-    else
-        *o = gpr_operand(in, rm, size);
-    return memory || (type != M && type != MY);
-}
-
-/* CR0 2 3 4 8 exist; LOCK turns CR0 into CR8 (APM vol. 3, MOV CRn). */
-static bool cr_operand(struct x86_insn *in, unsigned reg, struct x86_operand *o)
-{
-    if (in->lock && reg == 0) {
-        reg = 8;
-        in->lock = false;
-    }
-    *o = (struct x86_operand){ X86_CR, 0, (uint8_t)reg };
-    return reg == 0 || reg == 2 || reg == 3 || reg == 4 || reg == 8;
-}
-
-/* Operands in ModRM.reg. Returns false for a register that does not exist. */
-static bool reg_operand(struct x86_insn *in, unsigned type, struct x86_operand *o)
-{
-    unsigned low = in->modrm >> 3 & 7, reg = low | (in->rex & 4) << 1;
-    switch (type) {
-    case GB:
-        *o = gpr_operand(in, reg, 1);
-        return true;
-    case GV:
-        *o = gpr_operand(in, reg, in->opsize);
-        return true;
-    case GY:
-        *o = gpr_operand(in, reg, (in->rex & 8) ? 8 : 4);
-        return true;
-    case VX:
-        *o = (struct x86_operand){ X86_XMM, 16, (uint8_t)reg };
-        return true;
-    case SW:
-        *o = (struct x86_operand){ X86_SEGREG, 2, (uint8_t)low };
-        return low <= SEG_GS;
-    case DD:
-        *o = (struct x86_operand){ X86_DR, 0, (uint8_t)reg };
-        return reg < 8;
-    default:
-        return cr_operand(in, reg, o);
-    }
-}
-
-static void fixed_operand(const struct x86_insn *in, unsigned type, struct x86_operand *o)
-{
-    unsigned z = (in->opcode & 7) | (in->rex & 1) << 3, iosize = in->opsize == 8 ? 4 : in->opsize;
-    switch (type) {
-    case ZB:
-        *o = gpr_operand(in, z, 1);
-        break;
-    case ZV:
-        *o = gpr_operand(in, z, in->opsize);
-        break;
-    case AL:
-        *o = (struct x86_operand){ X86_REG, 1, RAX };
-        break;
-    case AXV:
-        *o = (struct x86_operand){ X86_REG, in->opsize, RAX };
-        break;
-    case AXZ:
-        *o = (struct x86_operand){ X86_REG, (uint8_t)iosize, RAX };
-        break;
-    case CL:
-        *o = (struct x86_operand){ X86_REG, 1, RCX };
-        break;
-    case DX:
-        *o = (struct x86_operand){ X86_REG, 2, RDX };
-        break;
-    default:
-        *o = (struct x86_operand){ X86_SEGREG, 2, (uint8_t)(type - S_ES) };
-        break;
-    }
-}
-
-/* An address that stands in the instruction itself. */
-static void take_moffs(struct cursor *c, struct x86_insn *in, unsigned size, struct x86_operand *o)
-{
-    in->mem = (struct x86_mem){ .base = -1, .index = -1, .disp = (int64_t)take_number(c, in->addrsize) };
-    in->mem.segment = in->segment == SEGS ? SEG_DS : in->segment;
-    *o = (struct x86_operand){ X86_MEM, (uint8_t)size, 0 };
-}
-
-static void take_immediate(struct cursor *c, struct x86_insn *in, unsigned type, struct x86_operand *o)
-{
-    unsigned z = in->opsize == 2 ? 2 : 4;
-    *o = (struct x86_operand){ X86_IMM, in->opsize, 0 };
-    switch (type) {
-    case ONE:
-        in->imm = 1;
-        break;
-    case IB:
-        o->size = 1;
-        if (in->op == X86_ENTER)
-            in->imm2 = take(c);
-        else
-            in->imm = take(c);
-        break;
-    case IW:
-        in->imm = take_number(c, 2);
-        o->size = 2;
-        break;
-    case IBS:
-    case JB:
-        in->imm = take_signed(c, 1);
-        break;
-    case IZ:
-    case JZ:
-        in->imm = take_signed(c, z);
-        break;
-    case IV:
-        in->imm = take_number(c, in->opsize);
-        break;
-    case AP:
-        in->imm = take_number(c, in->opsize);
-        in->imm2 = (uint16_t)take_number(c, 2);
-        break;
-    case OB:
-        take_moffs(c, in, 1, o);
-        break;
-    case OV:
-        take_moffs(c, in, in->opsize, o);
-        break;
-    }
-}
-
-static bool take_operand(struct cursor *c, struct x86_insn *in, unsigned type, struct x86_operand *o)
-{
-    if (type <= X86_LAST_RM)
-        return rm_operand(in, type, o);
-    if (type <= X86_LAST_REG)
-        return reg_operand(in, type, o);
-    if (type <= S_GS && type != ONE)
-        fixed_operand(in, type, o);
-    else
-        take_immediate(c, in, type, o);
-    return true;
-}
-
 static bool has_modrm(const struct x86_desc *row)
 {
     if (row->flags & (GROUP | MR))
@@ -417,10 +148,8 @@ static enum x86_decoded take_row(struct cursor *c, struct x86_insn *in, struct x
 {
     if (has_modrm(&row)) {
         in->modrm = take(c);
-        if (in->modrm < 0xc0 && !modrm_is_register_only(&row)) {
-            take_mem(c, in);
-            in->mem.segment = mem_segment(in);
-        }
+        if (in->modrm < 0xc0 && !modrm_is_register_only(&row))
+            x86_take_mem(c, in);
         if (row.flags & GROUP)
             row = group_row(in, &row);
     }
@@ -430,7 +159,7 @@ static enum x86_decoded take_row(struct cursor *c, struct x86_insn *in, struct x
     settle_op(in, &row);
     bool valid = true;
     for (unsigned i = 0; i < 3 && row.operand[i]; i++) {
-        valid = take_operand(c, in, row.operand[i], &in->operand[i]) && valid;
+        valid = x86_take_operand(c, in, row.operand[i], &in->operand[i]) && valid;
         in->operands = (uint8_t)(i + 1);
     }
     if (row.flags & I8)
@@ -449,8 +178,7 @@ static enum x86_decoded take_other(struct cursor *c, struct x86_insn *in, bool m
     if (modrm) {
         in->modrm = take(c);
         if (in->modrm < 0xc0)
-            take_mem(c, in);
-        in->mem.segment = mem_segment(in);
+            x86_take_mem(c, in);
     }
     if (imm8)
         take(c);

@@ -14,8 +14,7 @@ const struct x86_desc x86_one_byte[256] = {
     [0x06] = I(PUSH_SEG, N64, S_ES), [0x07] = I(POP_SEG, N64, S_ES), [0x0e] = I(PUSH_SEG, N64, S_CS),
     [0x16] = I(PUSH_SEG, N64, S_SS), [0x17] = I(POP_SEG, N64, S_SS),
     [0x1e] = I(PUSH_SEG, N64, S_DS), [0x1f] = I(POP_SEG, N64, S_DS),
-    [0x27] = OTHER(PLAIN | N64), [0x2f] = OTHER(PLAIN | N64), /* DAA DAS */
-    [0x37] = OTHER(PLAIN | N64), [0x3f] = OTHER(PLAIN | N64), /* AAA AAS */
+    [0x27] = I(DAA, N64, 0), [0x2f] = I(DAS, N64, 0), [0x37] = I(AAA, N64, 0), [0x3f] = I(AAS, N64, 0),
     [0x40 ... 0x47] = I(INC, N64, ZV), [0x48 ... 0x4f] = I(DEC, N64, ZV),
     [0x50 ... 0x57] = I(PUSH, D64, ZV), [0x58 ... 0x5f] = I(POP, D64, ZV),
     [0x60] = I(PUSHA, N64, 0), [0x61] = I(POPA, N64, 0),
@@ -53,13 +52,16 @@ const struct x86_desc x86_one_byte[256] = {
     [0xcc] = I(INT3, 0, 0), [0xcd] = I(INT, 0, IB), [0xce] = I(INTO, N64, 0), [0xcf] = I(IRET, 0, 0),
     [0xd0] = G(GRP2, 0, EB, ONE), [0xd1] = G(GRP2, 0, EV, ONE),
     [0xd2] = G(GRP2, 0, EB, CL), [0xd3] = G(GRP2, 0, EV, CL),
-    [0xd4] = OTHER(I8 | N64), [0xd5] = OTHER(I8 | N64), [0xd6] = OTHER(PLAIN | N64), /* AAM AAD SALC */
+    [0xd4] = I(AAM, N64, IB), [0xd5] = I(AAD, N64, IB), [0xd6] = I(SALC, N64, 0),
     [0xd7] = I(XLAT, 0, 0),
     [0xd8 ... 0xdf] = OTHER(MR), /* x87 */
     [0xe0 ... 0xe2] = I(LOOP, D64, JB), [0xe3] = I(JCXZ, D64, JB),
-    [0xe4] = I(IN, 0, AL, IB), [0xe5] = I(IN, 0, AXZ, IB), [0xe6] = I(OUT, 0, IB, AL), [0xe7] = I(OUT, 0, IB, AXZ),
-    [0xe8] = I(CALL, D64, JZ), [0xe9] = I(JMP, D64, JZ), [0xea] = I(JMP_FAR, N64, AP), [0xeb] = I(JMP, D64, JB),
-    [0xec] = I(IN, 0, AL, DX), [0xed] = I(IN, 0, AXZ, DX), [0xee] = I(OUT, 0, DX, AL), [0xef] = I(OUT, 0, DX, AXZ),
+    [0xe4] = I(IN, 0, AL, IB), [0xe5] = I(IN, 0, AXZ, IB),
+    [0xe6] = I(OUT, 0, IB, AL), [0xe7] = I(OUT, 0, IB, AXZ),
+    [0xe8] = I(CALL, D64, JZ), [0xe9] = I(JMP, D64, JZ),
+    [0xea] = I(JMP_FAR, N64, AP), [0xeb] = I(JMP, D64, JB),
+    [0xec] = I(IN, 0, AL, DX), [0xed] = I(IN, 0, AXZ, DX),
+    [0xee] = I(OUT, 0, DX, AL), [0xef] = I(OUT, 0, DX, AXZ),
     [0xf1] = I(ICEBP, 0, 0), [0xf4] = I(HLT, 0, 0), [0xf5] = I(CMC, 0, 0),
     [0xf6] = G(GRP3B, 0, EB), [0xf7] = G(GRP3V, 0, EV),
     [0xf8] = I(CLC, 0, 0), [0xf9] = I(STC, 0, 0), [0xfa] = I(CLI, 0, 0), [0xfb] = I(STI, 0, 0),
@@ -85,26 +87,33 @@ const struct x86_desc x86_groups[GROUPS][2][8] = {
                  I(JMP_INDIRECT, D64, 0), I(JMP_FAR, 0, 0), I(PUSH, D64, 0) },
                { I(INC, LK, 0), I(DEC, LK, 0), I(CALL_INDIRECT, D64, 0), { 0 },
                  I(JMP_INDIRECT, D64, 0), { 0 }, I(PUSH, D64, 0) } },
-    [GRP6] = BOTH(I(SLDT, 0, EWV), I(STR, 0, EWV), I(LLDT, 0, EW), I(LTR, 0, EW), OTHER(MR), OTHER(MR)), /* VERR VERW */
-    [GRP7] = { { I(SGDT, 0, M), I(SIDT, 0, M), I(LGDT, 0, M), I(LIDT, 0, M), I(SMSW, 0, EWV), { 0 }, I(LMSW, 0, EW),
-                 I(INVLPG, 0, M) },
+    [GRP6] = BOTH(I(SLDT, 0, EWV), I(STR, 0, EWV), I(LLDT, 0, EW), I(LTR, 0, EW),
+                  OTHER(MR), OTHER(MR)), /* VERR VERW */
+    [GRP7] = { { I(SGDT, 0, M), I(SIDT, 0, M), I(LGDT, 0, M), I(LIDT, 0, M), I(SMSW, 0, EWV), { 0 },
+                 I(LMSW, 0, EW), I(INVLPG, 0, M) },
                { { 0 }, { 0 }, { 0 }, { 0 }, I(SMSW, 0, EWV), { 0 }, I(LMSW, 0, EW) } },
     [GRP8] = BOTH({ 0 }, { 0 }, { 0 }, { 0 }, I(BT, 0, 0), I(BTS, LK, 0), I(BTR, LK, 0), I(BTC, LK, 0)),
     [GRP9] = { { { 0 }, I(CMPXCHG8B, LK, M), { 0 }, OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR) },
-               { { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR), OTHER(MR) } }, /* XSAVEC.. RDRAND RDSEED */
-    [GRP11] = { { I(MOV, 0, 0) }, { I(MOV, 0, 0), { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR) } }, /* XBEGIN */
-    [GRP15] = { { OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), I(CLFLUSH, 0, M) },
-                { OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), { 0 }, I(NOP, MR, 0), I(NOP, MR, 0), I(NOP, MR, 0) } },
+               { { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR), OTHER(MR) } }, /* XSAVEC.. RDRAND */
+    [GRP11] = { { I(MOV, 0, 0) },
+                { I(MOV, 0, 0), { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, OTHER(MR) } }, /* XBEGIN */
+    [GRP15] = { { OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR),
+                  I(CLFLUSH, 0, M) },
+                { OTHER(MR), OTHER(MR), OTHER(MR), OTHER(MR), { 0 }, I(NOP, MR, 0),
+                  I(NOP, MR, 0), I(NOP, MR, 0) } },
 };
 
 #define G7(modrm) [(modrm) - 0xc0]
 const struct x86_desc x86_group7_register[64] = {
-    G7(0xc8) = I(MONITOR, MR, 0), G7(0xc9) = I(MWAIT, MR, 0), G7(0xca) = I(CLAC, MR, 0), G7(0xcb) = I(STAC, MR, 0),
+    G7(0xc8) = I(MONITOR, MR, 0), G7(0xc9) = I(MWAIT, MR, 0),
+    G7(0xca) = I(CLAC, MR, 0), G7(0xcb) = I(STAC, MR, 0),
     G7(0xd0) = I(XGETBV, MR, 0), G7(0xd1) = I(XSETBV, MR, 0),
     G7(0xd8) = I(SVM, MR, 0), G7(0xd9) = I(SVM, MR, 0), G7(0xda) = I(SVM, MR, 0), G7(0xdb) = I(SVM, MR, 0),
-    G7(0xdc) = I(SVM, MR, 0), G7(0xdd) = I(SVM, MR, 0), G7(0xde) = I(SVM, MR, 0), G7(0xdf) = I(INVLPGA, MR, 0),
+    G7(0xdc) = I(SVM, MR, 0), G7(0xdd) = I(SVM, MR, 0),
+    G7(0xde) = I(SVM, MR, 0), G7(0xdf) = I(INVLPGA, MR, 0),
     G7(0xee) = OTHER(MR), G7(0xef) = OTHER(MR), /* RDPKRU WRPKRU */
     G7(0xf8) = I(SWAPGS, MR | O64, 0), G7(0xf9) = I(RDTSCP, MR, 0),
-    G7(0xfa) = OTHER(MR), G7(0xfb) = OTHER(MR), G7(0xfc) = OTHER(MR), G7(0xfd) = OTHER(MR), /* MONITORX .. RDPRU */
+    G7(0xfa) = OTHER(MR), G7(0xfb) = OTHER(MR),
+    G7(0xfc) = OTHER(MR), G7(0xfd) = OTHER(MR), /* MONITORX .. RDPRU */
 };
 /* clang-format on */

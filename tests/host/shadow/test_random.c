@@ -9,7 +9,6 @@
 #include "world.h"
 
 #include <stdlib.h>
-#include <tests/host/support/gmem_host.h>
 
 static uint64_t environment(const char *name, uint64_t otherwise)
 {
@@ -28,37 +27,68 @@ struct shape {
 static const uint32_t wide_index[] = { 0, 1, 5, 511 };
 static const uint32_t narrow_index[] = { 0, 1, 5, 256, 512, 1023 };
 
-static uint64_t random_entry(struct world *w, uint32_t bytes)
+/* Which level a table frame mostly serves as: roots, then one level down in each group. */
+static uint32_t natural_level(uint64_t gfn, uint32_t levels)
 {
-    uint64_t raw = 0, gfn;
-    uint32_t what = world_random(w) % 100;
+    static const uint8_t four[WORLD_TABLES + 1] = { 0, 4, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 1 };
+    static const uint8_t two[WORLD_TABLES + 1] = { 0, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1 };
+    return levels == 4 ? four[gfn] : two[gfn];
+}
 
-    gfn = what < 55   ? 1 + world_random(w) % WORLD_TABLES
-          : what < 90 ? world_random(w) % WORLD_RAM
-          : what < 94 ? WORLD_ROM + world_random(w) % 2
-                      : WORLD_END + world_random(w) % 3;
-    raw |= world_percent(w, 92) ? 1 : 0;
-    raw |= world_percent(w, 75) ? 2 : 0;
-    raw |= world_percent(w, 50) ? 4 : 0;
+static uint64_t random_table(struct world *w, uint32_t level, uint32_t levels)
+{
+    for (uint32_t n = 0; n < 100; n++) {
+        uint64_t gfn = 1 + world_random(w) % WORLD_TABLES;
+        if (natural_level(gfn, levels) == level)
+            return gfn;
+    }
+    return 1;
+}
+
+static uint64_t random_target(struct world *w, uint32_t level, uint32_t levels)
+{
+    uint32_t what = world_random(w) % 100;
+    if (what < 5)
+        return 1 + world_random(w) % WORLD_TABLES;
+    if (level > 1 && what < 92)
+        return random_table(w, level - 1, levels);
+    if (what < 35)
+        return 1 + world_random(w) % WORLD_TABLES;
+    if (what < 92)
+        return WORLD_TABLES + 1 + world_random(w) % (WORLD_RAM - WORLD_TABLES - 1);
+    return what < 96 ? w->rom + world_random(w) % 2 : w->end + world_random(w) % 3;
+}
+
+static uint64_t random_entry(struct world *w, uint64_t table, uint32_t bytes, uint32_t levels)
+{
+    uint32_t level = natural_level(table, levels);
+    uint64_t raw = random_target(w, level, levels) << 12;
+
+    if (world_percent(w, 6))
+        return 0;
+    raw |= world_percent(w, 97) ? 1 : 0;
+    raw |= world_percent(w, level > 1 ? 92 : 80) ? 2 : 0;
+    raw |= world_percent(w, level > 1 ? 80 : 50) ? 4 : 0;
     raw |= world_percent(w, 75) ? 0x20 : 0;
     raw |= world_percent(w, 60) ? 0x40 : 0;
-    raw |= world_percent(w, 5) ? 0x100 : 0;
-    if (world_percent(w, 10)) {
-        raw |= 0x80;
-        gfn = 0;
-    }
-    if (bytes == 8 && world_percent(w, 10))
+    raw |= world_percent(w, level > 2 ? 1 : 5) ? 0x100 : 0;
+    if (world_percent(w, level == 2 || level == 3 ? 8 : 1))
+        raw = (raw & 0xfff) | 0x80;
+    if (bytes == 8 && world_percent(w, level > 1 ? 2 : 10))
         raw |= BIT(63);
-    if (bytes == 8 && world_percent(w, 2))
+    if (bytes == 8 && world_percent(w, 1))
         raw |= BIT(40 + world_random(w) % 23);
-    if (world_percent(w, 8))
-        raw = 0;
-    return raw | (raw ? gfn << 12 : 0);
+    return raw;
 }
 
 static uint32_t entry_bytes(const struct world *w)
 {
     return (w->cpu.cr0 & BIT(31)) && !(w->cpu.cr4 & CR4_PAE_) ? 4 : 8;
+}
+
+static uint32_t levels_of(const struct world *w)
+{
+    return w->cpu.efer & BIT(10) ? 4 : 2;
 }
 
 static uint32_t random_index(struct world *w, uint32_t bytes)
@@ -87,12 +117,12 @@ static void universe_small(struct world *w)
         justify_add(&w->j, va[i]);
 }
 
-static void start_tables(struct world *w, uint32_t bytes)
+static void start_tables(struct world *w, uint32_t bytes, uint32_t levels)
 {
     for (uint64_t t = 1; t <= WORLD_TABLES; t++) {
-        for (uint32_t i = 0; i < 24; i++) {
+        for (uint32_t i = 0; i < 48; i++) {
             uint64_t at = (t << 12) + random_index(w, bytes) * bytes;
-            uint64_t raw = random_entry(w, bytes);
+            uint64_t raw = random_entry(w, t, bytes, levels);
             gmem_write_bytes(w->mem, (gpa_t){ at }, &raw, bytes);
         }
     }
@@ -100,10 +130,11 @@ static void start_tables(struct world *w, uint32_t bytes)
 
 static uint64_t random_va(struct world *w)
 {
-    return w->j.va[world_random(w) % w->j.vas].va;
+    uint64_t va = w->j.va[world_random(w) % w->j.vas].va;
+    return w->m->format == SHADOW_LONG ? va : va & 0xffffffff;
 }
 
-static struct world_access random_access(struct world *w)
+static struct world_access any_access(struct world *w)
 {
     struct world_access a = { .va = random_va(w) + (world_random(w) % 512) * 8 };
     uint32_t kind = world_random(w) % 3;
@@ -118,12 +149,27 @@ static struct world_access random_access(struct world *w)
     return a;
 }
 
+/* Mostly what the guest's tables allow: else nearly all would be the guest's own faults. */
+static struct world_access random_access(struct world *w)
+{
+    struct world_access a = any_access(w);
+    for (uint32_t n = 0; n < 12; n++) {
+        struct model_access m = { a.va, a.write, a.exec, a.user, a.implicit, a.ac };
+        if (model_walk(&w->cpu, &m).outcome == MODEL_OK || world_percent(w, 10))
+            break;
+        a = any_access(w);
+    }
+    return a;
+}
+
 /* An address that reaches the frame with supervisor writes allowed, or 0. */
 static uint64_t way_to(struct world *w, uint64_t gfn)
 {
     uint32_t start = (uint32_t)world_random(w) % w->j.vas;
     for (uint32_t i = 0; i < w->j.vas; i++) {
         struct model_access a = { .va = w->j.va[(start + i) % w->j.vas].va, .write = true, .ac = true };
+        if (a.va >> 32 && w->m->format != SHADOW_LONG)
+            continue;
         struct model_walk walk = model_walk(&w->cpu, &a);
         if (walk.outcome == MODEL_OK && walk.gpa >> 12 == gfn)
             return a.va;
@@ -131,24 +177,29 @@ static uint64_t way_to(struct world *w, uint64_t gfn)
     return ~0ull;
 }
 
-static void table_write(struct world *w)
+static uint64_t changed_entry(struct world *w, uint64_t gfn, uint64_t old, uint32_t bytes)
 {
-    uint32_t bytes = entry_bytes(w), index = random_index(w, bytes);
-    uint64_t gfn = 1 + world_random(w) % WORLD_TABLES, at = index * bytes;
-    uint64_t old = world_peek(w, (gfn << 12) + at) & (bytes == 8 ? ~0ull : 0xffffffff);
-    uint64_t raw = random_entry(w, bytes), va = way_to(w, gfn);
-    uint32_t len = bytes;
+    static const uint64_t flip[] = { 1, 2, 4, 0x20, 0x40, 0x60, BIT(63) };
+    if (world_percent(w, 70))
+        return random_entry(w, gfn, bytes, levels_of(w));
+    return old ^ flip[world_random(w) % (bytes == 8 ? 7 : 6)];
+}
 
-    if (world_percent(w, 40)) { /* change a little of what stands there */
-        static const uint64_t flip[] = { 1, 2, 4, 0x20, 0x40, 0x60, BIT(63) };
-        raw = old ^ flip[world_random(w) % (bytes == 8 ? 7 : 6)];
-    }
-    if (world_percent(w, 5)) { /* halves, bytes, not aligned */
+/* One entry, sometimes a half, a byte or something not aligned; through the guest's own mapping of the table
+ * if va is not all ones, else by DMA. */
+static void write_entry(struct world *w, uint64_t gfn, uint64_t va)
+{
+    uint32_t bytes = entry_bytes(w), len = bytes;
+    uint64_t at = (uint64_t)random_index(w, bytes) * bytes;
+    uint64_t old = world_peek(w, (gfn << 12) + at) & (bytes == 8 ? ~0ull : 0xffffffff);
+    uint64_t raw = changed_entry(w, gfn, old, bytes);
+
+    if (world_percent(w, 4)) {
         len = 1u << world_random(w) % 3;
         at += world_random(w) % 4;
         at = at + len > 4096 ? 0 : at;
     }
-    if (va == ~0ull || world_percent(w, 5)) {
+    if (va == ~0ull) {
         world_dma(w, (gfn << 12) + at, len, raw);
         return;
     }
@@ -158,9 +209,27 @@ static void table_write(struct world *w)
     world_access(w, a);
 }
 
+static void table_write(struct world *w)
+{
+    uint64_t gfn = 1 + world_random(w) % WORLD_TABLES, va = way_to(w, gfn);
+    for (uint32_t n = 0; n < 6 && va == ~0ull; n++) {
+        gfn = 1 + world_random(w) % WORLD_TABLES;
+        va = way_to(w, gfn);
+    }
+    if (world_percent(w, 5))
+        va = ~0ull;
+    do {
+        write_entry(w, gfn, va);
+        if (va != ~0ull && world_percent(w, 20))
+            va = way_to(w, gfn);
+    } while (world_percent(w, 50));
+}
+
 static uint64_t random_cr3(struct world *w)
 {
-    uint64_t gfn = 1 + world_random(w) % 4;
+    uint64_t gfn = 1 + world_random(w) % (levels_of(w) == 4 ? 2 : 4);
+    if (world_percent(w, 3))
+        gfn = 1 + world_random(w) % WORLD_TABLES;
     bool pae = (w->cpu.cr0 & BIT(31)) && (w->cpu.cr4 & CR4_PAE_) && !(w->cpu.efer & BIT(10));
     return gfn << 12 | (pae ? world_random(w) % 2 * 32 : 0);
 }
@@ -236,15 +305,14 @@ static void random_guest(const struct shape *shape, uint64_t seed, uint64_t step
     if (seed % 3 == 2)
         tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3 };
     check_note("%s UMBRA_SEED=%lu", shape->name, (unsigned long)seed);
-    w = world_new(pools[seed % 4], &tuning, seed);
-    w->read_only[WORLD_READONLY] = seed % 2 == 0;
+    w = world_new(pools[seed % 4], &tuning, seed, WORLD_RAM);
     if (seed % 2 == 0)
-        gmem_host_set(w->mem, (gfn_t){ WORLD_READONLY }, GMEM_HOST_READONLY);
+        world_set_readonly(w, WORLD_RAM - 2);
     if (shape->bytes == 8 && (shape->control.efer & BIT(10)))
         universe_long(w);
     if (shape->switches || !(shape->control.efer & BIT(10)))
         universe_small(w);
-    start_tables(w, shape->bytes);
+    start_tables(w, shape->bytes, shape->control.efer & BIT(10) ? 4 : 2);
     world_load(w, shape->control);
     for (uint64_t i = 0; i < steps; i++) {
         one_step(w, shape);
@@ -265,5 +333,29 @@ static void random_guests(const struct shape *shape)
 TEST(random_guest_long)
 {
     struct shape shape = { .name = "long", .control = world_long(0x1000), .bytes = 8 };
+    random_guests(&shape);
+}
+
+TEST(random_guest_pae)
+{
+    struct shape shape = { .name = "pae", .control = world_pae(0x1000), .bytes = 8 };
+    random_guests(&shape);
+}
+
+TEST(random_guest_32)
+{
+    struct shape shape = { .name = "32", .control = world_32(0x1000), .bytes = 4 };
+    random_guests(&shape);
+}
+
+TEST(random_guest_unpaged)
+{
+    struct shape shape = { .name = "unpaged", .control = { BIT(0), 0, 0, 0 }, .bytes = 8 };
+    random_guests(&shape);
+}
+
+TEST(random_guest_all_modes)
+{
+    struct shape shape = { .name = "all", .control = world_long(0x1000), .bytes = 8, .switches = true };
     random_guests(&shape);
 }

@@ -53,6 +53,12 @@ static uint64_t model_read(void *context, uint64_t gpa, unsigned bytes)
     return value;
 }
 
+static bool in_rom(void *context, uint64_t gpa)
+{
+    const struct world *w = context;
+    return gmem_kind(&w->map, gfn_of((gpa_t){ gpa })) == GMEM_ROM;
+}
+
 static void memory_written(void *context, gpa_t a, size_t bytes)
 {
     (void)a;
@@ -67,21 +73,30 @@ static void note(struct world *w)
     w->changed = false;
 }
 
-static void make_map(struct world *w)
+void world_set_readonly(struct world *w, uint64_t gfn)
 {
-    w->map.count = 2;
-    w->map.region[0] = (struct gmem_region){ { 0 }, { WORLD_RAM }, GMEM_RAM };
-    w->map.region[1] = (struct gmem_region){ { WORLD_ROM }, { WORLD_END }, GMEM_ROM };
-    gmem_host_set(w->mem, (gfn_t){ WORLD_ROM }, GMEM_HOST_READONLY);
-    gmem_host_set(w->mem, (gfn_t){ WORLD_ROM + 1 }, GMEM_HOST_READONLY);
+    w->read_only[gfn] = 1;
+    gmem_host_set(w->mem, (gfn_t){ gfn }, GMEM_HOST_READONLY);
 }
 
-struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uint64_t seed)
+static void make_memory(struct world *w, uint64_t ram)
+{
+    w->rom = ram;
+    w->end = ram + 2;
+    w->mem = gmem_host_new(w->end);
+    w->read_only = calloc(w->end, 1);
+    w->map.count = 2;
+    w->map.region[0] = (struct gmem_region){ { 0 }, { ram }, GMEM_RAM };
+    w->map.region[1] = (struct gmem_region){ { ram }, { w->end }, GMEM_ROM };
+    gmem_host_set(w->mem, (gfn_t){ ram }, GMEM_HOST_READONLY);
+    gmem_host_set(w->mem, (gfn_t){ ram + 1 }, GMEM_HOST_READONLY);
+    gmem_host_on_write(w->mem, memory_written, w);
+}
+
+struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uint64_t seed, uint64_t ram)
 {
     struct world *w = calloc(1, sizeof(*w));
-    w->mem = gmem_host_new(WORLD_END);
-    make_map(w);
-    gmem_host_on_write(w->mem, memory_written, w);
+    make_memory(w, ram);
     w->m = machine_new(w->mem, &w->map, tables);
     w->m->read_only = w->read_only;
     w->m->format = SHADOW_PAE;
@@ -92,14 +107,16 @@ struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uin
                                .tables = w->caps,
                                .table_count = tables,
                                .phys_bits = 40,
-                               .frames = WORLD_RAM,
+                               .frames = ram,
                                .tuning = tuning ? *tuning : shadow_default_tuning() };
-    w->memory = aligned_alloc(64, shadow_bytes(tables, WORLD_RAM));
-    memset(w->memory, 0xa5, shadow_bytes(tables, WORLD_RAM));
+    w->memory = aligned_alloc(64, shadow_bytes(tables, ram));
+    memset(w->memory, 0xa5, shadow_bytes(tables, ram));
     w->s = shadow_init(w->memory, &c);
     CHECK(w->s != NULL);
     w->cpu = (struct model_cpu){ .phys_bits = 40, .amd_reserves_g = true, .read = model_read, .context = w };
     justify_init(&w->j, &w->cpu);
+    w->j.fixed = in_rom;
+    w->j.context = w;
     w->ops_max = REPLY_OPS_MAX;
     w->random = seed * 0x9e3779b97f4a7c15ull + 1;
     for (uint32_t i = 0; i < 8; i++)
@@ -112,6 +129,7 @@ void world_free(struct world *w)
     machine_free(w->m);
     gmem_host_free(w->mem);
     free(w->memory);
+    free(w->read_only);
     free(w);
 }
 
@@ -175,6 +193,8 @@ void world_verify(struct world *w)
         return;
     for (unsigned i = 0; i < w->j.vas; i++) {
         uint64_t va = w->j.va[i].va;
+        if (va >> 32 && m->format != SHADOW_LONG)
+            continue;
         struct hw_result r = machine_walk(m, va);
         if (r.outcome == HW_OK)
             verify_walk(w, i, r.gfn, r.rights, "table");
@@ -200,7 +220,7 @@ static void compare_entry(struct world *w, uint32_t id, uint32_t i)
     bool filled = mask_test(t->filled, i);
     uint8_t rights = filled ? (uint8_t)ENTRY_RIGHTS(e) : 0;
 
-    if (filled && !(e & ENTRY_LINK) && ENTRY_GFN(e) < WORLD_END && w->read_only[ENTRY_GFN(e)])
+    if (filled && !(e & ENTRY_LINK) && ENTRY_GFN(e) < w->end && w->read_only[ENTRY_GFN(e)])
         rights &= (uint8_t) ~(SH_WRITE | SH_DIRTY);
     if (filled != h->present)
         world_fail(w, "table %u entry %u: filled %d, in the machine %d", id, i, filled, h->present);
@@ -410,10 +430,8 @@ static void emulate(struct world *w, const struct world_access *a, const struct 
                     struct world_result *r)
 {
     struct fill_out out = { 0 };
-    if (a->not_emulated) {
-        shadow_not_emulated(w->s, (gpa_t){ r->gpa }, &w->ops);
+    if (a->not_emulated && shadow_not_emulated(w->s, (gpa_t){ r->gpa }, &w->ops))
         return;
-    }
     enum translate_result result = shadow_translate(w->s, sa, true, &out);
     if (result == TRANSLATE_ABSENT) {
         r->emulated = true;

@@ -10,11 +10,8 @@
 
 #include <servers/vmm/shadow/shadow.h>
 
-#define WORLD_RAM      48u /* gfns 0..47; 1..12 are used as tables */
-#define WORLD_TABLES   12u
-#define WORLD_ROM      48u /* gfns 48, 49 */
-#define WORLD_END      50u /* MMIO from here on */
-#define WORLD_READONLY 46u /* the GuestSpace gives it without W, when asked to */
+#define WORLD_RAM    48u /* the usual size: gfns 0..47 */
+#define WORLD_TABLES 12u /* gfns 1..12 are used as tables */
 
 struct world {
     struct gmem *mem;
@@ -30,13 +27,15 @@ struct world {
     struct shadow_ops ops;
     uint32_t ops_max;
     uint64_t exits;
-    uint8_t read_only[WORLD_END];
+    uint64_t rom, end;  /* RAM below rom, two frames of ROM, MMIO from end on */
+    uint8_t *read_only; /* frames that the GuestSpace gives without W */
     uint64_t random;
     uint32_t log_next;
     char log[24][160];
 };
 
-struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uint64_t seed);
+struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uint64_t seed, uint64_t ram);
+void world_set_readonly(struct world *w, uint64_t gfn);
 void world_free(struct world *w);
 uint64_t world_random(struct world *w);
 bool world_percent(struct world *w, uint32_t percent);

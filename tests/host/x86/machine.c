@@ -205,7 +205,7 @@ static void set_segments(struct machine *m, uint16_t data, uint16_t code, uint32
         m->cpu.seg[i] = (struct umbra_segment){ .attributes = data, .limit = limit };
     m->cpu.seg[SEG_CS].attributes = code;
     m->cpu.seg[SEG_GDTR].limit = m->cpu.seg[SEG_IDTR].limit = 0xffff;
-    m->cpu.seg[SEG_TR].limit = 0x67;
+    m->cpu.seg[SEG_TR].attributes = m->cpu.seg[SEG_LDTR].attributes = 0; /* not there */
 }
 
 void machine_init(struct machine *m, uint64_t base)

@@ -11,10 +11,10 @@ static const char *failed;
 static cptr_t next_slot;
 static uint64_t next_address;
 static unsigned threads;
+static cptr_t parking; /* nobody signals it: threads that are done wait there */
 static uint8_t stacks[THREADS_MAX][STACK_BYTES] __attribute__((aligned(16)));
 
 void *memset(void *d, int c, size_t n);
-void *memcpy(void *restrict d, const void *restrict s, size_t n);
 void *memset(void *d, int c, size_t n)
 {
     void *r = d;
@@ -26,6 +26,15 @@ void *memcpy(void *restrict d, const void *restrict s, size_t n)
     void *r = d;
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
     return r;
+}
+
+int memcmp(const void *a, const void *b, size_t n);
+int memcmp(const void *a, const void *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((const uint8_t *)a)[i] != ((const uint8_t *)b)[i])
+            return ((const uint8_t *)a)[i] - ((const uint8_t *)b)[i];
+    return 0;
 }
 
 void test_register(struct test *t)
@@ -128,24 +137,53 @@ cptr_t map_frame(cptr_t vspace, uint64_t address, unsigned rights)
     return sys_invoke3(frame, FRAME_MAP, vspace, address, rights) == ERR_OK ? frame : 0;
 }
 
+cptr_t copy_cap(cptr_t source, unsigned rights)
+{
+    cptr_t slot = new_slot();
+    return sys_invoke3(SLOT_CNODE, CNODE_COPY, slot, source, rights) == ERR_OK ? slot : 0;
+}
+
+err_t delete_cap(cptr_t slot)
+{
+    return sys_invoke1(SLOT_CNODE, CNODE_DELETE, slot);
+}
+
+err_t root_priority(unsigned priority)
+{
+    return sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, priority);
+}
+
+_Noreturn void thread_end(void)
+{
+    for (;;)
+        sys_wait(parking);
+}
+
+err_t thread_start(struct thread *t, void (*f)(uint64_t), uint64_t argument)
+{
+    struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6), .w = { (uint64_t)f, t->stack - 8, argument, 0 } };
+
+    *(uint64_t *)(t->stack - 8) = (uint64_t)thread_end;
+    IPC->words[4] = IPC->words[5] = 0;
+    err_t e = sys_call(t->tcb, &m);
+    return e == ERR_OK ? sys_invoke0(t->tcb, TCB_RESUME) : e;
+}
+
 bool thread_make(struct thread *t, void (*f)(uint64_t), uint64_t argument, unsigned priority, cptr_t fault)
 {
     if (threads == THREADS_MAX)
         return false;
-    uint64_t stack = (uint64_t)(stacks[threads++] + STACK_BYTES) - 8, fs = 0;
     uint64_t address = next_address += PAGE_BYTES;
-    struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6), .w = { (uint64_t)f, stack, argument, 0 } };
 
+    t->stack = (uint64_t)(stacks[threads++] + STACK_BYTES);
     t->tcb = new_object(OBJ_TCB, 0);
     t->sched = new_object(OBJ_SCHED, 0);
     t->buffer_cap = map_frame(SLOT_VSPACE, address, RIGHT_ALL);
     t->buffer = (struct umbra_ipc_buffer *)address;
-    IPC->words[4] = 0;
-    IPC->words[5] = fs;
     return sys_invoke4(t->sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, 10000000, 10000000, 255) == ERR_OK &&
            sys_invoke4(t->tcb, TCB_CONFIGURE, SLOT_CNODE, SLOT_VSPACE, t->buffer_cap, fault) == ERR_OK &&
            sys_invoke2(t->tcb, TCB_SET_SCHED, t->sched, priority) == ERR_OK &&
-           sys_call(t->tcb, &m) == ERR_OK && sys_invoke0(t->tcb, TCB_RESUME) == ERR_OK;
+           (!f || thread_start(t, f, argument) == ERR_OK);
 }
 
 uint64_t now(void)
@@ -168,15 +206,18 @@ static cptr_t largest_untyped(void)
 static void run_one(struct test *t, cptr_t from)
 {
     failed = NULL;
-    next_slot = TEST_UNTYPED + 1;
+    next_slot = parking = TEST_UNTYPED + 1;
     next_address = 0x20000000;
     threads = 0;
     err_t e = sys_retype(IPC, from, OBJ_UNTYPED, 26, SLOT_CNODE, TEST_UNTYPED, 1);
     if (e != ERR_OK)
         test_fail("harness", 0, "memory for the test", e, 0);
-    else
+    else if ((parking = new_object(OBJ_NOTIFICATION, 0)))
         t->run();
-    e = sys_invoke1(SLOT_CNODE, CNODE_DELETE, TEST_UNTYPED);
+    root_priority(255);
+    for (cptr_t s = TEST_UNTYPED + 1; s < next_slot; s++) /* also what the untyped is no ancestor of */
+        delete_cap(s);
+    e = delete_cap(TEST_UNTYPED);
     if (e != ERR_OK && !failed)
         test_fail("harness", 0, "taking the memory back", e, 0);
     print(failed ? "FAIL " : "ok ");

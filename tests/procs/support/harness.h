@@ -42,6 +42,7 @@ void test_fail(const char *file, int line, const char *what, uint64_t got, uint6
 extern struct umbra_bootinfo *boot;
 #define IPC ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
 
+void *memcpy(void *restrict d, const void *restrict s, size_t n);
 void print(const char *s);
 void print_number(const char *before, uint64_t v, const char *after);
 _Noreturn void leave(unsigned status);
@@ -52,6 +53,9 @@ cptr_t new_slots(unsigned n);
 /* An object of fresh memory; 0: refused. */
 cptr_t new_object(unsigned type, unsigned bits);
 cptr_t new_objects(unsigned type, unsigned bits, unsigned n);
+/* A derived capability in a new slot; 0: refused. */
+cptr_t copy_cap(cptr_t source, unsigned rights);
+err_t delete_cap(cptr_t slot);
 /* The untyped memory that the test may use up: 64 MB or what there is. */
 #define TEST_UNTYPED (boot->first_free)
 
@@ -64,8 +68,14 @@ cptr_t map_tables(cptr_t vspace, uint64_t address); /* down to level 1; 0: refus
 struct thread {
     cptr_t tcb, sched, buffer_cap;
     struct umbra_ipc_buffer *buffer;
+    uint64_t stack; /* its end */
 };
+/* f NULL: configured, not started. A thread whose f returns waits for ever. */
 bool thread_make(struct thread *t, void (*f)(uint64_t), uint64_t argument, unsigned priority, cptr_t fault);
+err_t thread_start(struct thread *t, void (*f)(uint64_t), uint64_t argument);
+_Noreturn void thread_end(void);
+/* The root task runs at 255; tests that want others to run before it lower that. Each test begins at 255. */
+err_t root_priority(unsigned priority);
 uint64_t now(void);
 
 #endif

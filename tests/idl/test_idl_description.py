@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""System descriptions: the C reader reads what the compiler means; what is granted is what is declared."""
+import itertools
+import json
+import random
+import re
+import struct
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from idl_support import ROOT, SANITIZE, build, generate
+from umbra_idl.check import Checker, check
+from umbra_idl.check_system import check_system
+from umbra_idl.cheader import constants
+from umbra_idl.desc import HEADER, decode, encode, fields_of
+from umbra_idl.describe import describe
+from umbra_idl.diagnostics import Report
+from umbra_idl.parser import load
+
+C = constants()
+SYSTEMS = sorted((ROOT / "systems").glob("*.idl"))
+SYSTEM = C["DESC_SYSTEM"]
+
+
+def system_of(path):
+    report = Report()
+    checker = Checker(report)
+    model = check(load(path, report), report, checker)
+    return check_system(checker, model.assemblies[0])
+
+
+@pytest.fixture(scope="module")
+def printer(tmp_path_factory):
+    out = tmp_path_factory.mktemp("desc") / "print"
+    build("clang", [ROOT / "tests/idl/desc_print.c", ROOT / "lib/desc/desc.c"], out, *SANITIZE)
+    return out
+
+
+def lines_of(description):
+    yield (f"{description.name} components={description.components} groups={description.groups} "
+           f"memory={description.memory}")
+    for r in description.records:
+        words = [r.op, str(r.component)]
+        for name, _ in fields_of(r.op):
+            if name != "z":
+                value = r.fields[name]
+                words.append(f"{name}={value.hex() if isinstance(value, bytes) else value}")
+        yield " ".join(words)
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_c_reader_reads_what_the_compiler_means(path, printer, tmp_path, run_program):
+    description = describe(system_of(path))
+    (tmp_path / "d").write_bytes(encode(description))
+    assert run_program(printer, tmp_path / "d").splitlines() == list(lines_of(description))
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_decode_is_the_inverse_of_encode(path):
+    description = describe(system_of(path))
+    assert decode(encode(description)) == (description.name, description.records)
+
+
+def test_changed_descriptions_are_refused_or_read_safely(printer, tmp_path):
+    """Bytes of records and lengths changed at random, checksum mended: under sanitizers, never a crash."""
+    rng = random.Random(7)
+    good = encode(describe(system_of(ROOT / "systems/tiny.idl")))
+    outcomes = {}
+    for n in range(150):
+        bad = bytearray(good)
+        for _ in range(rng.randint(1, 3)):
+            bad[rng.randrange(len(bad) if n % 3 else HEADER.size)] = rng.choice([0, 1, 0x7f, 0x80, 0xff,
+                                                                                 rng.randrange(256)])
+        if n % 5 == 0:
+            bad = bad[:rng.randrange(len(bad))]
+        if len(bad) >= HEADER.size and n % 7:
+            struct.pack_into("<I", bad, 24, zlib.crc32(bad[HEADER.size:]))
+        (tmp_path / "d").write_bytes(bad)
+        done = subprocess.run([str(printer), str(tmp_path / "d")], capture_output=True, text=True,
+                              errors="replace",
+                              timeout=60)
+        assert done.returncode in (0, 1), done.stderr
+        why = re.match(r"refused: (.*) at", done.stdout)
+        outcomes[why.group(1) if why else "ok"] = outcomes.get(why.group(1) if why else "ok", 0) + 1
+    assert len(outcomes) > 4, outcomes
+
+
+def holders(records):
+    """group -> {(component, what it has)} from the binary's records alone."""
+    held = {}
+    for r in records:
+        if r.op in ("CAP", "MAP", "VIEW"):
+            held.setdefault(r.fields["group"], set()).add((r.component, r.op, r.fields["rights"]))
+        if r.op == "NOTIFY":
+            held.setdefault(r.fields["notification"], set()).add((r.component, r.op, 0))
+    return {g: h for g, h in held.items() if g < C["DESC_OWN_CNODE"]}
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_whatever_two_components_share_is_a_declared_connection(path):
+    """An audit of the binary, independent of the checker: no group is held by two components that are not
+    connected, and none at all by two components that run guests."""
+    system = system_of(path)
+    _, records = decode(encode(describe(system)))
+    allowed = {frozenset((c.source.index, c.target.index)) for c in system.connections}
+    guests = {i.index for i in system.components if i.guest}
+    init_endpoint = 0
+    types = {r.fields["group"]: r.fields["type"] for r in records if r.op == "OBJECTS"}
+    one_way = (C["OBJ_ENDPOINT"], C["OBJ_NOTIFICATION"])
+    for group, who in holders(records).items():
+        for a, b in itertools.combinations({component for component, _, _ in who}, 2):
+            if group == init_endpoint:
+                continue
+            # What all clients of one server hold to send only leads to the server, not to each other.
+            sends = types[group] in one_way and all(rights & C["RIGHT_READ"] == 0 and op == "CAP"
+                                                    for c, op, rights in who if c in (a, b))
+            assert frozenset((a, b)) in allowed or sends, (group, who)
+            assert not {a, b} <= guests or sends, (group, who)
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_guest_components_hold_no_memory_of_others(path):
+    """A guest's component has no capability to memory, guest space or kernel; its window is its own guest."""
+    _, records = decode(encode(describe(system_of(path))))
+    types = {r.fields["group"]: r.fields["type"] for r in records if r.op == "OBJECTS"}
+    owners = {r.fields["owner"]: r.fields for r in records if r.op == "GUEST"}
+    assert owners
+    for r in records:
+        if r.component not in owners:
+            continue
+        if r.op == "CAP":
+            assert r.fields["group"] != C["DESC_OWN_KERNEL"]
+            assert types.get(r.fields["group"]) not in [C["OBJ_" + t] for t in ("UNTYPED", "FRAME",
+                                                                                "GUESTSPACE", "VM")]
+        if r.op == "VIEW":
+            own = owners[r.component]
+            assert r.fields["group"] in (own["vm"], own["vcpu"], own["space"])
+
+
+def test_receiving_ends_are_held_by_their_owner_only():
+    _, records = decode(encode(describe(system_of(ROOT / "systems/tiny.idl"))))
+    receivers = {}
+    for r in records:
+        if r.op == "CAP" and r.fields["rights"] & C["RIGHT_READ"] and r.fields["group"] < C["DESC_OWN_CNODE"]:
+            receivers.setdefault(r.fields["group"], set()).add(r.component)
+    assert all(len(who) == 1 for who in receivers.values())
+    made = {r.fields["group"]: r.fields["name"] for r in records if r.op == "OBJECTS"
+            and r.fields["type"] in (C["OBJ_ENDPOINT"], C["OBJ_NOTIFICATION"])}
+    index = {r.fields["name"]: r.component for r in records if r.op == "COMPONENT"}
+    for group, name in made.items():
+        owner = name.split(".")[0]
+        assert receivers.get(group, set()) == ({index[owner]} if owner != "init" else set()), name
+
+
+def test_badges_of_one_object_are_all_different():
+    _, records = decode(encode(describe(system_of(ROOT / "systems/tiny.idl"))))
+    seen = set()
+    for r in records:
+        if r.op == "CAP" and r.fields["badge"]:
+            key = (r.fields["group"], r.fields["badge"])
+            assert key not in seen
+            seen.add(key)
+    assert len(seen) > 8
+
+
+def test_settings_of_the_command_line_replace_those_of_the_assembly(tmp_path):
+    done = generate(ROOT / "systems/linux.idl", tmp_path, "--set", "vmm0.vm.memory=64M", "--set",
+                    'vmm0.vm.command_line="quiet \\"x\\""')
+    assert done.returncode == 0, done.stderr
+    _, records = decode((tmp_path / "system.desc").read_bytes())
+    assert [r.fields["pages"] for r in records if r.op == "GUEST"] == [64 * 256]
+    assert [b'quiet "x"\0' in r.fields["config"] for r in records if r.op == "COMPONENT"] == [False, False,
+                                                                                              True]
+    summary = json.loads((tmp_path / "system.json").read_text())
+    assert summary["components"]["vmm0"]["guest"]["memory_bytes"] == 64 << 20
+
+
+@pytest.mark.parametrize("option,text", [
+    (["--memory", "100M"], "E067"), (["--set", "vmm0.vm.memory=4G", "--memory", "8G"], "E068"),
+                                         (["--set", "vmm0.nothing=1"], "E018"),
+    (["--set", "vmm0=1"], "E001"), (["--set", "vmm0.vm.memory=%"], "E001")])
+def test_bad_options_are_diagnostics_and_status_1(option, text, tmp_path):
+    done = generate(ROOT / "systems/linux.idl", tmp_path, *option)
+    assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_all_generated_c_of_a_system_compiles(path, tmp_path):
+    assert generate(path, tmp_path).returncode == 0
+    for source in sorted(tmp_path.glob("*.c")):
+        build("gcc", [source], tmp_path / "x.o", "-O2", "-c")
+    for header in sorted(tmp_path.glob("*.h")):
+        (tmp_path / "one.c").write_text(f'#include "{header.name}"\n#include "{header.name}"\nint unused_;\n')
+        build("clang", [tmp_path / "one.c"], tmp_path / "x.o", "-c")
+
+
+def test_guests_of_the_command_line_become_a_system(tmp_path):
+    words = ["name=a,memory=64M,kernel=kernel0,initrd=initrd0,command_line=console=ttyS0,,115200 x=\"y\"",
+             "name=b,memory=96M,kernel=kernel0,shadow_tables=300"]
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", *words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "g.idl").write_text(done.stdout)
+    done = generate(tmp_path / "g.idl", tmp_path)
+    assert done.returncode == 0, done.stderr
+    name, records = decode((tmp_path / "system.desc").read_bytes())
+    guests = [r.fields for r in records if r.op == "GUEST"]
+    assert name == "guests" and [(g["name"], g["pages"]) for g in guests] == [("a", 64 * 256), ("b",
+                                                                                                96 * 256)]
+    assert any(b'console=ttyS0,115200 x="y"\0' in r.fields["config"] for r in records if r.op == "COMPONENT")
+    pool = [r.fields for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_UNTYPED"]]
+    assert pool[0]["count"] << pool[0]["bits"] >= 160 << 20
+    tables = [r.fields["count"] for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_SHADOW"]]
+    assert tables == [1024, 300]
+
+
+@pytest.mark.parametrize("words", ["name=a", "memory=1M", "name=a,memory=1M,disk=x", "name=1,memory=1M",
+                                   "name=a,name=b,memory=1M", ""])
+def test_bad_guests_are_refused_with_status_2(words):
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", words], cwd=ROOT / "idl",
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "bad guest" in done.stderr

@@ -13,11 +13,12 @@
 #include <umbra/object.h>
 
 enum {
-    CAP_ORIGINAL = 1, /* deleting it ends the object */
-    CAP_DEVICE = 2,   /* Untyped, Frame: device memory */
-    CAP_BADGED = 4,   /* d0 is a badge that was minted; it cannot be minted again */
-    CAP_ZOMBIE = 8,   /* the original of a CNode that is being emptied */
-    CAP_LARGE = 16,   /* Frame: 2 MB */
+    CAP_ORIGINAL = 1,   /* deleting it ends the object */
+    CAP_DEVICE = 2,     /* Untyped, Frame: device memory */
+    CAP_BADGED = 4,     /* d0 is a badge that was minted; it cannot be minted again */
+    CAP_ZOMBIE = 8,     /* the original of a CNode that is being emptied */
+    CAP_LARGE = 16,     /* Frame: 2 MB */
+    CAP_CONDEMNED = 32, /* Untyped: a CNode made of it is being emptied and not its child any more */
 };
 
 struct cap {

@@ -130,20 +130,15 @@ static err_t remove_step(struct cap *slot)
 {
     struct cap *c = slot;
 
-    while (c->child) {
-        struct cap *live = c->child;
-        if (!(live->flags & CAP_ZOMBIE)) {
-            c = live;
-            continue;
-        }
-        struct cap *up = c->parent;
-        unlink(live);
-        link_below(live, up);
-        if (c == slot)
-            continue;
-        return ERR_OK;
-    }
-    return delete_leaf(c);
+    while (c->child && !(c->child->flags & CAP_ZOMBIE))
+        c = c->child;
+    if (!c->child)
+        return delete_leaf(c);
+    struct cap *zombie = c->child;
+    unlink(zombie);
+    link_below(zombie, c->parent);
+    c->flags |= CAP_CONDEMNED; /* it may seem empty now, but must not be used again before it goes */
+    return ERR_OK;
 }
 
 static err_t drain_step(void)

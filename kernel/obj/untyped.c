@@ -98,7 +98,7 @@ static err_t decode_retype(const struct invocation *v, struct retype *r)
     if (e != ERR_OK)
         return e;
     r->stride = 1ull << r->bits;
-    uint64_t used = u->child ? u->d0 : 0;
+    uint64_t used = u->d0;
     if (r->stride > size || used > size - r->stride)
         return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, object of %lx", size, used, r->stride);
     r->start = (used + r->stride - 1) / r->stride * r->stride;
@@ -203,7 +203,7 @@ static void perform_retype(const struct retype *r)
  * d0). */
 static void forget_if_free(struct cap *u)
 {
-    if (!u->child && u->d0) {
+    if (!u->child && u->d0 && !(u->flags & CAP_CONDEMNED)) {
         u->d0 = 0;
         u->d1 = 0;
     }

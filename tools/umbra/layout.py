@@ -39,7 +39,7 @@ GENERATED = "build/gen"     # stubs, dispatch and headers of all interfaces and 
 INTERFACES = "idl/interfaces/components.idl"
 HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
               "-fno-sanitize-recover=all", "-DUMBRA_DEBUG=1", "-DUMBRA_HOST=1",
-              "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host")
+              "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host", "-I", "kernel")
 WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", "tests/workloads")
 HOST_SUPPORT = ("tests/host/check.c",)
 

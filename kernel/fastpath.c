@@ -136,7 +136,7 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
 {
     const struct cap *c = &t->fault;
 
-    if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_WRITE)))
+    if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(t->regs.rip > USER_END))
         return NULL;
     struct endpoint *ep = cap_object(c);
     uint64_t now = arch_now();

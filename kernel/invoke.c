@@ -31,8 +31,10 @@ static uint8_t recorded[OBJ_TYPES][METHODS_RECORDED][(ERR_COUNT + 7) / 8];
 
 void error_record(unsigned type, unsigned method, err_t e)
 {
+    if (method >= METHODS_RECORDED || e == ERR_BAD_METHOD || e == ERR_BAD_SYSCALL)
+        method = 0;
     if (e < ERR_COUNT)
-        recorded[type][method < METHODS_RECORDED ? method : 0][e / 8] |= 1u << e % 8;
+        recorded[type][method][e / 8] |= 1u << e % 8;
 }
 
 void errors_dump(void)

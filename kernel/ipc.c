@@ -300,6 +300,10 @@ void ipc_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
     t->fault_words[2] = w2;
     t->fault_words[3] = t->regs.rsp;
     t->faulting = 1;
+    /* User code may jump anywhere, but IRETQ to an address that is not canonical would fault in the kernel.
+     * Nothing can be executed there, so going on at the end of the address space faults as well. */
+    if (t->regs.rip > USER_END)
+        t->regs.rip = USER_END;
     if (ep->type != OBJ_ENDPOINT || !(ep->rights & RIGHT_WRITE)) {
         log_printf("thread %p: fault %x at %lx (%lx, %lx) and nobody handles it\n", (void *)t, label,
                    t->regs.rip, w1, w2);

@@ -56,7 +56,7 @@ struct sched {
     struct deadline refill;
     struct tcb *tcb;
     uint64_t budget, period, remaining, period_start;
-    uint64_t consumed;
+    uint64_t consumed, overrun;
     uint32_t ceiling;
 };
 BUILD_ASSERT(sizeof(struct sched) <= 1 << BITS_SCHED);

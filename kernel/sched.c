@@ -106,20 +106,43 @@ void thread_requeue(struct tcb *t)
         ready_insert(t);
 }
 
-/* Budget used up: nothing until the next period begins. */
-static void exhausted(struct sched *s, uint64_t now)
+/* Charge what was used up to now. Periods follow each other without a gap; of a slice that began in an
+ * earlier one only the part in the present one counts. What was used too much, because the timer came late,
+ * is paid in the next. */
+static void charge(struct sched *s, uint64_t used, uint64_t now)
 {
+    uint64_t elapsed = now - s->period_start;
+
+    if (elapsed >= s->period) {
+        s->period_start = now - elapsed % s->period;
+        s->remaining = s->budget;
+        if (used > now - s->period_start)
+            used = now - s->period_start;
+        used += s->overrun;
+        s->overrun = 0;
+        deadline_remove(&s->refill);
+    }
+    if (used < s->remaining) {
+        s->remaining -= used;
+        return;
+    }
+    s->overrun += used - s->remaining;
     s->remaining = 0;
-    uint64_t next = s->period_start + s->period;
-    if (next <= now)
-        next = now;
-    deadline_insert(&s->refill, next);
+    deadline_insert(&s->refill, s->period_start + s->period);
 }
 
 void sched_refilled(struct sched *s)
 {
+    uint64_t skip = s->overrun / s->budget;
+
+    s->overrun %= s->budget;
+    if (skip) {
+        deadline_insert(&s->refill, s->refill.when + skip * s->period);
+        return;
+    }
     s->period_start = s->refill.when;
-    s->remaining = s->budget;
+    s->remaining = s->budget - s->overrun;
+    s->overrun = 0;
     if (s->tcb)
         ready_insert(s->tcb);
 }
@@ -131,18 +154,9 @@ void sched_account(void)
 
     if (t && t->sc) {
         uint64_t used = now - cpu.slice_start;
-        struct sched *s = t->sc;
-        s->consumed += used;
-        if (s->budget != s->period) {
-            if (now - s->period_start >= s->period) { /* a period ended while it had budget left */
-                s->period_start = now;
-                s->remaining = s->budget;
-            } else if (used >= s->remaining) {
-                exhausted(s, now);
-            } else {
-                s->remaining -= used;
-            }
-        }
+        t->sc->consumed += used;
+        if (t->sc->budget != t->sc->period)
+            charge(t->sc, used, now);
     }
     cpu.slice_start = now;
 }

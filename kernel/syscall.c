@@ -230,10 +230,6 @@ static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
         r->rip = t->landing;
         return r;
     }
-    /* User code may jump anywhere, but IRETQ to an address that is not canonical would fault in the kernel.
-     * Nothing can be executed there, so going on at the end of the address space faults as well. */
-    if (r->rip > USER_END)
-        r->rip = USER_END;
     uint32_t label = page ? FAULT_PAGE : FAULT_EXCEPTION;
     uint64_t what = page ? address : vector;
     struct regs *next = fastpath_fault(t, label, what, r->error);

@@ -25,6 +25,7 @@ static err_t configure(const struct invocation *v, struct sched *s)
     s->budget = s->remaining = budget;
     s->period = period;
     s->period_start = arch_now();
+    s->overrun = 0;
     s->ceiling = ceiling;
     if (s->tcb)
         thread_requeue(s->tcb);
@@ -86,6 +87,7 @@ err_t timer_invoke(struct invocation *v)
             return ERR_NOT_BOUND;
         t->deadline.kind = DEADLINE_TIMER;
         deadline_insert(&t->deadline, arg(v, 0));
+        cpu.reschedule |= cpu.deadlines == &t->deadline; /* the processor's timer has to be set */
         return ERR_OK;
     case TIMER_CANCEL:
         deadline_remove(&t->deadline);

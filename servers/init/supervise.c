@@ -129,7 +129,9 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
 {
     struct init *in = self;
     struct component *c = sender(in, badge);
-    bool clean = reason == END_REASON_DONE || reason == END_REASON_POWEROFF || reason == END_REASON_RESET;
+    /* HALTED is how a guest powers off where there is no ACPI. */
+    bool clean = reason == END_REASON_DONE || reason == END_REASON_POWEROFF || reason == END_REASON_RESET ||
+                 reason == END_REASON_HALTED;
     char said[96];
 
     if (c->state == COMPONENT_ENDED)

@@ -20,7 +20,7 @@
 #define CLIENTS_MAX  16
 #define TABLE_PAGES  512u
 #define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
-#define RANGES_MAX   160u
+#define RANGES_MAX   288u
 #define FREE_SLOTS   8192u /* components.idl: cnode */
 
 /* Frame f of the pool lies in the range with the largest first <= f. */

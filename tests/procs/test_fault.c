@@ -118,6 +118,45 @@ static void landing(uint64_t ignored)
     thread_end();
 }
 
+static volatile uint64_t handled;
+static void handler(uint64_t skip)
+{
+    struct sys_message m = { 0 };
+    err_t e = sys_recv(ep, reply, &m);
+
+    while (e == ERR_OK) { /* each fault: skip the instruction, in the way that `skip` says */
+        handled++;
+        m.w[0] += 2;
+        m.w[1] = m.w[3];
+        m.tag = TAG(0, skip);
+        e = sys_reply_recv(ep, reply, &m);
+    }
+}
+
+static void many_faults(uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t before = 0x1234567 + i, after;
+        __asm__ volatile("ud2" : "=a"(after) : "a"(before) : "memory");
+        marks += after == before;
+    }
+}
+
+TEST(a_handler_answers_with_reply_recv)
+{
+    for (unsigned words = 1; words <= 2; words++) { /* one word and two take different paths in the kernel */
+        struct thread t;
+        CHECK(set_up());
+        handled = 0;
+        CHECK(thread_make(&t, handler, words, 150, 0));
+        settle();
+        CHECK_OK(thread_start(&victim, many_faults, 100));
+        settle();
+        CHECK_EQ(handled, 100);
+        CHECK_EQ(marks, 100);
+    }
+}
+
 TEST(an_answer_with_words_continues_elsewhere)
 {
     CHECK(set_up());

@@ -4,7 +4,7 @@
 #include "support/harness.h"
 
 static struct thread threads[4];
-static cptr_t ep, reply;
+static cptr_t ep, reply, note;
 static volatile uint64_t seen_badge, seen_tag, ended[4], result[4];
 static volatile unsigned order, came[4];
 
@@ -82,11 +82,15 @@ static void settle(void)
     root_priority(255);
 }
 
-TEST(a_call_carries_words_label_and_badge)
+/* The echo runs at 100: called from below it and from above it, messages take different paths in the kernel.
+ */
+static void calls_from(unsigned priority)
 {
     CHECK(set_up() && start(0, echo, 100));
     cptr_t badged = new_slot();
     CHECK_OK(sys_invoke4(SLOT_CNODE, CNODE_MINT, badged, ep, RIGHT_WRITE, 0xabcdef0123456789));
+    settle();
+    CHECK_OK(root_priority(priority));
     for (unsigned n = 0; n <= MSG_WORDS_MAX; n++) {
         struct sys_message m = { .tag = TAG(1000 + n, n), .w = { n, n + 1, n + 2, ~0ul } };
         for (unsigned i = 4; i < MSG_WORDS_MAX; i++)
@@ -100,6 +104,66 @@ TEST(a_call_carries_words_label_and_badge)
         for (unsigned i = 4; i < MSG_WORDS_MAX; i++)
             CHECK_EQ(IPC->words[i], i * n + (i < n));
     }
+    CHECK_OK(root_priority(255));
+}
+
+TEST(a_call_carries_words_label_and_badge)
+{
+    calls_from(255);
+}
+
+TEST(a_call_to_a_more_urgent_server_carries_the_same)
+{
+    calls_from(50);
+}
+
+TEST(two_callers_of_a_more_urgent_server_get_their_answers)
+{
+    CHECK(set_up() && start(0, echo, 100) && start(1, caller, 60) && start(2, caller, 61));
+    for (unsigned round = 0; round < 20; round++) {
+        settle();
+        for (unsigned i = 1; i < 3; i++) {
+            CHECK_EQ(result[i], ERR_OK);
+            CHECK_EQ(came[i], i + 1);
+            came[i] = 0;
+            CHECK_OK(sys_invoke0(threads[i].tcb, TCB_SUSPEND));
+            CHECK_OK(thread_start(&threads[i], caller, i));
+        }
+    }
+}
+
+TEST(a_receive_after_a_quick_answer_can_be_suspended)
+{
+    CHECK(set_up() && start(0, echo, 100));
+    settle();
+    CHECK_OK(root_priority(50));
+    for (unsigned round = 0; round < 3; round++) {
+        struct sys_message m = { .tag = TAG(5, 1), .w = { round } };
+        CHECK_OK(sys_call(ep, &m));
+        CHECK_EQ(m.w[0], round + 1);
+        CHECK_OK(sys_invoke0(threads[0].tcb, TCB_SUSPEND));
+        CHECK_OK(sys_invoke0(threads[0].tcb, TCB_RESUME));
+    }
+    CHECK_OK(delete_cap(threads[0].tcb));
+    struct sys_message m = { 0 };
+    CHECK_EQ(sys_poll(ep, reply, &m), ERR_WOULD_BLOCK); /* it is in no queue any more */
+    CHECK_OK(root_priority(255));
+}
+
+TEST(a_bound_signal_comes_before_the_next_call)
+{
+    CHECK(set_up() && start(0, echo, 100));
+    settle();
+    note = new_object(OBJ_NOTIFICATION, 0);
+    CHECK_OK(sys_invoke1(threads[0].tcb, TCB_BIND_NOTIFICATION, note));
+    CHECK_OK(root_priority(50));
+    struct sys_message m = { .tag = TAG(5, 1), .w = { 1 } };
+    CHECK_OK(sys_call(ep, &m));
+    CHECK_OK(sys_signal(note)); /* the echo takes it for a message and has nobody to answer */
+    CHECK_OK(root_priority(255));
+    CHECK_EQ(ended[0], 1);
+    CHECK_EQ(result[0], ERR_NO_REPLY);
+    CHECK(seen_tag & TAG_SIGNAL);
 }
 
 TEST(messages_that_do_not_fit_are_refused)
@@ -407,7 +471,6 @@ TEST(a_suspended_receive_is_repeated_without_a_second_answer)
     CHECK_EQ(ended[0], 0);
 }
 
-static cptr_t note;
 static void waiter(uint64_t index)
 {
     result[index] = sys_wait(note);

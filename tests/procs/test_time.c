@@ -176,6 +176,19 @@ TEST(a_timer_signals_at_its_deadline_and_not_before)
     CHECK_EQ(sys_wait(note), 64);
 }
 
+TEST(a_timer_interrupts_the_thread_that_set_it)
+{
+    CHECK(set_up());
+    cptr_t t = timer_on(1);
+    struct sys_message m = { 0 };
+    uint64_t start = now(), deadline = start + boot->tsc_hz / 1000;
+    CHECK_OK(sys_invoke1(t, TIMER_SET, deadline));
+    while (sys_poll(note, 0, &m) != ERR_OK && now() - start < boot->tsc_hz) /* it never waits */
+        ;
+    CHECK_EQ(m.badge, 1);
+    CHECK(now() >= deadline);
+}
+
 TEST(timers_fire_in_the_order_of_their_deadlines)
 {
     static const unsigned place[8] = { 3, 1, 7, 0, 5, 2, 6, 4 };
@@ -356,7 +369,8 @@ TEST(budget_used_over_the_end_of_a_period_is_charged)
     used = consumed(threads[0].sched);
     print_number("# used 0x", used, "");
     print_number(" of 0x", elapsed, "\n");
-    CHECK(used <= (elapsed / period + 1) * allowed + elapsed / 20);
+    CHECK(used <=
+          (elapsed / period + 2) * allowed); /* a window of n periods touches n + 1, and may end late */
 }
 
 TEST(a_thread_without_budget_waits_for_its_period)

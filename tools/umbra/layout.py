@@ -32,7 +32,7 @@ GUEST_FLAGS = ("-m64", "-Wa,--noexecstack", "-I", "tests/guests", "-I", "kernel/
 SERVER_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-fno-stack-protector", "-fcf-protection=none",
                 "-fno-strict-aliasing", "-ffunction-sections", "-fdata-sections", "-I", "kernel/include", "-I", "lib",
                 "-I", ".", "-I", "build/gen")
-SERVER_LINK = ("-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,-e,umbra_start",
+SERVER_LINK = ("-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,--fatal-warnings",
                "-Wl,-z,max-page-size=4096", "-Wl,-z,noexecstack")
 GENERAL_REGISTERS = ("servers/vmm", "servers/tinyvmm")     # the guest's FPU state stays in the registers while these run
 GENERATED = "build/gen"     # stubs, dispatch and headers of all interfaces and components
@@ -132,7 +132,7 @@ def procs(profile):
             for path in find("tests/procs/*.c") if path not in hosted] + \
         [Program(proc_output(profile, path), "server", profile, "build/%s/obj/servers" % profile,
                  unique((path,), used_sources(path), find("tests/procs/libc/*.c"), libraries()),
-                 SERVER_FLAGS + WARNINGS + (debug_define(profile),), SERVER_LINK) for path in hosted]
+                 SERVER_FLAGS + WARNINGS + (debug_define(profile),), server_link()) for path in hosted]
 
 
 def proc_output(profile, path):
@@ -168,6 +168,10 @@ def generated():
     return place(headers), place(sources)
 
 
+def server_link():
+    return SERVER_LINK + (("-Wl,-e,umbra_start",) if find("lib/libc/start.S") else ())
+
+
 def libraries():
     """What every program with musl is linked with; the linker drops what it does not use."""
     return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c") + generated()[1]
@@ -184,7 +188,7 @@ def servers(profile):
         if own:
             programs.append(Program(server_output(profile, name), "server", profile, "build/%s/obj/servers" % profile,
                                     unique(own, libraries()), SERVER_FLAGS + WARNINGS + (debug_define(profile),),
-                                    SERVER_LINK))
+                                    server_link()))
     return programs
 
 

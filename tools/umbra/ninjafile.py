@@ -72,7 +72,7 @@ def statements(programs, commit):
             target = object_of(program, source)
             if target not in seen:
                 seen.add(target)
-                after = " || " + layout.GENERATED + "/stamp" if program.kind == "server" else ""
+                after = " || " + layout.GENERATED + "/stamp" if program.kind == "server" and layout.find(layout.INTERFACES) else ""
                 lines.append("build %s: %s %s%s\n  flags = %s%s" % (target, COMPILE[program.kind], source, after, flags,
                                                                     extra_flags(source, commit)))
         objects = " ".join(object_of(program, source) for source in program.sources)
@@ -84,6 +84,8 @@ def statements(programs, commit):
 
 def interfaces():
     """Stubs of all interfaces, and the description of each system as its file stands."""
+    if not layout.find(layout.INTERFACES):
+        return ""
     needs = " ".join(layout.find("idl/umbra_idl/**/*", "idl/interfaces/*.idl", "idl/*.toml", "lib/desc/desc.h",
                                  "kernel/include/umbra/*.h"))
     needs = " ".join(n for n in needs.split() if "__pycache__" not in n)

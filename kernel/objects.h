@@ -128,7 +128,8 @@ struct vcpu {
     uint8_t pending;    /* an exit waits to be received or answered */
     uint8_t parked, window, force_flush, broken, started;
     uint32_t want;
-    uint64_t event;          /* to be injected at the next entry */
+    uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
+    uint64_t event;    /* to be injected at the next entry */
     uint64_t cr0, cr4, efer; /* what the guest believes */
     uint64_t dr[4];
     struct shadow_root root;

@@ -58,6 +58,10 @@ static void reply_recv_vcpu(struct tcb *t, struct cap *c)
     unsigned index = 0;
     err_t e = c->rights & RIGHT_WRITE ? vcpu_reply(t, cap_object(c), &index) : ERR_NO_RIGHT;
 
+    if (e == PREEMPTED) {
+        t->regs.rip -= 2;
+        return;
+    }
     if (e != ERR_OK) {
         thread_result(t, REFUSED(e, "reply to exit, operation word %u", index));
         t->regs.rsi = TAG(0, 1);

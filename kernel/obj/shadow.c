@@ -11,6 +11,7 @@
 
 #define SHADOW_LINKS_MAX (BIT(24) - 1)
 #define LARGE_PAGES      512u
+#define WORK_MAX         4096u /* chosen: entries written between two looks at interrupts (I9) */
 
 struct table {
     struct frame_meta *meta;
@@ -23,7 +24,7 @@ struct batch {
     struct vcpu *v;
     struct vm *vm;
     struct tcb *t;
-    unsigned work; /* entries written */
+    unsigned work; /* entries written since the last look at interrupts */
     bool downgraded;
 };
 
@@ -413,8 +414,9 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
     struct batch b = { .v = v, .vm = v->vm, .t = t };
     const volatile uint64_t *shared = ops;
     err_t e = ERR_OK;
-    unsigned i = 0;
+    unsigned i = v->ops_done;
 
+    v->ops_done = 0;
     while (i < words && e == ERR_OK) {
         uint64_t w0 = shared[i], w[8] = { 0 };
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
@@ -425,12 +427,13 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
         }
         for (unsigned k = 0; k < n; k++)
             w[k] = shared[i + 1 + k];
-        b.work += work_of(w0, w[0]);
-        if (b.work > REPLY_WORK_MAX)
-            e = REFUSED(ERR_RANGE, "reply operations write more than %u entries", REPLY_WORK_MAX);
-        else
-            e = apply_one(&b, w0, w);
+        e = apply_one(&b, w0, w);
         i += 1 + n;
+        b.work += work_of(w0, w[0]);
+        if (e == ERR_OK && b.work >= WORK_MAX && i < words) {
+            v->ops_done = i; /* the same call goes on there */
+            e = PREEMPTED;
+        }
     }
     if (b.downgraded)
         b.vm->downgrades++;

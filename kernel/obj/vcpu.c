@@ -13,6 +13,7 @@ static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a
 
 static void complete(struct tcb *t, struct vcpu *v)
 {
+    v->ops_done = 0;
     t->state = THREAD_READY;
     t->vcpu = NULL;
     v->thread = NULL;

@@ -170,8 +170,6 @@ enum {
 };
 
 #define REPLY_OPS_MAX 320 /* words */
-#define REPLY_WORK_MAX                                                                                       \
-    16384 /* table entries that one reply may write: bounds the time without preemption (I9) */
 struct umbra_reply_page {
     uint64_t seq; /* the exit that is answered */
     uint32_t flags, groups;

@@ -172,6 +172,7 @@ static enum vmm_end exception(struct vmm *v)
 
     switch (vector) {
     case X86_VECTOR_DB:
+        v->state->dr6 = error;
         raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
         return VMM_RUNS;
     case 8:

@@ -334,7 +334,11 @@ static void watch_writes_and_execution(void)
     set_debug_register(pid, 7, 0x1 | 0x4 | 0xdul << 16); /* DR0: writes of 8 bytes; DR1: execution */
     for (unsigned i = 0; i < 3; i++) {
         resume(PTRACE_CONT, pid);
-        expect_stop(pid, SIGTRAP, "hardware breakpoint");
+        int status = status_of(pid);
+        if (!i && WIFEXITED(status)) /* QEMU 7.2 loads DR7 at VMRUN without arming what it names */
+            absent("hardware breakpoints do not fire");
+        REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP, "hardware breakpoint: wait status %#x",
+                status);
         REQUIRE(child_rip(pid) == (uint64_t)debugged_function && (debug_register(pid, 6) & 15) == 2,
                 "hardware breakpoint: rip %#llx dr6 %#llx", (unsigned long long)child_rip(pid),
                 (unsigned long long)debug_register(pid, 6));

@@ -60,7 +60,7 @@ err_t irqcontrol_invoke(struct invocation *v);
 err_t ioport_invoke(struct invocation *v);
 err_t kernelcap_invoke(struct invocation *v);
 
-/* Finalisers and losses of the object types (obj/finalise.c calls them). */
+/* Finalisers and losses of the object types (invoke.c calls them). */
 void tcb_finalise(struct tcb *t);
 void tcb_lost(struct cap *slot);
 void sched_finalise(struct sched *s);

@@ -64,6 +64,7 @@ static void reply_recv_vcpu(struct tcb *t, struct cap *c)
         t->regs.rdx = index;
         return;
     }
+    t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
     vcpu_recv(t, cap_object(c));
 }
 

@@ -345,6 +345,9 @@ def _derived(c):
             out.append((f"{r.name}_pages", Array(Int(32), r.count, False),
                         f"4 KiB pages of guest memory that client i of {r.port.name} may have",
                         f"quotas {r.name}"))
+        elif r.kind == "observes":
+            out.append((f"{r.name}_observed", Int(64), "bit i: the public page of guest i is there",
+                        f"observed {r.name}"))
         elif r.kind == "guest":
             out += [(f"{r.name}_pages", Int(32), "4 KiB pages of guest memory", "guest pages"),
                     (f"{r.name}_shadow_tables", Int(32), "from CAP_SHADOW on", "guest shadow"),

@@ -196,7 +196,7 @@ class Describer:
             connection = i.ends.get((r.port.name, index if r.port.count else None))
             if connection is None:
                 continue
-            other = connection.target if connection.source is i else connection.source
+            other = other_end(i, connection)
             if other.guest:
                 self.view(i, "PUBLIC", self.guest[other.name]["vm"], READ,
                           r.address + index * C["DESC_OBSERVED_STEP"])
@@ -226,6 +226,10 @@ class Describer:
         self.out.components = len(self.s.components)
         self.out.memory = self.s.needs
         return self.out
+
+
+def other_end(i, connection):
+    return connection.target if connection.source is i else connection.source
 
 
 def port_text(c, side):
@@ -261,6 +265,10 @@ def config_value(i, f):
     what, _, name = f.derived.partition(" ")
     if what == "mask":
         return sum(1 << index for port, index in i.ends if port == name)
+    if what == "observed":
+        port = i.component.resources[name].port
+        return sum(1 << (index or 0) for (p, index), c in i.ends.items()
+                   if p == port.name and other_end(i, c).guest)
     if what == "clients":
         return len(i.clients.get(name, []))
     if what == "pieces":

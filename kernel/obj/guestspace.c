@@ -252,29 +252,42 @@ void guestspace_finalise(struct guestspace *g)
     *meta_of(phys_to_hpa(g)) = (struct frame_meta){ 0, 0 };
 }
 
+/* The frame leaves the guest space that has it, if any; that guest space, for the caller to bump. */
+static struct guestspace *frame_leaves(hpa_t frame)
+{
+    struct frame_meta *m = meta_of(frame);
+    struct guestspace *g = NULL;
+
+    if (META_KIND(m->owner) != META_GUEST)
+        return NULL;
+    hpa_t at = hpa_of(META_HFN(m->owner));
+    if (meta_of(at)->owner == META_GUESTSPACE) {
+        uint64_t *e = guestspace_entry(phys(at), META_GUEST_GFN(m->owner).v);
+        if (e && pte_hpa(*e).v == frame.v) {
+            *e = 0;
+            g = phys(at);
+        }
+    }
+    m->owner = 0;
+    return g;
+}
+
 /* A range ends: its frames leave whatever guest spaces have them. d0 is the progress. */
 err_t range_finalise(struct cap *c)
 {
     uint64_t frames = 1ull << (c->bits - PAGE_SHIFT);
+    struct guestspace *last = NULL;
+    err_t e = ERR_OK;
 
-    for (; c->d0 < frames; c->d0++) {
-        hpa_t frame = { c->obj + (c->d0 << PAGE_SHIFT) };
-        struct frame_meta *m = meta_of(frame);
-        if (META_KIND(m->owner) == META_GUEST) {
-            struct guestspace *g = phys(hpa_of(META_HFN(m->owner)));
-            uint64_t *e = meta_of(phys_to_hpa(g))->owner == META_GUESTSPACE
-                              ? guestspace_entry(g, META_GUEST_GFN(m->owner).v)
-                              : NULL;
-            if (e && pte_hpa(*e).v == frame.v) {
-                *e = 0;
-                guestspace_bump(g);
-            }
-            m->owner = 0;
-        }
-        if (cpu_preempt_due()) {
-            c->d0++;
-            return PREEMPTED;
-        }
+    while (c->d0 < frames && e == ERR_OK) {
+        struct guestspace *g = frame_leaves((hpa_t){ c->obj + (c->d0++ << PAGE_SHIFT) });
+        if (g && last && g != last)
+            guestspace_bump(last);
+        last = g ? g : last;
+        if (cpu_preempt_due())
+            e = PREEMPTED;
     }
-    return ERR_OK;
+    if (last)
+        guestspace_bump(last);
+    return e;
 }

@@ -23,6 +23,7 @@ struct batch {
     struct vcpu *v;
     struct vm *vm;
     struct tcb *t;
+    unsigned work; /* entries written */
     bool downgraded;
 };
 
@@ -362,6 +363,21 @@ static const uint8_t operands[OP_CODES] = {
     [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8, [OP_ROOT_LIST] = 1
 };
 
+/* The most entries that an operation writes. */
+static unsigned work_of(uint64_t w0, uint64_t w1)
+{
+    switch ((enum reply_op)(w0 & 0xff)) {
+    case OP_SETUP:
+    case OP_CLEAR:
+    case OP_DOWNGRADE:
+        return TABLE_ENTRIES;
+    case OP_FILL_RUN:
+        return w1 >> 48 < TABLE_ENTRIES ? w1 >> 48 : TABLE_ENTRIES;
+    default:
+        return 1;
+    }
+}
+
 static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
 {
     unsigned rights = w0 >> 8 & 0xff, index = w0 >> 16 & 0xffff;
@@ -400,7 +416,7 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
     unsigned i = 0;
 
     while (i < words && e == ERR_OK) {
-        uint64_t w0 = shared[i], w[8];
+        uint64_t w0 = shared[i], w[8] = { 0 };
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
         *index = i;
         if (code == 0 || code >= OP_CODES || n > words - i - 1) {
@@ -409,7 +425,11 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
         }
         for (unsigned k = 0; k < n; k++)
             w[k] = shared[i + 1 + k];
-        e = apply_one(&b, w0, w);
+        b.work += work_of(w0, w[0]);
+        if (b.work > REPLY_WORK_MAX)
+            e = REFUSED(ERR_RANGE, "reply operations write more than %u entries", REPLY_WORK_MAX);
+        else
+            e = apply_one(&b, w0, w);
         i += 1 + n;
     }
     if (b.downgraded)

@@ -198,6 +198,7 @@ struct component_info {
     uint32_t debug;
     char name[DESC_NAME_MAX + 1];
     uint64_t tsc_hz;
+    uint64_t seed; /* of the kernel's command line (seed=N), 0: not there */
     uint64_t heap_address, heap_bytes, stack_bytes;
     struct {
         uint64_t address, bytes; /* 0, 0: not there */

@@ -146,7 +146,13 @@ def test_receiving_ends_are_held_by_their_owner_only():
     for r in records:
         if r.op == "CAP" and r.fields["rights"] & C["RIGHT_READ"] and r.fields["group"] < C["DESC_OWN_CNODE"]:
             receivers.setdefault(r.fields["group"], set()).add(r.component)
-    assert receivers and all(len(who) == 1 for who in receivers.values())
+    assert all(len(who) == 1 for who in receivers.values())
+    made = {r.fields["group"]: r.fields["name"] for r in records if r.op == "OBJECTS"
+            and r.fields["type"] in (C["OBJ_ENDPOINT"], C["OBJ_NOTIFICATION"])}
+    index = {r.fields["name"]: r.component for r in records if r.op == "COMPONENT"}
+    for group, name in made.items():
+        owner = name.split(".")[0]
+        assert receivers.get(group, set()) == ({index[owner]} if owner != "init" else set()), name
 
 
 def test_badges_of_one_object_are_all_different():

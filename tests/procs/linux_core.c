@@ -1,233 +1,58 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+// USES: tests/procs/core/*.c
 // USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
 // USES: servers/vmm/boot/*.c servers/vmm/policy/*.c servers/vmm/gmem/*.c servers/vmm/gmem/*.S
-/* The VMM's core without servers: this root task is memory manager, loader and VMM of one Linux guest.
- * Modules: this program, a bzImage, an initrd. The console goes to the log. For bring-up and for benchmarks
- * of the core alone. */
-#include "servers/vmm/boot/bzimage.h"
-#include "servers/vmm/core/vmm.h"
-#include "support/harness.h"
-
-#define WINDOW      0x100000000000ul
-#define MODULES_AT  0x40000000ul
-#define PAGES_AT    0x30000000ul
-#define MEMORY_BITS 27
-#define MEMORY      (1ul << MEMORY_BITS)
-#define TABLES      1024
-
-extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
-static struct vmm_state state;
-static struct vmm vmm;
-static cptr_t tables[TABLES];
-static uint8_t shadow_memory[24 << 20] __attribute__((aligned(64)));
-static struct cpuid_host cpuid_values;
-static cptr_t slot = 8192;
-
-static void need(err_t e, const char *what)
-{
-    if (e == ERR_OK)
-        return;
-    print_number("error 0x", e, " at ");
-    print(what);
-    print("\n");
-    leave(1);
-}
-
-static cptr_t make(unsigned type, unsigned bits, unsigned n)
-{
-    static unsigned from;
-    cptr_t s = slot;
-
-    slot += n;
-    for (; from < boot->untyped_count; from++) {
-        if (boot->untyped[from].device)
-            continue;
-        err_t e = sys_retype(IPC, boot->untyped[from].cap, type, bits, SLOT_CNODE, s, n);
-        if (e == ERR_OK)
-            return s;
-        if (e != ERR_NO_MEMORY)
-            need(e, "retype");
-        if (bits < 20)
-            continue;
-        for (unsigned i = from; i < boot->untyped_count; i++)
-            if (!boot->untyped[i].device &&
-                sys_retype(IPC, boot->untyped[i].cap, type, bits, SLOT_CNODE, s, n) == ERR_OK)
-                return s;
-    }
-    need(ERR_NO_MEMORY, "retype");
-    return 0;
-}
-
-static void tables_for(cptr_t space, uint64_t address, unsigned top, unsigned low)
-{
-    for (unsigned level = top; level >= low; level--) {
-        cptr_t t = make(OBJ_PAGETABLE, 0, 1);
-        uint64_t span = 1ul << (12 + 9 * level);
-        err_t e = sys_invoke3(t, PAGETABLE_MAP, space, address & ~(span - 1), level);
-        if (e != ERR_ALREADY_MAPPED)
-            need(e, "page table");
-    }
-}
-
-static const uint8_t *map_module(unsigned i, uint64_t *bytes)
-{
-    static uint64_t at = MODULES_AT;
-    uint64_t start = at;
-
-    for (unsigned f = 0; f < boot->module[i].frames; f++, at += 2 << 20) {
-        tables_for(SLOT_VSPACE, at, 3, 2);
-        need(sys_invoke3(boot->module[i].cap + f, FRAME_MAP, SLOT_VSPACE, at, RIGHT_READ), "module frame");
-    }
-    *bytes = boot->module[i].bytes;
-    return (const uint8_t *)start;
-}
-
-static bool write_guest(void *context, gpa_t to, const void *bytes, uint64_t n)
-{
-    for (uint64_t done = 0; done < n; done += GMEM_COPY_MAX) {
-        uint64_t part = n - done < GMEM_COPY_MAX ? n - done : GMEM_COPY_MAX;
-        if (gmem_write_bytes(context, (gpa_t){ to.v + done }, (const uint8_t *)bytes + done, part) != GMEM_OK)
-            return false;
-    }
-    return true;
-}
+/* One Linux guest on the VMM's core alone. Modules: this program, a bzImage, an initrd. The console goes to
+ * the log. */
+#include "tests/procs/core/core.h"
 
 static void flush_console(void)
 {
     uint8_t text[256];
     size_t n;
 
-    while ((n = machine_take(&state.machine, NULL, vmm.now, text, sizeof(text) - 1))) {
+    while ((n = machine_take(&vmm_state.machine, NULL, vmm.now, text, sizeof(text) - 1))) {
         text[n] = 0;
         print((const char *)text);
     }
 }
 
-static cptr_t vm, vcpu, space, notification, timer;
-
-static void make_vm(void)
-{
-    space = make(OBJ_GUESTSPACE, 0, 1);
-    cptr_t range = make(OBJ_RANGE, MEMORY_BITS, 1);
-    vm = make(OBJ_VM, 0, 1);
-    vcpu = make(OBJ_VCPU, 0, 1);
-    notification = make(OBJ_NOTIFICATION, 0, 1);
-    timer = make(OBJ_TIMER, 0, 1);
-    for (unsigned i = 0; i < TABLES; i += 256) {
-        cptr_t s = make(OBJ_SHADOW, 0, 256);
-        for (unsigned k = 0; k < 256; k++)
-            tables[i + k] = s + k;
-    }
-    need(sys_invoke1(vm, VM_BIND, space), "VM_BIND");
-    need(sys_invoke1(vcpu, VCPU_BIND, vm), "VCPU_BIND");
-    need(sys_invoke1(vcpu, VCPU_BIND_NOTIFICATION, notification), "bind notification");
-    need(sys_invoke1(timer, TIMER_BIND, notification), "bind timer");
-    for (unsigned i = 0; i < TABLES; i++)
-        need(sys_invoke1(tables[i], SHADOW_BIND, vm), "SHADOW_BIND");
-    for (uint64_t gfn = 0; gfn < MEMORY >> 12; gfn += 512) {
-        tables_for(space, gfn << 12, 2, 1);
-        need(sys_invoke2(space, GUESTSPACE_CHANGE,
-                         CHANGE_W0(range, CHANGE_MAP, RIGHT_READ | RIGHT_WRITE, 512), CHANGE_W1(gfn, gfn)),
-             "guest memory");
-    }
-    cptr_t views = slot;
-    slot += 3;
-    need(sys_invoke2(space, GUESTSPACE_VIEW, views, RIGHT_READ | RIGHT_WRITE), "window");
-    need(sys_invoke2(views, VIEW_MAP, SLOT_VSPACE, WINDOW), "map window");
-    tables_for(SLOT_VSPACE, PAGES_AT, 3, 1);
-    for (unsigned i = 0; i < 2; i++) {
-        need(sys_invoke2(vcpu, VCPU_VIEW, views + 1 + i, i), "view");
-        need(sys_invoke2(views + 1 + i, VIEW_MAP, SLOT_VSPACE, PAGES_AT + i * PAGE_BYTES), "map view");
-    }
-    need(sys_invoke3(SLOT_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
-                     (uint64_t)gmem_landing),
-         "fixup");
-}
-
 static void load(struct boot_plan *plan)
 {
     uint64_t kernel_bytes, initrd_bytes;
-    const uint8_t *kernel = map_module(1, &kernel_bytes), *initrd = map_module(2, &initrd_bytes);
+    const uint8_t *kernel = core_module(1, &kernel_bytes), *initrd = core_module(2, &initrd_bytes);
     struct bzimage_request r = { .image = kernel,
                                  .image_bytes = kernel_bytes,
                                  .initrd_bytes = initrd_bytes,
                                  .cmdline = "console=ttyS0 panic=-1",
-                                 .memory_bytes = MEMORY };
-    struct boot_memory m = { write_guest, &vmm.mem };
+                                 .memory_bytes = CORE_MEMORY };
     struct boot_result res = bzimage_plan(&r, plan);
 
     if (res.error != BOOT_OK) {
         print(boot_error_text(res.error));
         leave(1);
     }
-    if (!bzimage_load(&r, plan, &m) || !boot_load_initrd(plan, &m, 0, initrd, initrd_bytes))
+    if (!bzimage_load(&r, plan, &core_memory) ||
+        !boot_load_initrd(plan, &core_memory, 0, initrd, initrd_bytes))
         need(ERR_NO_MEMORY, "loading");
-}
-
-static void finish(enum vmm_end end)
-{
-    flush_console();
-    print("\nguest ended: ");
-    print(vmm_end_name(end));
-    print_number(" rip 0x", vmm.exit->rip, "");
-    print_number(" kind 0x", vmm.exit->kind, "");
-    print_number(" info 0x", vmm.exit->info[0], "");
-    print_number(" 0x", vmm.exit->info[1], "\n");
-    static const char *const kinds[] = EXIT_KIND_NAMES;
-    for (unsigned i = 0; i < EXIT_KINDS; i++)
-        if (state.stats.exits[i]) {
-            print("stat ");
-            print(kinds[i]);
-            print_number(" 0x", state.stats.exits[i], "\n");
-        }
-    leave(0);
 }
 
 TEST(linux_core)
 {
+    static const char *const kinds[] = EXIT_KIND_NAMES;
     struct boot_plan plan;
-    struct sys_message m = { 0 };
-    uint64_t armed = DEV_NEVER;
 
-    make_vm();
-    for (unsigned i = 0; i < CPUID_HOST_ROWS; i++) {
-        struct cpuid_regs *r = &cpuid_values.row[i];
-        __asm__("cpuid"
-                : "=a"(r->eax), "=b"(r->ebx), "=c"(r->ecx), "=d"(r->edx)
-                : "a"(cpuid_host_leaf(i)), "c"(0));
-    }
-    struct vmm_setup c = { .state = &state,
-                           .exit = (const volatile void *)PAGES_AT,
-                           .reply = (void *)(PAGES_AT + PAGE_BYTES),
-                           .window = (unsigned char *)WINDOW,
-                           .memory_bytes = MEMORY,
-                           .tables = tables,
-                           .table_count = TABLES,
-                           .shadow_memory = shadow_memory,
-                           .cpuid = &cpuid_values,
-                           .tsc_hz = boot->tsc_hz,
-                           .seconds = 1780000000 };
-    CHECK(shadow_bytes(TABLES, MEMORY >> 12) <= sizeof(shadow_memory));
-    CHECK(vmm_init(&vmm, &c, now()));
+    core_make();
     load(&plan);
-    need(sys_recv(vcpu, 0, &m), "first receive");
-    vmm_start(&vmm, &plan.cpu);
-    for (;;) {
-        if (vmm.deadline < armed || armed <= vmm.now) {
-            armed = vmm.deadline;
-            if (armed != DEV_NEVER)
-                sys_invoke1(timer, TIMER_SET, armed);
+    enum vmm_end end = core_run(&plan, flush_console);
+    print("\nguest ended: ");
+    print(vmm_end_name(end));
+    print_number(" rip 0x", vmm.exit->rip, "\n");
+    for (unsigned i = 0; i < EXIT_KINDS; i++)
+        if (vmm_state.stats.exits[i]) {
+            print("stat ");
+            print(kinds[i]);
+            print_number(" 0x", vmm_state.stats.exits[i], "\n");
         }
-        err_t e = sys_reply_recv(vcpu, 0, &m);
-        if (e != ERR_OK) {
-            print_number("reply refused: 0x", e, "");
-            print_number(" at word 0x", m.w[0], "");
-            print_number(" op 0x", vmm.reply->ops[m.w[0]], "\n");
-            finish(VMM_END_BROKEN);
-        }
-        enum vmm_end end = vmm_handle(&vmm);
-        flush_console();
-        if (end != VMM_RUNS)
-            finish(end);
-    }
+    CHECK_EQ(end, VMM_END_RESET);
 }

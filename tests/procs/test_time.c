@@ -369,7 +369,8 @@ TEST(budget_used_over_the_end_of_a_period_is_charged)
     used = consumed(threads[0].sched);
     print_number("# used 0x", used, "");
     print_number(" of 0x", elapsed, "\n");
-    CHECK(used <= (elapsed / period + 2) * allowed); /* a window of n periods touches n + 1, and may end late */
+    CHECK(used <=
+          (elapsed / period + 2) * allowed); /* a window of n periods touches n + 1, and may end late */
 }
 
 TEST(a_thread_without_budget_waits_for_its_period)

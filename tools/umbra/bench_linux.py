@@ -75,7 +75,8 @@ def as_guest(options, kernel):
         mark = int(machine.expect(MARK, SECONDS)[1])
         machine.wait(60)
     log = (layout.ROOT / config.serials[1]).read_text(errors="replace").replace("\r", "")
-    return mark, {key: int(value) for name, key, value in run.STATISTIC.findall(log) if name == "linux"}
+    counts = run.STATISTIC.findall(run.with_names(log, ["linux"]))
+    return mark, {key: int(value) for name, key, value in counts if name == "linux"}
 
 
 def boot(options):

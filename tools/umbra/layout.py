@@ -30,7 +30,13 @@ PROC_SCRIPT = "lib/sys/user.ld"
 PROC_BASE = "0x400000"
 GUEST_FLAGS = ("-m64", "-Wa,--noexecstack", "-I", "tests/guests", "-I", "kernel/include")
 SERVER_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-fno-stack-protector", "-fcf-protection=none",
-                "-fno-strict-aliasing", "-ffunction-sections", "-I", "kernel/include", "-I", "lib", "-I", ".")
+                "-fno-strict-aliasing", "-ffunction-sections", "-fdata-sections", "-I", "kernel/include", "-I", "lib",
+                "-I", ".", "-I", "build/gen")
+SERVER_LINK = ("-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,--fatal-warnings",
+               "-Wl,-z,max-page-size=4096", "-Wl,-z,noexecstack")
+GENERAL_REGISTERS = ("servers/vmm", "servers/tinyvmm")     # the guest's FPU state stays in the registers while these run
+GENERATED = "build/gen"     # stubs, dispatch and headers of all interfaces and components
+INTERFACES = "idl/interfaces/components.idl"
 HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
               "-fno-sanitize-recover=all", "-DUMBRA_DEBUG=1", "-DUMBRA_HOST=1",
               "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host", "-I", "kernel")
@@ -38,7 +44,7 @@ WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", 
 HOST_SUPPORT = ("tests/host/check.c",)
 
 TEST_NAME = re.compile(r"^[ \t]*TEST\(\s*(\w+)\s*\)", re.M)
-DIRECTIVES = ("USES", "MODULES", "ORG", "TIMEOUT", "MEMORY", "CMDLINE", "ICOUNT", "LONG")
+DIRECTIVES = ("LIBC", "USES", "MODULES", "ORG", "TIMEOUT", "MEMORY", "CMDLINE", "ICOUNT", "LONG")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +124,15 @@ def procs(profile):
     """Freestanding root tasks for tests: one program a file of tests/procs."""
     common = find("tests/procs/support/*.c", "tests/procs/support/*.S", "lib/sys/*.c", "lib/sys/*.S")
     scripted = (ROOT / PROC_SCRIPT).is_file()
+    hosted = [path for path in find("tests/procs/*.c") if directive(path, "LIBC")]
     link = LINK + (("-T", PROC_SCRIPT) if scripted else ("-Ttext-segment=" + PROC_BASE,))
     return [Program(proc_output(profile, path), "proc", profile, "build/%s/obj/procs" % profile,
                     unique((path,), used_sources(path), common),
                     PROC_FLAGS + WARNINGS + (debug_define(profile),), link, (PROC_SCRIPT,) if scripted else ())
-            for path in find("tests/procs/*.c")]
+            for path in find("tests/procs/*.c") if path not in hosted] + \
+        [Program(proc_output(profile, path), "server", profile, "build/%s/obj/servers" % profile,
+                 unique((path,), used_sources(path), find("tests/procs/libc/*.c"), libraries()),
+                 SERVER_FLAGS + WARNINGS + (debug_define(profile),), server_link()) for path in hosted]
 
 
 def proc_output(profile, path):
@@ -142,9 +152,33 @@ def guests(profile):
     return programs
 
 
+def generated():
+    """(headers, sources) that the interface compiler makes of idl/interfaces, by the declarations in there."""
+    headers, sources = [], []
+    for path in find("idl/interfaces/*.idl"):
+        text = (ROOT / path).read_text()
+        headers += [pathlib.Path(path).stem + "_types.h"] if re.search(r"^(enum|struct|flags|const)\b", text, re.M) else []
+        for name in re.findall(r"^interface (\w+)", text, re.M):
+            headers += [name + ".h", name + "_server.h"]
+            sources += [name + "_client.c", name + "_server.c"]
+        for name, body in re.findall(r"^component (\w+)[^{]*\{(.*?)^\}", text, re.M | re.S):
+            headers.append(name + "_component.h")
+            sources += [name + "_component.c"] if re.search(r"^\s*provides ", body, re.M) else []
+    place = lambda names: tuple("%s/%s" % (GENERATED, n) for n in names)
+    return place(headers), place(sources)
+
+
+def server_link():
+    return SERVER_LINK + (("-Wl,-e,umbra_start",) if find("lib/libc/start.S") else ())
+
+
+def libraries():
+    """What every program with musl is linked with; the linker drops what it does not use."""
+    return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c") + generated()[1]
+
+
 def servers(profile):
     """Static programs against the distribution's musl: one a folder of servers/."""
-    library = find("lib/**/*.c") if find("lib/libc/*") else ()
     programs = []
     for folder in sorted(p for p in (ROOT / "servers").glob("*") if p.is_dir()):
         name = folder.name
@@ -152,12 +186,19 @@ def servers(profile):
             continue
         own = find("servers/%s/**/*.c" % name, "servers/%s/**/*.S" % name)
         if own:
-            programs.append(Program("build/%s/servers/%s.elf" % (profile, name), "server", profile,
-                                    "build/%s/obj/servers/%s" % (profile, name), unique(own, library),
-                                    SERVER_FLAGS + ("-I", "servers/" + name) + WARNINGS + (debug_define(profile),),
-                                    ("-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--gc-sections",
-                                     "-Wl,--fatal-warnings")))
+            programs.append(Program(server_output(profile, name), "server", profile, "build/%s/obj/servers" % profile,
+                                    unique(own, libraries()), SERVER_FLAGS + WARNINGS + (debug_define(profile),),
+                                    server_link()))
     return programs
+
+
+def server_output(profile, name):
+    return "build/%s/servers/%s.elf" % (profile, name)
+
+
+def description_output(name):
+    """The folder of what the interface compiler makes of systems/NAME.idl; system.desc in it is the boot module."""
+    return "build/systems/%s" % name
 
 
 def host_tests():

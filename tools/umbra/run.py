@@ -40,6 +40,7 @@ def arguments(parser):
     add("--log", metavar="FILE", help="consoles also to this file")
     add("--input", metavar="FILE", help="typed to the first guest, a line whenever it waits")
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
+    add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
     add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
     add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
@@ -67,6 +68,11 @@ def described_guests(options):
     """One dictionary of words a guest, as the user gave them."""
     single = {key: getattr(options, key) for key in ("kernel", "initrd", "append", "mem")
               if getattr(options, key) is not None}
+    if options.system != system.DEFAULT:
+        wrong = next(iter(single), "vm" if options.vm else None)
+        if wrong:
+            raise Usage("--%s does not go with system %s, whose description says it" % (wrong, options.system))
+        return []
     if not options.vm:
         return [{"name": "linux", **single}]
     if single:
@@ -155,6 +161,8 @@ def command(options):
 
 def prepare_guests(options):
     """The guests that the options describe, checked; the default guest's files are downloaded if they are missing."""
+    if options.system != system.DEFAULT:
+        return system.named_guests(options)
     described = described_guests(options)
     check_files_named(described)
     guests = [guest_of(pairs) for pairs in described]
@@ -166,7 +174,7 @@ def prepare_guests(options):
 def ninja_targets(options):
     wanted = system.targets(options.profile, options.system)
     known = {p.output for p in layout.programs()}
-    missing = [t for t in wanted if t not in known and not t.endswith(".bin")]
+    missing = [t for t in wanted if t not in known]
     if missing:
         raise Failure("this tree cannot build " + " ".join(missing))
     return wanted
@@ -174,7 +182,7 @@ def ninja_targets(options):
 
 def machine_config(options, guests):
     return qemu.Config(
-        kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.CMDLINE,
+        kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
         memory=system.machine_memory(guests), icount=options.icount, serials=("socket", KERNEL_LOG), qemu=options.qemu,
         accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run")
 
@@ -316,14 +324,22 @@ class Session:
             self.log.write(data)
 
 
-def kernel_log():
+def kernel_log(options, names):
+    """The kernel's and init's log, with the guests' names for those of their components."""
     path = layout.ROOT / KERNEL_LOG
-    return path.read_text(errors="replace").replace("\r", "") if path.is_file() else ""
+    text = path.read_text(errors="replace").replace("\r", "") if path.is_file() else ""
+    return with_names(text, names) if options.system == system.DEFAULT else text
+
+
+def with_names(text, names):
+    for number, name in enumerate(names):
+        text = re.sub(r"^(guest|stat|audit) %s " % system.component(number), r"\1 %s " % name, text, flags=re.M)
+    return text
 
 
 def conclude(options, session, status, tail):
     """Says how the run ended; returns the exit status."""
-    for name, reason in ENDED.findall(kernel_log()):
+    for name, reason in ENDED.findall(kernel_log(options, session.names)):
         say.note("guest %s ended: %s" % (name, reason))
     if session.verdict in ("matched", "quit"):
         return 0
@@ -334,7 +350,10 @@ def conclude(options, session, status, tail):
     if value is None:
         say.complain("QEMU ended with status %s; see build/log/run.err\n%s" % (status, tail))
         return 1
-    if value != system.EXIT_CLEAN:
+    if value == system.END_GUEST:
+        say.complain("a guest failed; see " + KERNEL_LOG)
+        return 1
+    if value != system.END_CLEAN:
         say.complain("the system failed (debug-exit value %#x); see %s" % (value, KERNEL_LOG))
         return 1
     if options.until:
@@ -344,14 +363,16 @@ def conclude(options, session, status, tail):
 
 
 def write_stats(options, guests, session, result, seconds):
-    log = kernel_log()
+    log = kernel_log(options, session.names)
     report = {g.name: {"memory_bytes": g.mem, "ended": None, "counts": {}} for g in guests}
     for name, reason in ENDED.findall(log):
         report.setdefault(name, {"counts": {}})["ended"] = reason
+    kernel = {}
     for name, key, value in STATISTIC.findall(log):
-        report.setdefault(name, {"ended": None, "counts": {}})["counts"][key] = int(value)
+        counts = kernel if name == "kernel" else report.setdefault(name, {"ended": None, "counts": {}})["counts"]
+        counts[key] = int(value)
     whole = {"exit_status": result, "verdict": session.verdict or "ended", "seconds": round(seconds, 3),
-             "profile": options.profile, "paging": options.paging, "guests": report}
+             "profile": options.profile, "paging": options.paging, "guests": report, "kernel": kernel}
     try:
         with open(options.stats, "w") as file:
             json.dump(whole, file, indent=1)

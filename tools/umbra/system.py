@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A bootable system: which boot modules go with which guests, and what the kernel is told. The one place that knows.
 
-Boot modules, in order: init (the root task), the compiled system description, run.cfg (what the user asked for), every other
-server, then kernel and initramfs of each guest. The kernel's log goes to the second serial port, guests own the first.
+Boot modules, in order: init (the root task), the compiled description, then what the description names: servers, and
+kernel and initramfs of each guest. The default system has as many guests as the user asks for: its description is made
+for them. The kernel's log goes to the second serial port, guests own the first.
 """
-from umbra import layout
-from umbra.errors import Usage
+import json
+import os
+import pathlib
+import subprocess
+
+from umbra import images, layout
+from umbra.errors import Failure, Usage
 from umbra.images import MB
 
 DEFAULT = "linux"
 RUN = layout.BUILD / "run"
-EXIT_CLEAN = 0x10           # written to debug-exit when every guest ended by poweroff or reset
+END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
+HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
+HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
+MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides four bytes for each page of guest memory
+TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
 
 
 def names():
-    return sorted({p.stem for p in (layout.ROOT / "systems").glob("*") if p.suffix in (".idl", ".toml")})
+    return sorted(p.stem for p in (layout.ROOT / "systems").glob("*.idl"))
 
 
 def check_name(name):
@@ -25,25 +35,69 @@ def check_name(name):
         raise Usage("no system %s; systems/ has: %s" % (name, " ".join(names()) or "none"))
 
 
-def description(profile, name):
-    """The compiled description's file, or None where the tree has no such system."""
-    return "build/%s/systems/%s.bin" % (profile, name) if name in names() else None
+def component(number):
+    """The name of the component that runs guest `number` of the default system."""
+    return "vmm%d" % number
 
 
-def targets(profile, name):
-    """What must be built before this system boots."""
-    wanted = [layout.kernel_output(profile)] + [p.output for p in layout.servers(profile)]
-    return wanted + [d for d in [description(profile, name)] if d]
+def targets(profile, _name):
+    """What must be built before a system boots."""
+    return [layout.kernel_output(profile)] + [p.output for p in layout.servers(profile)] + \
+        [p.output for p in layout.guests(profile)]
 
 
-def configuration(options, guests):
-    """The text of run.cfg: `key=value` lines; a `guest=` line begins what belongs to one guest."""
-    lines = ["paging=" + options.paging]
-    for number, guest in enumerate(guests):
-        lines += ["guest=" + guest.name, "mem=%d" % guest.mem, "kernel=guest%d.kernel" % number]
-        lines += ["initrd=guest%d.initrd" % number] if guest.initrd else []
-        lines += ["append=" + guest.append]
-    return "\n".join(lines) + "\n"
+def cmdline(options):
+    seed = getattr(options, "seed", None)
+    return CMDLINE + (" seed=%d" % seed if seed else "")
+
+
+def doubled(text):
+    return text.replace(",", ",,")
+
+
+def guest_words(number, guest, paging):
+    words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=kernel%d" % number]
+    words += ["initrd=initrd%d" % number] if guest.initrd else []
+    return ",".join(words + ["command_line=" + doubled(guest.append), "paging=" + paging])
+
+
+def heap_bytes(guest):
+    pages = guest.mem // 4096
+    tables = min(max(pages // 16, TABLES[0]), TABLES[1])
+    return -(-(HEAP_BASE + tables * HEAP_TABLE + pages * HEAP_PAGE) // (2 * MB)) * 2 * MB
+
+
+def compiler(*words):
+    """Runs the interface compiler; returns what it prints, or raises Usage with its first diagnostic."""
+    done = subprocess.run(["/usr/bin/python3", "-m", "umbra_idl", *words], cwd=layout.ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": "idl", "PYTHONDONTWRITEBYTECODE": "1"})
+    if done.returncode:
+        raise Usage((done.stderr.strip().splitlines() or ["the interface compiler failed"])[0])
+    return done.stdout
+
+
+def describe(options, guests):
+    """Compiles the system's description into build/run/system; returns its summary (system.json)."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    source, settings = "systems/%s.idl" % options.system, []
+    if options.system == DEFAULT:
+        source = layout.relative(RUN / "system.idl")
+        text = compiler("guests", *(guest_words(n, g, options.paging) for n, g in enumerate(guests)))
+        (layout.ROOT / source).write_text(text)
+        for n, guest in enumerate(guests):
+            settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
+        settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 4 // MB)]
+        settings += ["--memory", str(memory_bytes(guests))]
+    compiler("compile", source, "-o", layout.relative(RUN / "system"), *settings)
+    return json.loads((RUN / "system/system.json").read_text())
+
+
+def named_guests(options):
+    """The guests of a description from systems/; their images are its own."""
+    if not (layout.ROOT / "idl").is_dir():
+        raise Failure("this tree has no idl/ to compile systems/%s.idl" % options.system)
+    components = describe(options, [])["components"].items()
+    return [images.Guest(name, None, None, "", c["guest"]["memory_bytes"]) for name, c in components if c["guest"]]
 
 
 def link(name, target):
@@ -54,23 +108,35 @@ def link(name, target):
     return layout.relative(path)
 
 
+def module_file(profile, name, given):
+    """The file of a boot module that a description names: a server, a guest image of the tree, or the user's."""
+    if name in given:
+        return link(name, given[name])
+    for path in (layout.server_output(profile, name), layout.module_output(profile, "guests/" + name)):
+        if (layout.ROOT / path).is_file():
+            return path
+    raise Failure("the description names boot module %s, which is neither a server nor a guest of this tree" % name)
+
+
 def modules(options, guests):
     """The boot modules as (path, arguments). Writes build/run/."""
     RUN.mkdir(parents=True, exist_ok=True)
-    programs = [p.output for p in layout.servers(options.profile)]
-    init = [p for p in programs if p.endswith("/init.elf")]
-    found = init + [d for d in [description(options.profile, options.system)] if d]
-    (RUN / "run.cfg").write_text(configuration(options, guests))
-    found += [layout.relative(RUN / "run.cfg")] + [p for p in programs if p not in init]
-    for number, guest in enumerate(guests):
-        found.append(link("guest%d.kernel" % number, guest.kernel))
-        if guest.initrd:
-            found.append(link("guest%d.initrd" % number, guest.initrd))
-    return [(path, "") for path in found]
+    given = {"kernel%d" % n: g.kernel for n, g in enumerate(guests) if g.kernel}
+    given |= {"initrd%d" % n: g.initrd for n, g in enumerate(guests) if g.initrd}
+    if not (layout.ROOT / "servers/init/main.c").is_file():     # a kernel alone
+        return [(link(name, path), "") for name, path in given.items()]
+    wanted = describe(options, guests)["modules"]
+    found = [layout.server_output(options.profile, "init"), layout.relative(RUN / "system/system.desc")]
+    return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
+
+
+def memory_bytes(guests):
+    """The emulated machine's memory: guests with what stands behind them, twice their images, and overhead."""
+    files = sum(pathlib.Path(p).stat().st_size for g in guests for p in (g.kernel, g.initrd) if p)
+    need = sum(g.mem * 5 // 4 + 2 * heap_bytes(g) for g in guests) + 2 * files + OVERHEAD
+    return max(MACHINE_MIN, -(-need // (256 * MB)) * 256 * MB)
 
 
 def machine_memory(guests):
-    """The emulated machine's memory in QEMU's words: guests, twice their images, and overhead."""
-    images = sum(p.stat().st_size for g in guests for p in (g.kernel, g.initrd) if p)
-    need = sum(g.mem for g in guests) * 108 // 100 + 2 * images + OVERHEAD
-    return "%dM" % (max(MACHINE_MIN, -(-need // (256 * MB)) * 256 * MB) // MB)
+    """The same in QEMU's words."""
+    return "%dM" % (memory_bytes(guests) // MB)

@@ -298,7 +298,7 @@ static enum exit_kind exception(struct umbra_exit_page *x, const struct vmcb *b,
         set_info(x, b->exit_info2, b->exit_info1);
         return EXIT_PAGE;
     }
-    set_info(x, vector, b->exit_info1);
+    set_info(x, vector, vector == 1 ? b->dr6 : b->exit_info1);
     return EXIT_EXCEPTION;
 }
 
@@ -308,6 +308,7 @@ static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
     struct umbra_exit_page *x = &v->exit;
     uint32_t code = (uint32_t)b->exit_code;
 
+    set_info(x, 0, 0);
     if (code <= SVM_EXIT_CR_LAST) {
         set_info(x, code, has_assists ? b->exit_info1 : 0);
         return EXIT_CR;

@@ -80,6 +80,7 @@ enum {
     SVM_EXIT_MWAIT = 0x8b,
     SVM_EXIT_MWAIT_COND = 0x8c,
     SVM_EXIT_XSETBV = 0x8d,
+    SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_NPF = 0x400,
 };
 

@@ -16,7 +16,7 @@ enum exit_kind {
     EXIT_NONE,
     EXIT_START,     /* first Recv of a vCPU: nothing ran yet */
     EXIT_PAGE,      /* #PF: info[0] address, info[1] error code */
-    EXIT_EXCEPTION, /* info[0] vector, info[1] error code; #DB #AC #UD where intercepted */
+    EXIT_EXCEPTION, /* info[0] vector, info[1] error code, or DR6 of a #DB; #DB #AC #DF #MC */
     EXIT_CPUID,
     EXIT_HLT,
     EXIT_IO,          /* info[0] EXIT_IO_*, info[1] RIP behind the instruction (0: not known) */
@@ -54,7 +54,8 @@ enum {
     INSN_PUSHF,
     INSN_RSM,
     INSN_PAUSE,
-    INSN_INVLPGA
+    INSN_INVLPGA,
+    INSN_RDPRU
 };
 
 #define EXIT_IO_IN       BIT(0)
@@ -169,6 +170,8 @@ enum {
 };
 
 #define REPLY_OPS_MAX 320 /* words */
+#define REPLY_WORK_MAX                                                                                       \
+    16384 /* table entries that one reply may write: bounds the time without preemption (I9) */
 struct umbra_reply_page {
     uint64_t seq; /* the exit that is answered */
     uint32_t flags, groups;

@@ -39,6 +39,7 @@ enum {
 #define ENTRY_64         0x200
 #define SECTOR           512
 #define E820_BYTES       20
+#define TSC_WORD         "tsc_early_khz="
 #define CMDLINE_ROOM     (BOOT_TABLES - BOOT_CMDLINE - 1)
 
 static uint64_t get(const uint8_t *p, unsigned offset, unsigned bytes)
@@ -169,6 +170,34 @@ static struct boot_result place_initrd(const struct bzimage_request *r, const st
     return good;
 }
 
+static bool contains(const char *text, const char *word)
+{
+    for (; *text; text++) {
+        unsigned i = 0;
+        while (word[i] && text[i] == word[i])
+            i++;
+        if (!word[i])
+            return true;
+    }
+    return false;
+}
+
+/* A space and the word with its value; returns the length. */
+static unsigned format_tsc(char out[40], uint64_t khz)
+{
+    static const char prefix[] = " " TSC_WORD;
+    char digits[20];
+    unsigned n = 0, count = 0;
+    for (; prefix[n]; n++)
+        out[n] = prefix[n];
+    for (; khz; khz /= 10)
+        digits[count++] = (char)('0' + khz % 10);
+    while (count)
+        out[n++] = digits[--count];
+    out[n] = 0;
+    return n;
+}
+
 static struct boot_result place_cmdline(const struct bzimage_request *r, const struct header *h,
                                         struct boot_plan *plan)
 {
@@ -177,7 +206,12 @@ static struct boot_result place_cmdline(const struct bzimage_request *r, const s
         n++;
     if (n > most)
         return fail(BOOT_CMDLINE_TOO_LONG, n, most);
-    plan->cmdline = (struct boot_piece){ BOOT_CMDLINE, n + 1 };
+    unsigned extra = 0;
+    if (r->tsc_khz && !contains(r->cmdline, TSC_WORD))
+        extra = format_tsc(plan->cmdline_extra, r->tsc_khz);
+    if (extra > most - n)
+        plan->cmdline_extra[0] = 0, extra = 0;
+    plan->cmdline = (struct boot_piece){ BOOT_CMDLINE, n + extra + 1 };
     return good;
 }
 
@@ -231,13 +265,23 @@ static void fill_zero_page(const struct bzimage_request *r, const struct boot_pl
     }
 }
 
+static bool write_cmdline(const struct bzimage_request *r, const struct boot_plan *plan,
+                          const struct boot_memory *m)
+{
+    uint64_t extra = 0;
+    while (plan->cmdline_extra[extra])
+        extra++;
+    uint64_t n = plan->cmdline.bytes - extra - 1, end = plan->cmdline.start + n;
+    return m->write(m->context, (gpa_t){ plan->cmdline.start }, r->cmdline, n) &&
+           m->write(m->context, (gpa_t){ end }, plan->cmdline_extra, extra + 1);
+}
+
 bool bzimage_load(const struct bzimage_request *r, const struct boot_plan *plan, const struct boot_memory *m)
 {
     uint8_t zero_page[PAGE_BYTES] = { 0 };
     fill_zero_page(r, plan, zero_page);
-    return boot_write_bda(m) && boot_write_long_mode(m) &&
+    return boot_write_bda(m) && boot_write_long_mode(m) && write_cmdline(r, plan, m) &&
            m->write(m->context, (gpa_t){ BOOT_ZERO_PAGE }, zero_page, sizeof(zero_page)) &&
-           m->write(m->context, (gpa_t){ plan->cmdline.start }, r->cmdline, plan->cmdline.bytes) &&
            m->write(m->context, (gpa_t){ plan->kernel.start }, r->image + plan->kernel_offset,
                     plan->kernel.bytes);
 }

@@ -17,11 +17,16 @@ struct bzimage_request {
     uint64_t initrd_bytes; /* 0: none */
     const char *cmdline;   /* NUL-terminated */
     uint64_t memory_bytes;
+    uint64_t
+        tsc_khz;   /* the guest's TSC rate, told by `tsc_early_khz=`; 0: not told. See plan.cmdline_extra */
     bool force_32; /* enter in 32-bit mode although a 64-bit entry is there: for tests */
 };
 
 /* bzimage_plan - checks everything and fills *plan; on an error *plan is not to be used. Places:
  *   kernel  at its preferred address; one that is not relocatable at code32_start
+ *   command line  the request's; with tsc_khz, unless it says tsc_early_khz itself or there is no room, with
+ * that behind it: measuring the TSC against the PIT takes port accesses of under 10 us, else Linux gives up
+ *           its TSC for good
  *   initrd  as high as memory and the kernel's initrd_addr_max allow, page aligned; else below the kernel */
 struct boot_result bzimage_plan(const struct bzimage_request *r, struct boot_plan *plan);
 

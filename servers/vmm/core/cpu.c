@@ -4,7 +4,7 @@
 
 void vmm_cpu_load(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     struct x86_cpu *c = &v->cpu;
 
     if (v->loaded)
@@ -20,85 +20,95 @@ void vmm_cpu_load(struct vmm *v)
     c->cr8 = v->state->cr8;
     c->efer = v->state->efer;
     for (unsigned i = 0; i < 4; i++)
-        c->dr[i] = x->dr[i];
-    c->dr6 = x->dr6;
-    c->dr7 = x->dr7;
-    for (unsigned i = 0; i < SEGS; i++) {
-        c->seg[i].selector = x->seg[i].selector;
-        c->seg[i].attributes = x->seg[i].attributes;
-        c->seg[i].limit = x->seg[i].limit;
-        c->seg[i].base = x->seg[i].base;
-    }
+        c->dr[i] = v->state->dr[i];
+    c->dr6 = v->state->dr6;
+    c->dr7 = v->state->dr7;
+    __builtin_memcpy(c->seg, x->seg, sizeof(c->seg));
     c->cpl = x->cpl;
     c->shadow = x->shadow;
-    v->before = *c;
     v->loaded = true;
 }
 
-static bool segments_differ(const struct x86_cpu *a, const struct x86_cpu *b)
+static bool segments_differ(const struct umbra_segment *a, const struct umbra_segment *b)
 {
-    for (unsigned i = 0; i < SEGS; i++)
-        if (a->seg[i].selector != b->seg[i].selector || a->seg[i].attributes != b->seg[i].attributes ||
-            a->seg[i].limit != b->seg[i].limit || a->seg[i].base != b->seg[i].base)
-            return true;
-    return false;
+    uint64_t differ = 0, left[2], right[2];
+
+    BUILD_ASSERT(sizeof(left) == sizeof(*a));
+    for (unsigned i = 0; i < SEGS; i++) {
+        __builtin_memcpy(left, &a[i], sizeof(left));
+        __builtin_memcpy(right, &b[i], sizeof(right));
+        differ |= (left[0] ^ right[0]) | (left[1] ^ right[1]);
+    }
+    return differ;
 }
 
-static void store_debug(struct umbra_reply_page *r, const struct x86_cpu *c, const struct x86_cpu *b)
+/* The guest cannot change its debug registers without an exit: the state segment has them. */
+static void store_debug(struct vmm *v)
 {
-    bool differ = c->dr6 != b->dr6 || c->dr7 != b->dr7;
+    struct umbra_reply_page *r = v->reply;
+    const struct x86_cpu *c = &v->cpu;
+    struct vmm_state *s = v->state;
+    uint64_t differ = (c->dr6 ^ s->dr6) | (c->dr7 ^ s->dr7);
 
-    for (unsigned i = 0; i < 4; i++) {
-        differ |= c->dr[i] != b->dr[i];
-        r->dr[i] = c->dr[i];
+    for (unsigned i = 0; i < 4; i++)
+        differ |= c->dr[i] ^ s->dr[i];
+    if (!differ)
+        return;
+    for (unsigned i = 0; i < 4; i++)
+        s->dr[i] = r->dr[i] = c->dr[i];
+    s->dr6 = r->dr6 = c->dr6;
+    s->dr7 = r->dr7 = c->dr7;
+    r->groups |= STATE_DEBUG;
+}
+
+static void store_control(struct vmm *v)
+{
+    struct umbra_reply_page *r = v->reply;
+    const struct x86_cpu *c = &v->cpu;
+    struct vmm_state *s = v->state;
+
+    if (c->cr0 != s->cr0 || c->cr4 != s->cr4 || c->efer != s->efer) {
+        s->cr0 = r->cr0 = c->cr0;
+        s->cr4 = r->cr4 = c->cr4;
+        s->efer = r->efer = c->efer;
+        r->groups |= STATE_CONTROL;
     }
-    r->dr6 = c->dr6;
-    r->dr7 = c->dr7;
-    if (differ)
-        r->groups |= STATE_DEBUG;
+    s->cr3 = c->cr3;
+    s->cr8 = c->cr8;
 }
 
 void vmm_cpu_store(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
-    const struct x86_cpu *c = &v->cpu, *b = &v->before;
+    const struct umbra_exit_page *x = v->exit;
+    const struct x86_cpu *c = &v->cpu;
 
     if (!v->loaded)
         return;
     for (unsigned i = 0; i < GPRS; i++)
-        if (c->gpr[i] != b->gpr[i]) {
+        if (c->gpr[i] != x->gpr[i]) {
             r->gpr[i] = c->gpr[i];
             r->gpr_mask |= 1u << i;
-            r->groups |= STATE_GPRS;
         }
-    if (c->rip != b->rip || c->shadow != b->shadow) {
+    if (r->gpr_mask)
+        r->groups |= STATE_GPRS;
+    if (c->rip != x->rip || c->shadow != x->shadow) {
         r->rip = c->rip;
         r->shadow = c->shadow;
         r->groups |= STATE_RIP;
     }
-    if (c->rflags != b->rflags) {
+    if (c->rflags != x->rflags) {
         r->rflags = c->rflags;
         r->groups |= STATE_RFLAGS;
     }
-    if (c->cr2 != b->cr2) {
+    if (c->cr2 != x->cr2) {
         r->cr2 = c->cr2;
         r->groups |= STATE_CR2;
     }
-    if (c->cr0 != b->cr0 || c->cr4 != b->cr4 || c->efer != b->efer) {
-        r->cr0 = c->cr0;
-        r->cr4 = c->cr4;
-        r->efer = c->efer;
-        r->groups |= STATE_CONTROL;
-    }
-    if (segments_differ(c, b)) {
-        for (unsigned i = 0; i < SEGS; i++)
-            r->seg[i] = c->seg[i];
+    if (segments_differ(c->seg, x->seg)) {
+        __builtin_memcpy(r->seg, c->seg, sizeof(r->seg));
         r->groups |= STATE_SEGMENTS;
     }
-    store_debug(r, c, b);
-    v->state->cr0 = c->cr0;
-    v->state->cr3 = c->cr3;
-    v->state->cr4 = c->cr4;
-    v->state->cr8 = c->cr8;
-    v->state->efer = c->efer;
+    store_control(v);
+    store_debug(v);
 }

@@ -24,6 +24,15 @@ static void retire(struct vmm *v, unsigned length)
     }
 }
 
+/* An instruction that this guest's processor does not have, or one that nobody emulates. */
+static enum vmm_end unknown(struct vmm *v)
+{
+    if (v->exit->kind != EXIT_INSTRUCTION)
+        return VMM_END_UNKNOWN;
+    raise(v, EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION));
+    return VMM_RUNS;
+}
+
 /* Instructions that are the VMM's own affair. */
 static enum vmm_end special(struct vmm *v, const struct x86_insn *insn)
 {
@@ -97,7 +106,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         break;
     }
     if (!table_gpa)
-        return VMM_END_UNKNOWN;
+        return unknown(v);
     shadow_not_emulated(v->shadow, *table_gpa, &v->ops);
     return VMM_RUNS;
 }
@@ -106,7 +115,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
 
 enum vmm_end vmm_page_fault(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     struct shadow_access a =
         shadow_access_of_fault((gva_t){ x->info[0] }, x->info[1], x->cpl, x->rflags, v->interrupted != 0);
     struct fill_out out;
@@ -135,7 +144,7 @@ enum vmm_end vmm_page_fault(struct vmm *v)
 
 static enum vmm_end io(struct vmm *v)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     uint64_t info = x->info[0], rax = x->gpr[RAX];
     unsigned width = EXIT_IO_WIDTH(info);
     uint32_t value;
@@ -211,7 +220,7 @@ static void reply_begin(struct vmm *v)
 
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
-    r->want = STATE_SEGMENTS | STATE_DEBUG;
+    r->want = STATE_SEGMENTS;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     v->loaded = false;
     v->exception = 0;

@@ -4,6 +4,8 @@
 #include "servers/vmm/core/vmm.h"
 
 #define TOP_OF_RAM_MAX (3ull << 30)
+#define DR6_RESET      0xffff0ff0
+#define DR7_RESET      0x400
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
@@ -29,6 +31,8 @@ static bool state_begin(const struct vmm_setup *c, uint64_t now)
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
     s->tsc_offset = 0 - now;
+    s->dr6 = DR6_RESET;
+    s->dr7 = DR7_RESET;
     s->version = VMM_STATE_VERSION;
     s->bytes = sizeof(*s);
     s->magic = VMM_STATE_MAGIC;
@@ -84,6 +88,6 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     for (unsigned i = 0; i < SEGS; i++)
         r->seg[i] = cpu->seg[i];
     r->tsc_offset = s->tsc_offset;
-    r->want = STATE_SEGMENTS | STATE_DEBUG;
+    r->want = STATE_SEGMENTS;
     r->op_words = v->ops.count;
 }

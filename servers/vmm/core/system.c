@@ -90,7 +90,7 @@ enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, ui
 
 static struct msr_cpu msr_cpu_of(const struct vmm *v, const struct x86_cpu *cpu)
 {
-    const volatile struct umbra_exit_page *x = v->exit;
+    const struct umbra_exit_page *x = v->exit;
     struct msr_cpu m = { .now = v->now,
                          .tsc_offset = v->state->tsc_offset,
                          .cr = state_of(cpu),

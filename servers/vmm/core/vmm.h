@@ -47,6 +47,7 @@ struct vmm_state {
     uint64_t epoch;
     uint64_t memory_bytes;
     uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
+    uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
     uint64_t tsc_offset;
     uint32_t halted, ended; /* enum vmm_end */
@@ -57,14 +58,14 @@ struct vmm_state {
 
 struct vmm {
     struct vmm_state *state;
-    const volatile struct umbra_exit_page *exit;
+    const struct umbra_exit_page *exit; /* changes only while the guest runs, that is within a system call */
     struct umbra_reply_page *reply;
     struct gmem mem;
     struct gmem_map map;
     struct shadow *shadow;
     const struct cpuid_host *cpuid;
     struct shadow_ops ops;
-    struct x86_cpu cpu, before; /* of this exit; as it was delivered */
+    struct x86_cpu cpu; /* of this exit, once loaded */
     bool loaded;
     uint64_t exception; /* to raise after this exit, 0 none */
     uint64_t interrupted;
@@ -74,7 +75,7 @@ struct vmm {
 
 struct vmm_setup {
     struct vmm_state *state;
-    const volatile struct umbra_exit_page *exit;
+    const struct umbra_exit_page *exit;
     struct umbra_reply_page *reply;
     unsigned char *window;
     uint64_t memory_bytes;

@@ -2,10 +2,10 @@
 /* The contract of every device model of the VMM.
  *
  * A model is a flat struct without pointers, which lies in the state segment and outlives the VMM, and pure
- * functions on it: NAME_init, NAME_in, NAME_out, NAME_next_deadline, NAME_expire. Invariants: no model reads
- * a clock (time is ctx->now), keeps a pointer, allocates or calls out; every change of state is announced by
- * dev_touch before it happens (I8; tests/host/dev/test_board.c rolls random traffic back); every call is
- * bounded. What a device does not belong here: one file a device; their wiring is board.h. */
+ * functions on it: NAME_init, NAME_in, NAME_out and, where it has timers, NAME_next_deadline and NAME_expire.
+ * Invariants: no model reads a clock (time is ctx->now), keeps a pointer, allocates or calls out; every
+ * change of state is announced by dev_touch before it happens (I8; tests/host/dev/test_bus.c rolls random
+ * traffic back); every call is bounded. What a device does is in its own file, their wiring in bus.h. */
 #ifndef VMM_DEV_DEV_H
 #define VMM_DEV_DEV_H
 

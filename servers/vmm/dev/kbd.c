@@ -183,14 +183,3 @@ void kbd_out(struct kbd *k, struct dev_ctx *ctx, uint16_t port, unsigned width, 
         data_byte(k, ctx, (uint8_t)value);
     drive(k, ctx);
 }
-
-uint64_t kbd_next_deadline(const struct kbd *k, uint64_t now)
-{
-    (void)k, (void)now;
-    return DEV_NEVER;
-}
-
-void kbd_expire(struct kbd *k, struct dev_ctx *ctx)
-{
-    (void)k, (void)ctx;
-}

@@ -25,8 +25,4 @@ void kbd_init(struct kbd *k);
 uint32_t kbd_in(struct kbd *k, struct dev_ctx *ctx, uint16_t port, unsigned width);
 void kbd_out(struct kbd *k, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value);
 
-/* No timers: the two below are there for the sake of the contract. */
-uint64_t kbd_next_deadline(const struct kbd *k, uint64_t now);
-void kbd_expire(struct kbd *k, struct dev_ctx *ctx);
-
 #endif

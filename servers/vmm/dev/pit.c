@@ -343,8 +343,3 @@ void pit_expire(struct pit *p, struct dev_ctx *ctx)
 {
     run(p, ctx, clock_at(p, ctx->now));
 }
-
-bool pit_channel_output(const struct pit *p, unsigned n, uint64_t now)
-{
-    return output(&p->channel[n], clock_at(p, now));
-}

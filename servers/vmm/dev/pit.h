@@ -43,7 +43,4 @@ void pit_out(struct pit *p, struct dev_ctx *ctx, uint16_t port, unsigned width, 
 uint64_t pit_next_deadline(const struct pit *p, uint64_t now);
 void pit_expire(struct pit *p, struct dev_ctx *ctx);
 
-/* pit_channel_output - the OUT pin of channel n at a time. Changes nothing. */
-bool pit_channel_output(const struct pit *p, unsigned n, uint64_t now);
-
 #endif

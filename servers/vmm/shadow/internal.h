@@ -229,6 +229,7 @@ struct table *root_make(struct shadow *s, uint32_t slot, struct shadow_ops *ops)
 /* list.c: the roots that the kernel may switch to by itself */
 void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops *ops);
 bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops); /* false: no room */
+bool reaches_unsynced(struct shadow *s, const struct table *t);               /* or may reach one */
 void list_empty(struct shadow *s, struct shadow_ops *ops);
 void list_remove(struct shadow *s, const struct table *t, struct shadow_ops *ops);
 

@@ -74,14 +74,16 @@ bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
     return true;
 }
 
-static bool reaches_unsynced(struct shadow *s, const struct table *t)
+bool reaches_unsynced(struct shadow *s, const struct table *t)
 {
+    if (s->unsynced_count == 0)
+        return false;
     s->mark++;
     for (uint32_t i = 0; i < s->unsynced_count; i++) {
         if (!mark_above(s, s->unsynced[i].gfn))
             return true;
     }
-    return s->unsynced_count > 0 && t->mark == s->mark;
+    return t->mark == s->mark;
 }
 
 static uint32_t slot_for(struct shadow *s, const struct table *t)

@@ -227,20 +227,16 @@ void sync_point(struct shadow *s, struct shadow_ops *ops)
 
 void sync_below(struct shadow *s, struct table *t, struct shadow_ops *ops)
 {
-    struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
-
-    if (s->unsynced_count == 0 || is_direct(t))
+    if (is_direct(t) || !reaches_unsynced(s, t))
         return;
     if (t->role.level == 1) {
-        if (!f || !f->unsynced)
-            return;
         frame_resync(s, t->gfn, ops);
         if (frame_reprotect(s, t->gfn, ops))
             return;
     } else {
         sync_all(s, ops);
     }
-    list_empty(s, ops);
+    list_empty(s, ops); /* the new link may lead there from listed roots */
 }
 
 /* A place for one more unsynced table: the oldest goes back in sync. */

@@ -42,6 +42,7 @@ static x86_handler handler_of(enum x86_op op)
         [X86_SHRD] = emu_do_double_shift,
         [X86_CBW] = emu_do_convert,
         [X86_CWD] = emu_do_convert,
+        [X86_DAA... X86_SALC] = emu_do_decimal,
         [X86_XLAT] = emu_do_xlat,
         [X86_SAHF] = emu_do_flag,
         [X86_LAHF] = emu_do_flag,

@@ -75,17 +75,17 @@ enum x86_result emu_do_pushf(struct emu *e)
     return emu_push(e, &value, 1, e->insn->opsize);
 }
 
-/* IOPL changes at CPL 0 only, IF where IOPL permits; otherwise they silently stay. RF is cleared. */
+/* IOPL changes at CPL 0 only, IF where IOPL permits; otherwise they silently stay. RF ends with the
+ * instruction. */
 uint64_t emu_merge_flags(const struct x86_cpu *cpu, uint64_t value, unsigned size)
 {
     uint64_t may_change =
-        X86_FLAG_STATUS | X86_FLAG_TF | X86_FLAG_DF | X86_FLAG_NT | X86_FLAG_RF | X86_FLAG_AC | X86_FLAG_ID;
+        X86_FLAG_STATUS | X86_FLAG_TF | X86_FLAG_DF | X86_FLAG_NT | X86_FLAG_AC | X86_FLAG_ID;
     if (cpu->cpl == 0 || !(cpu->cr0 & X86_CR0_PE))
         may_change |= X86_FLAG_IOPL;
     if (iopl_permits(cpu))
         may_change |= X86_FLAG_IF;
     may_change &= low_mask(size);
-    value &= ~X86_FLAG_RF;
     return (cpu->rflags & ~may_change) | (value & may_change) | X86_FLAG_FIXED;
 }
 

@@ -155,6 +155,7 @@ X86_HANDLER(emu_do_bswap);
 X86_HANDLER(emu_do_setcc);
 X86_HANDLER(emu_do_cmovcc);
 X86_HANDLER(emu_do_convert);
+X86_HANDLER(emu_do_decimal);
 X86_HANDLER(emu_do_xlat);
 X86_HANDLER(emu_do_nop);
 X86_HANDLER(emu_do_clflush);

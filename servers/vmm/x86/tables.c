@@ -14,8 +14,7 @@ const struct x86_desc x86_one_byte[256] = {
     [0x06] = I(PUSH_SEG, N64, S_ES), [0x07] = I(POP_SEG, N64, S_ES), [0x0e] = I(PUSH_SEG, N64, S_CS),
     [0x16] = I(PUSH_SEG, N64, S_SS), [0x17] = I(POP_SEG, N64, S_SS),
     [0x1e] = I(PUSH_SEG, N64, S_DS), [0x1f] = I(POP_SEG, N64, S_DS),
-    [0x27] = OTHER(PLAIN | N64), [0x2f] = OTHER(PLAIN | N64), /* DAA DAS */
-    [0x37] = OTHER(PLAIN | N64), [0x3f] = OTHER(PLAIN | N64), /* AAA AAS */
+    [0x27] = I(DAA, N64, 0), [0x2f] = I(DAS, N64, 0), [0x37] = I(AAA, N64, 0), [0x3f] = I(AAS, N64, 0),
     [0x40 ... 0x47] = I(INC, N64, ZV), [0x48 ... 0x4f] = I(DEC, N64, ZV),
     [0x50 ... 0x57] = I(PUSH, D64, ZV), [0x58 ... 0x5f] = I(POP, D64, ZV),
     [0x60] = I(PUSHA, N64, 0), [0x61] = I(POPA, N64, 0),
@@ -53,7 +52,7 @@ const struct x86_desc x86_one_byte[256] = {
     [0xcc] = I(INT3, 0, 0), [0xcd] = I(INT, 0, IB), [0xce] = I(INTO, N64, 0), [0xcf] = I(IRET, 0, 0),
     [0xd0] = G(GRP2, 0, EB, ONE), [0xd1] = G(GRP2, 0, EV, ONE),
     [0xd2] = G(GRP2, 0, EB, CL), [0xd3] = G(GRP2, 0, EV, CL),
-    [0xd4] = OTHER(I8 | N64), [0xd5] = OTHER(I8 | N64), [0xd6] = OTHER(PLAIN | N64), /* AAM AAD SALC */
+    [0xd4] = I(AAM, N64, IB), [0xd5] = I(AAD, N64, IB), [0xd6] = I(SALC, N64, 0),
     [0xd7] = I(XLAT, 0, 0),
     [0xd8 ... 0xdf] = OTHER(MR), /* x87 */
     [0xe0 ... 0xe2] = I(LOOP, D64, JB), [0xe3] = I(JCXZ, D64, JB),

@@ -329,6 +329,43 @@ TEST(boot_command_line_length_is_exact)
     free(image);
 }
 
+TEST(boot_tells_the_tsc_rate_on_the_command_line)
+{
+    static const struct {
+        const char *line;
+        uint64_t khz;
+        uint32_t most;
+        const char *seen;
+    } row[] = {
+        { "console=ttyS0", 2596122, 2047, "console=ttyS0 tsc_early_khz=2596122" },
+        { "quiet", 0, 2047, "quiet" },
+        { "", 1000000, 2047, " tsc_early_khz=1000000" },
+        { "a tsc_early_khz=5", 1000000, 2047, "a tsc_early_khz=5" },
+        { "tsc_early_kh", 7, 2047, "tsc_early_kh tsc_early_khz=7" },
+        { "abc", 1000000, 25, "abc tsc_early_khz=1000000" },
+        { "abc", 1000000, 24, "abc" },
+        { "abc", UINT64_MAX, 2047, "abc tsc_early_khz=18446744073709551615" },
+    };
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        uint8_t *image = make_image();
+        struct bzimage_request r = make_request(image);
+        struct boot_plan plan;
+        struct memory memory;
+        struct boot_memory m = make_memory(&memory, r.memory_bytes);
+        r.cmdline = row[i].line;
+        r.tsc_khz = row[i].khz;
+        set(image, 0x238, 4, row[i].most);
+        check_note("row %zu", i);
+        CHECK_EQ(bzimage_plan(&r, &plan).error, BOOT_OK);
+        CHECK(bzimage_load(&r, &plan, &m));
+        CHECK_STR_EQ((char *)memory.bytes + BOOT_CMDLINE, row[i].seen);
+        CHECK_EQ(plan.cmdline.bytes, strlen(row[i].seen) + 1);
+        free(image);
+        munmap(memory.bytes, memory.size);
+        munmap(memory.written, memory.size);
+    }
+}
+
 TEST(boot_e820_covers_memory_without_overlap)
 {
     struct boot_range ranges[BOOT_E820_MAX];

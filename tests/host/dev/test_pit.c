@@ -314,6 +314,7 @@ TEST(pit_one_shot_interrupts_once)
         rig_init(&r);
         rig_pic(&r, 0xfffe);
         program(&r, 0, modes[i], 1000);
+        CHECK_EQ(r.m.deadline, 5 * RIG_HZ + clocks(1 + 1000 + (modes[i] == 4)));
         CHECK_EQ(count_interrupts(&r, 800 * US, 10 * US), 0);
         CHECK_EQ(count_interrupts(&r, 100 * MS, 10 * US), 1);
         program(&r, 0, modes[i], 1000);

@@ -114,6 +114,7 @@ TEST(uart_full_ring_holds_the_guest_back_and_loses_nothing)
     for (int fifo = 0; fifo < 2; fifo++) {
         unsigned sent = 0, got = 0;
         set_up(&r, fifo ? 0xc1 : 0, 2);
+        put(&r, RBR, (uint8_t)(sent++ * 7)); /* so that the ring does not fill up evenly */
         for (int round = 0; round < 3; round++) {
             while (get(&r, LSR) & 0x20)
                 for (int i = 0; i < (fifo ? 16 : 1); i++)

@@ -118,6 +118,9 @@ TEST(cpuid_is_an_amd_processor_of_family_15)
     }
     CHECK_STR_EQ(name, "AMD processor (Umbra virtual machine)");
     CHECK_EQ(cpuid_guest(&h, 0x80000008, 0).eax, 0x3028);
+    CHECK_EQ(cpuid_guest(&h, 0x80000000, 0).eax, 0x80000008);
+    CHECK_EQ(cpuid_guest(&h, 0x80000005, 0).ecx >> 24, 64); /* KiB of L1 data cache */
+    CHECK_EQ(cpuid_guest(&h, 0x80000006, 0).ecx >> 16, 512);
 }
 
 TEST(cpuid_other_leaves_are_zero)

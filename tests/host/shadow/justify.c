@@ -52,7 +52,8 @@ static void extend(struct justify *j, struct justify_va *v, unsigned level, cons
     uint64_t table = from->at;
     enum model_step step = model_step(&w, j->cpu, &a, level, &table);
 
-    if (step == MODEL_FAULT || !w.accessed)
+    bool fixed = j->fixed && j->fixed(j->context, w.entry_gpa[0]);
+    if (step == MODEL_FAULT || (!w.accessed && !fixed))
         return;
     struct justify_walk next = { .at = table, .user = w.user, .write = w.write, .exec = w.exec };
     if (step == MODEL_NEXT) {
@@ -61,7 +62,7 @@ static void extend(struct justify *j, struct justify_va *v, unsigned level, cons
     }
     next.at = w.gpa & ~0xfffull;
     next.bytes = w.bytes;
-    next.dirty = w.dirty;
+    next.dirty = w.dirty || fixed;
     insert(j, v, 0, next);
 }
 

@@ -28,6 +28,8 @@ struct justify {
     const struct model_cpu *cpu;
     unsigned vas;
     struct justify_va va[JUSTIFY_VAS];
+    bool (*fixed)(void *context, uint64_t gpa); /* memory that ignores writes: A and D count as set */
+    void *context;
     bool full; /* a set ran over: the guest must flush before the sets mean anything again */
 };
 

@@ -411,9 +411,24 @@ static struct hw_result judge(const struct machine *m, const struct hw_access *a
     return r;
 }
 
+/* A page fault drops what was cached of its page (kernels rely on that on all x86 processors). */
+static struct hw_result fault_drops(struct machine *m, uint64_t va, struct hw_result r)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->tlb_count && r.outcome == HW_FAULT; i++) {
+        const struct hw_cached *c = &m->tlb[i];
+        if (c->root != asid(m) || c->level != 0 || c->va != va >> 12)
+            m->tlb[kept++] = *c;
+    }
+    if (r.outcome == HW_FAULT)
+        m->tlb_count = kept;
+    return r;
+}
+
 struct hw_result machine_access(struct machine *m, const struct hw_access *a, uint32_t choice)
 {
     struct hw_cached *fits[8];
+    struct hw_result r;
     uint32_t n = 0;
 
     machine_enter(m);
@@ -424,6 +439,8 @@ struct hw_result machine_access(struct machine *m, const struct hw_access *a, ui
     }
     choice %= n + 1;
     if (choice < n)
-        return judge(m, a, (struct hw_result){ .gfn = fits[choice]->target, .rights = fits[choice]->rights });
-    return judge(m, a, walk(m, a->va, true));
+        r = (struct hw_result){ .gfn = fits[choice]->target, .rights = fits[choice]->rights };
+    else
+        r = walk(m, a->va, true);
+    return fault_drops(m, a->va, judge(m, a, r));
 }

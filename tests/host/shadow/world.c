@@ -53,6 +53,12 @@ static uint64_t model_read(void *context, uint64_t gpa, unsigned bytes)
     return value;
 }
 
+static bool in_rom(void *context, uint64_t gpa)
+{
+    const struct world *w = context;
+    return gmem_kind(&w->map, gfn_of((gpa_t){ gpa })) == GMEM_ROM;
+}
+
 static void memory_written(void *context, gpa_t a, size_t bytes)
 {
     (void)a;
@@ -109,6 +115,8 @@ struct world *world_new(uint32_t tables, const struct shadow_tuning *tuning, uin
     CHECK(w->s != NULL);
     w->cpu = (struct model_cpu){ .phys_bits = 40, .amd_reserves_g = true, .read = model_read, .context = w };
     justify_init(&w->j, &w->cpu);
+    w->j.fixed = in_rom;
+    w->j.context = w;
     w->ops_max = REPLY_OPS_MAX;
     w->random = seed * 0x9e3779b97f4a7c15ull + 1;
     for (uint32_t i = 0; i < 8; i++)

@@ -30,7 +30,7 @@ __asm__(".text\n"
         "    mov 64(%rdi), %r8\n    mov 72(%rdi), %r9\n    mov 80(%rdi), %r10\n    mov 88(%rdi), %r11\n"
         "    mov 96(%rdi), %r12\n    mov 104(%rdi), %r13\n    mov 112(%rdi), %r14\n    mov 120(%rdi), %r15\n"
         "    mov 56(%rdi), %rdi\n"
-        "    jmp *native_target(%rip)\n"
+        "    ljmp *native_target(%rip)\n"
         "native_branch:\n"
         "    movq $1, native_branched(%rip)\n"
         "native_return:\n"
@@ -51,11 +51,19 @@ __asm__(".text\n"
         ".balign 8\n"
         "native_host_rsp: .quad 0\n"
         "native_host_state: .quad 0\n"
-        "native_target: .quad 0x30000000\n"
+        "native_target: .long 0x30000000, 0\n"
         "native_branched: .quad 0\n"
         "native_rax: .quad 0\n"
         ".text\n");
 extern uint64_t native_branched;
+extern uint32_t native_target[2]; /* m16:32 */
+
+/* Linux' selectors of user segments. */
+#define CODE32   0x23
+#define CODE64   0x33
+#define DATA32   0x2b
+#define RETURN32 (NATIVE_CODE + 0xc00) /* 64-bit code where 32-bit code comes back */
+#define BRANCH32 (NATIVE_CODE + 0xd00)
 
 static void die(const char *what)
 {
@@ -91,6 +99,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     g[REG_RSP] = (greg_t)native_host_rsp;
     g[REG_RIP] = (greg_t)native_leave;
     g[REG_EFL] = 0x202;
+    g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffff) | CODE64;
 }
 
 /* JMP [RIP + 0]; the address */
@@ -99,6 +108,14 @@ static void put_jump(uint64_t at, const char *to)
     static const uint8_t jump[6] = { 0xff, 0x25, 0, 0, 0, 0 };
     memcpy((void *)at, jump, sizeof(jump));
     memcpy((void *)(at + sizeof(jump)), &to, sizeof(to));
+}
+
+/* LJMP CODE64:to, in 32-bit code */
+static void put_far_jump(uint64_t at, uint32_t to)
+{
+    uint8_t jump[7] = { 0xea, 0, 0, 0, 0, CODE64, 0 };
+    memcpy(&jump[1], &to, sizeof(to));
+    memcpy((void *)at, jump, sizeof(jump));
 }
 
 static void map_at(uint64_t at, size_t bytes, int protection)
@@ -117,7 +134,9 @@ void native_init(void)
     map_at(NATIVE_CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
     map_at(NATIVE_DATA, NATIVE_BYTES, PROT_READ | PROT_WRITE);
     memset((void *)NATIVE_CODE, 0xcc, 4096);
-    put_jump(NATIVE_BRANCH, native_branch);
+    put_jump(RETURN32, native_return);
+    put_jump(BRANCH32, native_branch);
+    __asm__ volatile("mov %0, %%ds\n mov %0, %%es" : : "r"(DATA32)); /* null in 64-bit processes */
     if (sigaltstack(&alternate, NULL))
         die("sigaltstack");
     for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -125,10 +144,17 @@ void native_init(void)
             die("sigaction");
 }
 
-void native_run(const uint8_t *code, unsigned bytes, struct native_state *state)
+void native_run(const uint8_t *code, unsigned bytes, bool wide, struct native_state *state)
 {
     memcpy((void *)NATIVE_CODE, code, bytes);
-    put_jump(NATIVE_CODE + bytes, native_return);
+    if (wide) {
+        put_jump(NATIVE_CODE + bytes, native_return);
+        put_jump(NATIVE_BRANCH, native_branch);
+    } else {
+        put_far_jump(NATIVE_CODE + bytes, RETURN32);
+        put_far_jump(NATIVE_BRANCH, BRANCH32);
+    }
+    native_target[1] = wide ? CODE64 : CODE32;
     state->fault = 0;
     native_branched = 0;
     running = state;

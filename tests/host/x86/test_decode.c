@@ -48,6 +48,10 @@ TEST(decode_segment_of_memory_follows_base_and_override)
 {
     CHECK_EQ(decode(X86_64, BYTES(0x8b, 0x45, 0x00)), X86_DECODED); /* (%rbp) */
     CHECK_EQ(in.mem.segment, SEG_SS);
+    CHECK_EQ(decode(X86_64, BYTES(0x8b, 0x04, 0x24)), X86_DECODED); /* (%rsp) */
+    CHECK_EQ(in.mem.segment, SEG_SS);
+    CHECK_EQ(decode(X86_64, BYTES(0x41, 0x8b, 0x04, 0x24)), X86_DECODED); /* (%r12) */
+    CHECK_EQ(in.mem.segment, SEG_DS);
     CHECK_EQ(decode(X86_64, BYTES(0x41, 0x8b, 0x45, 0x00)), X86_DECODED); /* (%r13) */
     CHECK_EQ(in.mem.segment, SEG_DS);
     CHECK_EQ(decode(X86_64, BYTES(0x65, 0x8b, 0x45, 0x00)), X86_DECODED); /* %gs: */
@@ -73,6 +77,24 @@ TEST(decode_16_bit_addressing)
     CHECK_EQ(in.addrsize, 4);
     CHECK_EQ(in.opsize, 4);
     CHECK_EQ(in.length, 9);
+}
+
+/* APM vol. 3, table 1-9, with a displacement of 8 bits. */
+TEST(decode_16_bit_forms)
+{
+    static const struct {
+        int base, index;
+        unsigned segment;
+    } form[8] = { { RBX, RSI, SEG_DS }, { RBX, RDI, SEG_DS }, { RBP, RSI, SEG_SS }, { RBP, RDI, SEG_SS },
+                  { RSI, -1, SEG_DS },  { RDI, -1, SEG_DS },  { RBP, -1, SEG_SS },  { RBX, -1, SEG_DS } };
+    for (unsigned rm = 0; rm < 8; rm++) {
+        CHECK_EQ(decode(X86_16, BYTES(0x8b, (uint8_t)(0x40 | rm), 0x80)), X86_DECODED);
+        CHECK_EQ(in.mem.base, form[rm].base);
+        CHECK_EQ(in.mem.index, form[rm].index);
+        CHECK_EQ(in.mem.segment, form[rm].segment);
+        CHECK_EQ(in.mem.disp, -128);
+        CHECK_EQ(in.length, 3);
+    }
 }
 
 TEST(decode_rip_relative_in_64_bit_code_only)

@@ -21,7 +21,8 @@ ALONE = re.compile(r"^(rex\S*|data16|addr16|addr32|data32|lock|repz|repnz|[cdefg
 # instructions of other makers or of extensions that no guest is offered.
 REFUSED = re.compile(r"\block\b|%cr(1|[5-7]|9|1\d)\b|%db([89]|1\d)|%tr|%\?|getsec|,%cs$|"
                      r"vm(call|launch|resume|xoff|func)|xend|xtest|rstorssp|setssbsy|saveprevssp|encl|xstore|"
-                     r"xcrypt|xsha|montmul|invlpgb|tlbsync|msrlist|serialize|xsusldtrk|xresldtrk|pconfig|wrmsrns|"
+                     r"xcrypt|xsha|montmul|invlpgb|tlbsync|msrlist|"
+                     r"serialize|xsusldtrk|xresldtrk|pconfig|wrmsrns|"
                      r"[us]ti?ui|clui|senduipi|pbndkb|seam|tdcall")
 
 

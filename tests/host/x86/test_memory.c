@@ -84,6 +84,7 @@ TEST(write_to_a_readonly_page_faults_and_changes_nothing)
     CHECK_EQ(m.out.cr2, DATA);
     CHECK_MEM_EQ(&m.cpu, &before, sizeof(before));
     CHECK_EQ(m.writes, 0);
+    CHECK_EQ(m.calls, 1); /* already the read asks for the right to write */
 }
 
 TEST(access_of_user_code_is_a_user_access)

@@ -34,7 +34,9 @@ TEST(rep_fault_leaves_the_iterations_done)
     m.cpu.gpr[RSI] = BASE;
     m.cpu.gpr[RDI] = DATA + PAGE_BYTES - 10;
     m.cpu.gpr[RCX] = 9;
+    m.cpu.shadow = 1;                         /* over with the first iteration */
     CHECK_EQ(RUN(&m, 0xf3, 0xa5), X86_FAULT); /* movsl */
+    CHECK_EQ(m.cpu.shadow, 0);
     CHECK_EQ(m.out.cr2, DATA + PAGE_BYTES);
     CHECK_EQ(m.cpu.rip, BASE);
     CHECK_EQ(m.cpu.gpr[RCX], 7);
@@ -160,6 +162,11 @@ TEST(port_needs_iopl_or_a_clear_bit_in_the_map)
     CHECK_EQ(RUN(&m, 0xec), X86_DONE);
     CHECK_EQ(RUN(&m, 0x66, 0xed), X86_FAULT); /* the second byte's bit is set */
     m.cpu.gpr[RDX] = 0x3f8;
+    CHECK_EQ(RUN(&m, 0xec), X86_FAULT);
+    m.cpu.gpr[RDX] = 0x3fd;
+    machine_put(&m, DATA + 0x100 + 0x7f, 2, 0xffdf);
+    CHECK_EQ(RUN(&m, 0xec), X86_DONE);
+    machine_put(&m, DATA + 0x100 + 0x7f, 2, 0x0020);
     CHECK_EQ(RUN(&m, 0xec), X86_FAULT);
     m.cpu.rflags |= X86_FLAG_IOPL;
     CHECK_EQ(RUN(&m, 0xec), X86_DONE);

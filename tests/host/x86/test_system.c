@@ -48,6 +48,15 @@ TEST(clts_and_lmsw_are_writes_of_cr0)
     CHECK_EQ(m.cpu.gpr[RBX], m.cpu.cr0);
 }
 
+TEST(lmsw_enters_protected_mode)
+{
+    machine_init(&m, BASE);
+    machine_real(&m);
+    m.cpu.gpr[RAX] = X86_CR0_PE;
+    CHECK_EQ(RUN(&m, 0x0f, 0x01, 0xf0), X86_DONE);
+    CHECK_EQ(m.cr_value, X86_CR0_PE);
+}
+
 TEST(msr_access_goes_through_the_bus)
 {
     machine_init(&m, BASE);

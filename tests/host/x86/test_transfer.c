@@ -290,6 +290,10 @@ TEST(far_return_to_another_level_is_not_emulated)
     with_gdt();
     machine_put(&m, m.cpu.gpr[RSP], 8, 0x0000002b00011000);
     CHECK_EQ(RUN(&m, 0xcb), X86_UNKNOWN);
+    m.cpu.cpl = 3;
+    machine_put(&m, m.cpu.gpr[RSP], 8, 0x0000003000011000); /* conforming, but RPL 0 */
+    CHECK_EQ(RUN(&m, 0xcb), X86_FAULT);
+    CHECK_EQ(vector(), X86_VECTOR_GP);
     CHECK_EQ(RUN(&m, 0xcf), X86_UNKNOWN); /* IRET */
     CHECK_EQ(RUN(&m, 0xcd, 0x80), X86_UNKNOWN);
 }

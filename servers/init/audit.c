@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How the frames of a guest lie in the machine's memory, by the kernel's own tables (KERNEL_FRAMES). Asked
+ * for by the word `audit` on the kernel's command line; changes nothing. */
+#include "init.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define IPC   ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
+#define PIECE 60u
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t p = *(const int64_t *)a, q = *(const int64_t *)b;
+    return p < q ? -1 : p > q;
+}
+
+static bool read_frames(cptr_t space, uint64_t gfn, uint64_t n, int64_t *to)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_FRAMES, 3), .w = { space, gfn, n } };
+
+    if (sys_call(SLOT_KERNEL, &m) != ERR_OK)
+        return false;
+    for (uint64_t i = 0; i < n; i++)
+        to[i] = (int64_t)(i < MSG_REGISTERS ? m.w[i] : IPC->words[i]);
+    return true;
+}
+
+/* The most frequent value of a sorted list, how often it is there. */
+static uint64_t most_frequent(const int64_t *v, uint64_t n)
+{
+    uint64_t best = 0;
+
+    for (uint64_t i = 0, run; i < n; i += run) {
+        for (run = 1; i + run < n && v[i + run] == v[i]; run++)
+            ;
+        best = run > best ? run : best;
+    }
+    return best;
+}
+
+static void say(const struct component *c, int64_t *frame, uint64_t pages)
+{
+    uint64_t mapped = 0, pairs = 0, apart = 0, sum = 0;
+
+    for (uint64_t i = 0; i < pages; i++) {
+        if (frame[i] < 0)
+            continue;
+        mapped++;
+        sum = sum * 31 + (uint64_t)frame[i];
+    }
+    for (uint64_t i = 0; i + 1 < pages; i++) {
+        if (frame[i] < 0 || frame[i + 1] < 0)
+            continue;
+        int64_t d = frame[i + 1] - frame[i];
+        apart += d > 1 || d < -1;
+        frame[pairs++] = d;
+    }
+    qsort(frame, pairs, sizeof(frame[0]), by_value);
+    printf("audit %s pages %lu mapped %lu pairs %lu apart %lu most-frequent-difference %lu order %016lx\n",
+           c->name, pages, mapped, pairs, apart, most_frequent(frame, pairs), sum);
+}
+
+void audit_guest(struct init *in, struct component *c)
+{
+    uint64_t pages = c->guest->pages;
+    int64_t *frame = malloc(pages * sizeof(frame[0]));
+
+    if (!frame) {
+        printf("init: no memory for the audit of %s\n", c->name);
+        return;
+    }
+    bool ok = true;
+    for (uint64_t gfn = 0; gfn < pages && ok; gfn += PIECE)
+        ok = read_frames(in->group[c->guest->space].cap, gfn, pages - gfn < PIECE ? pages - gfn : PIECE,
+                         frame + gfn);
+    if (ok)
+        say(c, frame, pages);
+    free(frame);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Executes the description: one record, one step, in order; the checker (lib/desc) has said that each step's
+ * names, groups, slots and addresses make sense. Grants exactly what the records say and nothing else. */
+#include "init.h"
+#include <string.h>
+
+#define IPC           ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
+#define TABLES_MAX    48u /* page tables of a component besides those of its heap */
+#define OBJECTS_MAX   16u /* TCB, VSpace, SchedContext, IPC buffer, information page, ... */
+#define LARGE_BYTES   (1ul << FRAME_2M)
+#define PAGES(bytes)  (((bytes) + PAGE_BYTES - 1) / PAGE_BYTES)
+#define IMAGE_LIMIT   0x100000000ul
+#define TICKS_A_US(h) ((h) / 1000000)
+
+BUILD_ASSERT(IMAGE_LIMIT <= DESC_HEAP);
+
+static void must(struct init *in, err_t e, const char *what)
+{
+    if (e != ERR_OK)
+        fail(in, e, "%s", what);
+}
+
+static cptr_t group_cap(const struct group *g, uint32_t i)
+{
+    return g->sub ? CPTR_SUB(g->cap, 1 + i) : g->cap + i;
+}
+
+/* A capability of init's own that is derived from another, in a new slot of s. */
+static cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge)
+{
+    cptr_t to = slot_new(in, s);
+    err_t e = badge ? sys_invoke4(slot_cnode(s), CNODE_MINT, slot_index(to), from, rights, badge)
+                    : sys_invoke3(slot_cnode(s), CNODE_COPY, slot_index(to), from, rights);
+
+    must(in, e, "derive a capability");
+    return to;
+}
+
+/* --- objects of the system --- */
+
+static void do_objects(struct init *in, const struct desc_objects *r)
+{
+    struct group *g = &in->group[r->group];
+
+    *g = (struct group){ .count = r->count, .sub = r->count > 1 };
+    struct slots own, *s = &in->slots;
+    if (g->sub) {
+        own = slots_new(in, NULL, r->count);
+        s = &own;
+    }
+    cptr_t first = objects_new(in, NULL, s, r->type, r->bits, r->count);
+    g->cap = g->sub ? s->sub : first;
+}
+
+static void single(struct init *in, uint32_t group, cptr_t cap)
+{
+    in->group[group] = (struct group){ .cap = cap, .count = 1 };
+}
+
+static void do_irq(struct init *in, const struct desc_irq *r)
+{
+    cptr_t irq = slot_new(in, &in->slots);
+    cptr_t signal = derived(in, &in->slots, in->group[r->notification].cap, RIGHT_WRITE, r->badge);
+
+    must(in, sys_invoke2(SLOT_IRQCONTROL, IRQCONTROL_GET, r->line, irq), "get the interrupt line");
+    must(in, sys_invoke1(irq, IRQ_BIND, signal), "bind the interrupt line");
+    single(in, r->group, irq);
+}
+
+static void do_ioport(struct init *in, const struct desc_ioport *r)
+{
+    cptr_t ports = slot_new(in, &in->slots);
+
+    must(in, sys_invoke3(SLOT_IOPORT, IOPORT_NARROW, ports, r->first, r->last), "narrow the I/O ports");
+    single(in, r->group, ports);
+}
+
+static void do_timer(struct init *in, const struct desc_timer *r)
+{
+    cptr_t signal = derived(in, &in->slots, in->group[r->notification].cap, RIGHT_WRITE, r->badge);
+    must(in, sys_invoke1(in->group[r->timer].cap, TIMER_BIND, signal), "bind the timer");
+}
+
+static void do_guest(struct init *in, const struct desc_guest *r)
+{
+    cptr_t vm = in->group[r->vm].cap, vcpu = in->group[r->vcpu].cap;
+    const struct group *shadow = &in->group[r->shadow];
+
+    must(in, sys_invoke1(vm, VM_BIND, in->group[r->space].cap), "bind guest memory to the VM");
+    must(in, sys_invoke1(vcpu, VCPU_BIND, vm), "bind the vCPU");
+    must(in, sys_invoke1(vcpu, VCPU_BIND_NOTIFICATION, in->group[r->notification].cap),
+         "bind the notification");
+    for (uint32_t i = 0; i < shadow->count; i++)
+        must(in, sys_invoke1(group_cap(shadow, i), SHADOW_BIND, vm), "bind a shadow table");
+    in->component[r->owner].guest = r;
+}
+
+/* --- a component --- */
+
+/* How many slots init needs for what it holds for component i: frames, copies of frames, tables, objects. */
+static uint32_t slots_needed(struct init *in, const struct desc_component *d, uint64_t image_pages)
+{
+    uint64_t n = image_pages + PAGES(d->stack_bytes) + d->heap_bytes / LARGE_BYTES +
+                 PAGES(d->heap_bytes % LARGE_BYTES) + d->heap_bytes / LARGE_BYTES / 512 + TABLES_MAX +
+                 OBJECTS_MAX;
+
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
+        if (r->component != d->head.component)
+            continue;
+        if (r->op == DESC_OP_MAP)
+            n += ((const struct desc_map *)(const void *)r)->count;
+        if (r->op == DESC_OP_MODULE)
+            n += in->boot
+                     ->module[module_find(
+                         in, desc_name(&in->desc, ((const struct desc_module *)(const void *)r)->name))]
+                     .frames;
+    }
+    if (n >= 1u << CNODE_BITS_MAX)
+        fail(in, ERR_OK, "%lu frames and tables are more than a CNode holds", n);
+    return (uint32_t)n;
+}
+
+static uint64_t quota_bytes(const struct desc_component *d, uint64_t image_pages, uint32_t slots)
+{
+    uint64_t cnode = 1ul << (d->cnode_bits + BITS_SLOT), own = ((uint64_t)slots + 1) * 2 << BITS_SLOT;
+    uint64_t pages = image_pages + PAGES(d->stack_bytes) + PAGES(d->heap_bytes) + TABLES_MAX + OBJECTS_MAX +
+                     d->heap_bytes / LARGE_BYTES;
+
+    uint64_t gap = d->heap_bytes >= LARGE_BYTES ? LARGE_BYTES : 0; /* before the first large frame */
+    return pages * PAGE_BYTES + 2 * cnode + own + gap;
+}
+
+static const char *read_image(struct init *in, uint32_t module, struct image_segment *segments, unsigned *n,
+                              uint64_t *entry, uint64_t *pages)
+{
+    const uint8_t *file = module_map(in, module);
+    const char *wrong = image_read(file, in->boot->module[module].bytes, IMAGE_LIMIT, segments, n, entry);
+
+    *pages = 0;
+    for (unsigned i = 0; i < *n && !wrong; i++)
+        *pages += PAGES(segments[i].address % PAGE_BYTES + segments[i].memory_bytes);
+    return wrong;
+}
+
+static void load_image(struct init *in, struct component *c, const struct image_segment *segments, unsigned n)
+{
+    uint64_t done = 0; /* pages below are mapped */
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at = segments[i].address & ~(PAGE_BYTES - 1),
+                 end = segments[i].address + segments[i].memory_bytes;
+        for (at = at < done ? done : at; at < end; at += PAGE_BYTES) {
+            cptr_t frame = objects_new(in, &c->quota, &c->slots, OBJ_FRAME, FRAME_4K, 1);
+            scratch_open(in, frame);
+            image_page_fill(segments, n, at, (uint8_t *)INIT_SCRATCH);
+            scratch_close(in, frame);
+            space_frame(in, &c->space, frame, FRAME_4K, at, image_page_rights(segments, n, at));
+            done = at + PAGE_BYTES;
+        }
+    }
+}
+
+/* The information page: written here, read-only there. */
+static void make_info(struct init *in, struct component *c)
+{
+    const struct desc_component *d = c->d;
+    uint64_t address = INIT_INFO + d->head.component * PAGE_BYTES;
+    cptr_t frame = space_page(in, &in->space, address, RIGHT_READ | RIGHT_WRITE);
+    struct component_info *info = (struct component_info *)address;
+
+    *info = (struct component_info){
+        .magic = COMPONENT_INFO_MAGIC,
+        .identity = d->identity,
+        .index = d->head.component,
+        .debug = in->boot->debug,
+        .tsc_hz = in->boot->tsc_hz,
+        .seed = in->seed,
+        .heap_address = DESC_HEAP,
+        .heap_bytes = d->heap_bytes,
+        .stack_bytes = d->stack_bytes,
+        .config_bytes = d->config_bytes,
+    };
+    strncpy(info->name, c->name, DESC_NAME_MAX);
+    memcpy(info->config, desc_bytes(&in->desc, d->config), d->config_bytes);
+    c->info = info;
+    space_frame(in, &c->space, derived(in, &c->slots, frame, RIGHT_READ, 0), FRAME_4K, BOOT_INFO_ADDRESS,
+                RIGHT_READ);
+}
+
+static void make_memory(struct init *in, struct component *c)
+{
+    const struct desc_component *d = c->d;
+    uint64_t stack = PAGES(d->stack_bytes) * PAGE_BYTES;
+
+    space_memory(in, &c->space, DESC_HEAP, PAGES(d->heap_bytes) * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
+    space_memory(in, &c->space, BOOT_STACK_TOP - stack, stack, RIGHT_READ | RIGHT_WRITE);
+}
+
+static void make_thread(struct init *in, struct component *c, cptr_t ipc, uint64_t entry)
+{
+    const struct desc_component *d = c->d;
+    cptr_t sched = objects_new(in, &c->quota, &c->slots, OBJ_SCHED, 0, 1);
+    cptr_t fault = derived(in, &c->slots, in->group[d->fault].cap, RIGHT_WRITE, d->fault_badge);
+    uint64_t us = TICKS_A_US(in->boot->tsc_hz);
+    struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
+                             .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
+
+    must(in,
+         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, d->budget_us * us, d->period_us * us,
+                     d->priority),
+         "configure the scheduling context");
+    must(in, sys_invoke4(c->tcb, TCB_CONFIGURE, c->cnode, c->space.vspace, ipc, fault),
+         "configure the thread");
+    must(in, sys_invoke2(c->tcb, TCB_SET_SCHED, sched, d->priority),
+         "give the thread its scheduling context");
+    IPC->words[4] = IPC->words[5] = 0;
+    must(in, sys_call(c->tcb, &m), "set the thread's registers");
+}
+
+static void do_component(struct init *in, const struct desc_component *d)
+{
+    struct component *c = &in->component[d->head.component];
+    struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    unsigned n;
+    uint64_t entry, pages;
+
+    c->d = d;
+    const char *module = desc_name(&in->desc, d->module);
+    const char *wrong = read_image(in, module_find(in, module), segments, &n, &entry, &pages);
+    if (wrong)
+        fail(in, ERR_OK, "boot module \"%s\": %s", module, wrong);
+    if (pages * PAGE_BYTES > d->image_bytes)
+        fail(in, ERR_OK, "boot module \"%s\": its image of %lu KB is larger than the described %lu KB",
+             module, pages * PAGE_BYTES / 1024, d->image_bytes / 1024);
+    uint32_t slots = slots_needed(in, d, pages);
+    c->quota = pool_new(in, quota_bytes(d, pages, slots));
+    c->slots = slots_new(in, &c->quota, slots);
+    c->cnode = objects_new(in, &c->quota, &c->slots, OBJ_CNODE, d->cnode_bits, 1);
+    c->tcb = objects_new(in, &c->quota, &c->slots, OBJ_TCB, 0, 1);
+    c->space = (struct space){ .pool = &c->quota, .slots = &c->slots };
+    c->space.vspace = objects_new(in, &c->quota, &c->slots, OBJ_VSPACE, 0, 1);
+    make_memory(in, c);
+    load_image(in, c, segments, n);
+    make_info(in, c);
+    make_thread(in, c, space_page(in, &c->space, BOOT_IPC_ADDRESS, RIGHT_READ | RIGHT_WRITE), entry);
+    c->state = COMPONENT_BUILT;
+}
+
+static void do_cap(struct init *in, struct component *c, const struct desc_cap *r)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        cptr_t from = r->group == DESC_OWN_CNODE    ? c->cnode
+                      : r->group == DESC_OWN_TCB    ? c->tcb
+                      : r->group == DESC_OWN_KERNEL ? (cptr_t)SLOT_KERNEL
+                                                    : group_cap(&in->group[r->group], r->first + i);
+        unsigned type = r->group < DESC_GROUPS_MAX ? in->desc.group[r->group].type : OBJ_NULL;
+        /* what cannot be derived goes over as it is */
+        err_t e = type == OBJ_UNTYPED || type == OBJ_REPLY
+                      ? sys_invoke2(c->cnode, CNODE_MOVE, r->slot + i, from)
+                  : r->badge ? sys_invoke4(c->cnode, CNODE_MINT, r->slot + i, from, r->rights, r->badge)
+                             : sys_invoke3(c->cnode, CNODE_COPY, r->slot + i, from, r->rights);
+        if (e != ERR_OK)
+            fail(in, e, "grant capability %u of slot %u", i, r->slot);
+    }
+}
+
+static void do_map(struct init *in, struct component *c, const struct desc_map *r)
+{
+    unsigned bits = in->desc.group[r->group].bits;
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        cptr_t frame = derived(in, &c->slots, group_cap(&in->group[r->group], r->first + i), r->rights, 0);
+        space_frame(in, &c->space, frame, bits, r->address + ((uint64_t)i << bits), r->rights);
+    }
+}
+
+static void do_view(struct init *in, struct component *c, const struct desc_view *r)
+{
+    cptr_t of = in->group[r->group].cap, view = slot_new(in, &in->slots);
+    err_t e = ERR_OK;
+
+    switch (r->kind) {
+    case DESC_VIEW_WINDOW:
+        e = sys_invoke2(of, GUESTSPACE_VIEW, view, r->rights);
+        break;
+    case DESC_VIEW_EXIT:
+    case DESC_VIEW_REPLY:
+        e = sys_invoke2(of, VCPU_VIEW, view, r->kind == DESC_VIEW_REPLY);
+        break;
+    default:
+        e = sys_invoke1(of, VM_VIEW, view);
+    }
+    must(in, e, "make a view");
+    space_view(in, &c->space, view, r->kind == DESC_VIEW_WINDOW, r->address);
+}
+
+static void do_module(struct init *in, struct component *c, const struct desc_module *r)
+{
+    const struct umbra_boot_module *m = &in->boot->module[module_find(in, desc_name(&in->desc, r->name))];
+
+    for (uint32_t i = 0; i < m->frames; i++)
+        space_frame(in, &c->space, derived(in, &c->slots, m->cap + i, RIGHT_READ, 0), FRAME_2M,
+                    r->address + i * LARGE_BYTES, RIGHT_READ);
+    c->info->module[r->which].address = r->address;
+    c->info->module[r->which].bytes = m->bytes;
+}
+
+static void do_start(struct init *in, struct component *c)
+{
+    c->state = COMPONENT_STARTED;
+    must(in, sys_invoke0(c->tcb, TCB_RESUME), "start the thread");
+}
+
+/* --- records --- */
+
+static void do_system_record(struct init *in, const struct desc_record *r)
+{
+    switch (r->op) {
+    case DESC_OP_OBJECTS:
+        do_objects(in, (const void *)r);
+        break;
+    case DESC_OP_IRQ:
+        do_irq(in, (const void *)r);
+        break;
+    case DESC_OP_IOPORT:
+        do_ioport(in, (const void *)r);
+        break;
+    case DESC_OP_TIMER:
+        do_timer(in, (const void *)r);
+        break;
+    case DESC_OP_GUEST:
+        do_guest(in, (const void *)r);
+        break;
+    }
+}
+
+static void do_component_record(struct init *in, struct component *c, const struct desc_record *r)
+{
+    switch (r->op) {
+    case DESC_OP_COMPONENT:
+        do_component(in, (const void *)r);
+        break;
+    case DESC_OP_CAP:
+        do_cap(in, c, (const void *)r);
+        break;
+    case DESC_OP_MAP:
+        do_map(in, c, (const void *)r);
+        break;
+    case DESC_OP_VIEW:
+        do_view(in, c, (const void *)r);
+        break;
+    case DESC_OP_MODULE:
+        do_module(in, c, (const void *)r);
+        break;
+    case DESC_OP_NOTIFY:
+        must(in,
+             sys_invoke1(c->tcb, TCB_BIND_NOTIFICATION,
+                         in->group[((const struct desc_notify *)(const void *)r)->notification].cap),
+             "bind the notification");
+        break;
+    case DESC_OP_START:
+        do_start(in, c);
+        break;
+    }
+}
+
+void build_system(struct init *in)
+{
+    static const char *const names[DESC_OP_END] = { "",        "objects",   "interrupt", "I/O ports",
+                                                    "timer",   "guest",     "component", "capability",
+                                                    "mapping", "view",      "module",    "notification",
+                                                    "start",   "connection" };
+
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        in->component[i].name = desc_name(&in->desc, desc_component(&in->desc, i)->name);
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
+        in->step = names[r->op];
+        in->subject = r->component == DESC_SYSTEM ? "system" : in->component[r->component].name;
+        if (r->component == DESC_SYSTEM)
+            do_system_record(in, r);
+        else
+            do_component_record(in, &in->component[r->component], r);
+    }
+    in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;
+    in->step = "supervision";
+    in->subject = "system";
+}

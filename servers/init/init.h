@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* init's state and what its files do for each other.
+ *
+ * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
+ * description, supervise.c waits for what happens then, audit.c looks at the kernel's tables. One record of
+ * the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken
+ * back on that path. */
+#ifndef SERVERS_INIT_INIT_H
+#define SERVERS_INIT_INIT_H
+
+#include "desc/desc.h"
+#include "idl/transport.h"
+#include "sys/sys.h"
+#include <umbra/bootinfo.h>
+
+/* Written to the debug-exit port; build.py knows them. */
+enum {
+    END_CLEAN = 0x10,        /* every guest powered off, reset or was done */
+    END_GUEST_FAILED = 0x11, /* every guest has ended, at least one otherwise */
+    END_SYSTEM_FAILED = 0x12 /* the system could not be built, or a server died */
+};
+
+/* Where init maps what it works on; page tables are made when needed. */
+#define INIT_SCRATCH        0x200000000000ul /* one page */
+#define INIT_MODULES        0x210000000000ul /* each module has DESC_MODULE_STEP */
+#define INIT_INFO           0x220000000000ul /* the components' information pages */
+#define INIT_COMPONENT_NONE 0xffffffffu
+
+/* Memory that one untyped capability has left, as the kernel counts it. */
+struct pool {
+    cptr_t cap;
+    uint64_t bytes, used;
+};
+
+/* Capabilities one after the other: in the root CNode (sub 0), or in the CNode in root slot sub. */
+struct slots {
+    cptr_t sub;
+    uint32_t next, end;
+};
+
+/* Where the pages and tables of an address space come from, and their capabilities go. */
+struct space {
+    cptr_t vspace;
+    struct pool *pool; /* NULL: boot memory */
+    struct slots *slots;
+    cptr_t spare; /* a page table that is not mapped yet */
+};
+
+/* Objects of one record: capability i is first + i, or lies in a CNode of its own. */
+struct group {
+    cptr_t cap;
+    uint32_t count;
+    bool sub;
+};
+
+enum component_state {
+    COMPONENT_ABSENT,
+    COMPONENT_BUILT,
+    COMPONENT_STARTED,
+    COMPONENT_READY,
+    COMPONENT_ENDED
+};
+
+struct component {
+    const struct desc_component *d;
+    const char *name;
+    const struct desc_guest *guest; /* NULL: runs none */
+    struct pool quota;              /* all its own memory */
+    struct slots slots;             /* what init holds for it: frames, tables, objects */
+    struct space space;
+    cptr_t cnode, tcb;
+    struct component_info *info; /* init's mapping of its information page */
+    enum component_state state;
+    bool clean;
+};
+
+struct init {
+    const struct umbra_bootinfo *boot;
+    struct desc desc;
+    struct pool pool[BOOT_UNTYPED_MAX]; /* boot memory, smallest first */
+    uint32_t pools;
+    struct slots slots; /* the root CNode */
+    struct space space; /* init's own */
+    struct group group[DESC_GROUPS_MAX];
+    struct component component[DESC_COMPONENTS_MAX];
+    const uint8_t *module[BOOT_MODULES_MAX]; /* where init has mapped it; NULL: not yet */
+    cptr_t endpoint, reply;
+    uint64_t seed;
+    bool audit;
+    const char *step; /* what is being done, for fail() */
+    const char *subject;
+};
+
+/* fail - say in one line that the present step failed, and end the machine. e: ERR_OK where no call failed.
+ */
+_Noreturn void fail(const struct init *in, err_t e, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+_Noreturn void end_machine(unsigned status);
+const char *error_name(uint32_t e);
+
+/* memory.c. All but objects_try fail() for themselves. */
+void memory_init(struct init *in);
+cptr_t slot_new(struct init *in, struct slots *s);
+/* The index in the CNode, for invocations that take it. */
+uint32_t slot_index(cptr_t c);
+cptr_t slot_cnode(const struct slots *s);
+/* n objects in consecutive slots of s; pool NULL: boot memory. Returns the first capability. */
+cptr_t objects_new(struct init *in, struct pool *p, struct slots *s, unsigned type, unsigned bits,
+                   uint32_t n);
+/* An Untyped of at least so many bytes, as a pool; and slots in a new CNode made of a pool. */
+struct pool pool_new(struct init *in, uint64_t bytes);
+struct slots slots_new(struct init *in, struct pool *p, uint32_t n);
+
+/* space.c */
+void space_frame(struct init *in, struct space *s, cptr_t frame, unsigned bits, uint64_t address,
+                 unsigned rights);
+void space_view(struct init *in, struct space *s, cptr_t view, bool window, uint64_t address);
+/* Fresh zeroed memory at [address, address + bytes), whole pages; large frames where they fit. */
+void space_memory(struct init *in, struct space *s, uint64_t address, uint64_t bytes, unsigned rights);
+/* A fresh page with these bytes at the start, at a page-aligned address. */
+cptr_t space_page(struct init *in, struct space *s, uint64_t address, unsigned rights);
+void scratch_open(struct init *in, cptr_t frame);
+void scratch_close(struct init *in, cptr_t frame);
+/* Boot module by its name (file name without folder and ending, or its last argument); fail() if it is not
+ * there. */
+uint32_t module_find(struct init *in, const char *name);
+const uint8_t *module_map(struct init *in, uint32_t module);
+
+/* image.c: no system calls, host-testable. */
+struct image_segment {
+    uint64_t address, memory_bytes, file_bytes;
+    const uint8_t *data;
+    unsigned rights; /* RIGHT_* */
+};
+#define IMAGE_SEGMENTS_MAX 8
+/* image_read - check a static ELF64 file. Returns NULL, or what is wrong with it.
+ *   segments room for IMAGE_SEGMENTS_MAX; *n of them are filled in, in ascending order of address; all lie in
+ *            [PAGE_BYTES, limit) and within the file */
+const char *image_read(const uint8_t *file, uint64_t bytes, uint64_t limit, struct image_segment *segments,
+                       unsigned *n, uint64_t *entry);
+/* Rights of a page: those of all segments that touch it; 0: none does. */
+unsigned image_page_rights(const struct image_segment *segments, unsigned n, uint64_t page);
+/* The bytes of a page, zero where no file bytes are. */
+void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t page, uint8_t *to);
+
+/* build.c */
+void build_system(struct init *in);
+
+/* supervise.c */
+_Noreturn void supervise(struct init *in);
+
+/* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
+void audit_guest(struct init *in, struct component *c);
+
+#endif

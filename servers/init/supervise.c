@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* After the start: components say that they are ready or done, faults arrive, and the machine ends with its
+ * guests. */
+#include "init.h"
+#include "component/component.h"
+#include "init_component.h"
+#include "supervisor_server.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#define IPC ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
+
+static const char *const reasons[] = { [END_REASON_DONE] = "done",
+                                       [END_REASON_POWEROFF] = "powered off",
+                                       [END_REASON_RESET] = "reset",
+                                       [END_REASON_HALTED] = "halted for ever",
+                                       [END_REASON_SHUTDOWN] = "triple fault",
+                                       [END_REASON_BAD_IMAGE] = "bad image",
+                                       [END_REASON_UNSUPPORTED] = "not supported",
+                                       [END_REASON_INTERNAL] = "internal error" };
+
+/* The line that build.py reads: `guest NAME ended: REASON`. */
+static void say_ended(const struct component *c, const char *reason, const char *text)
+{
+    printf("%s %s ended: %s%s%s\n", c->guest ? "guest" : "component", c->name, reason, *text ? ": " : "",
+           text);
+}
+
+/* --- the end --- */
+
+static void say_counters(void)
+{
+    static const char *const names[COUNT_KERNEL_MAX] = { "syscalls",  "exits",        "exits_sent",
+                                                         "cr3_loads", "fpu_switches", "interrupts",
+                                                         "epochs",    "flushes",      "switches" };
+    uint64_t value[COUNT_KERNEL_MAX];
+    struct sys_message m = { .tag = TAG(KERNEL_COUNTERS, 0) };
+
+    if (sys_call(SLOT_KERNEL, &m) != ERR_OK)
+        return;
+    for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
+        value[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
+    for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
+        printf("stat kernel %s %lu\n", names[i], value[i]);
+}
+
+/* The machine ends when no guest is left, or, where there never was one, no component. */
+static void end_if_last(struct init *in)
+{
+    bool guests = false, clean = true;
+
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        guests |= in->component[i].guest != NULL;
+    for (uint32_t i = 0; i < in->desc.header.components; i++) {
+        const struct component *c = &in->component[i];
+        if (guests && !c->guest)
+            continue;
+        if (c->state != COMPONENT_ENDED)
+            return;
+        clean &= c->clean;
+    }
+    say_counters();
+    end_machine(clean ? END_CLEAN : END_GUEST_FAILED);
+}
+
+/* Nothing of the component runs any more; its own memory is free. A system without a server cannot go on. */
+static void end_component(struct init *in, struct component *c, bool clean)
+{
+    err_t e = sys_invoke1(SLOT_CNODE, CNODE_REVOKE, c->quota.cap);
+
+    c->state = COMPONENT_ENDED;
+    c->clean = clean;
+    if (e != ERR_OK)
+        fail(in, e, "take back the memory of %s", c->name);
+    if (!c->guest && !clean) {
+        printf("init: the system cannot go on without %s\n", c->name);
+        say_counters();
+        end_machine(END_SYSTEM_FAILED);
+    }
+    end_if_last(in);
+}
+
+/* --- the supervisor interface; badge: the component's index --- */
+
+static struct component *sender(struct init *in, uint64_t badge)
+{
+    return &in->component[DESC_BADGE_CLIENT(badge)];
+}
+
+err_t supervisor_ready_impl(void *self, uint64_t badge)
+{
+    struct init *in = self;
+    struct component *c = sender(in, badge);
+
+    if (c->state != COMPONENT_STARTED)
+        return ERR_WRONG_STATE;
+    c->state = COMPONENT_READY;
+    printf("init: %s is ready\n", c->name);
+    if (in->audit && c->guest)
+        audit_guest(in, c);
+    return ERR_OK;
+}
+
+static void say_guest_state(const struct component *c, const struct guest_state *s)
+{
+    static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+
+    printf("%s: rip %016lx flags %lx cs %x ss %x cr0 %lx cr2 %lx cr3 %lx cr4 %lx efer %lx\n", c->name, s->rip,
+           s->rflags, s->cs, s->ss, s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
+    for (unsigned i = 0; i < 16; i += 4)
+        printf("%s: %-3s %016lx %-3s %016lx %-3s %016lx %-3s %016lx\n", c->name, names[i], s->gpr[i],
+               names[i + 1], s->gpr[i + 1], names[i + 2], s->gpr[i + 2], names[i + 3], s->gpr[i + 3]);
+}
+
+/* Control characters of a client do not reach the log. */
+static void clean_text(const char *text, char *to, size_t room)
+{
+    size_t n = 0;
+
+    for (; n + 1 < room && text[n]; n++)
+        to[n] = (unsigned char)text[n] < ' ' && text[n] != '\n' ? '?' : text[n];
+    to[n] = 0;
+}
+
+err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uint64_t exits, const char *text,
+                            const struct guest_state *guest)
+{
+    struct init *in = self;
+    struct component *c = sender(in, badge);
+    /* HALTED is how a guest powers off where there is no ACPI. */
+    bool clean = reason == END_REASON_DONE || reason == END_REASON_POWEROFF || reason == END_REASON_RESET ||
+                 reason == END_REASON_HALTED;
+    char said[96];
+
+    if (c->state == COMPONENT_ENDED)
+        return ERR_OK;
+    clean_text(text, said, sizeof(said));
+    if (c->guest && !clean)
+        say_guest_state(c, guest);
+    if (exits)
+        printf("stat %s exits %lu\n", c->name, exits);
+    say_ended(c, reasons[reason], said);
+    end_component(in, c, clean);
+    return ERR_OK;
+}
+
+/* Lines get the name of whose they are; `stat KEY VALUE` becomes `stat NAME KEY VALUE`. */
+err_t supervisor_log_impl(void *self, uint64_t badge, const char *text)
+{
+    struct component *c = sender(self, badge);
+    char said[441];
+
+    clean_text(text, said, sizeof(said));
+    for (char *line = said, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = 0;
+        if (strncmp(line, "stat ", 5) == 0)
+            printf("stat %s %s\n", c->name, line + 5);
+        else
+            printf("%s: %s\n", c->name, line);
+    }
+    return ERR_OK;
+}
+
+err_t supervisor_alive_impl(void *self, uint64_t badge, uint64_t done)
+{
+    (void)self;
+    (void)badge;
+    (void)done;
+    return ERR_OK;
+}
+
+/* --- faults --- */
+
+struct fault_regs {
+    uint64_t rip, rsp, rflags, fs, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
+};
+
+static bool read_regs(const struct component *c, struct fault_regs *r)
+{
+    uint64_t words[sizeof(*r) / 8];
+    struct sys_message m = { .tag = TAG(TCB_READ_REGS, 0) };
+
+    if (sys_call(c->tcb, &m) != ERR_OK)
+        return false;
+    for (unsigned i = 0; i < sizeof(*r) / 8; i++)
+        words[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
+    memcpy(r, words, sizeof(*r));
+    return true;
+}
+
+static void say_regs(const struct component *c, const struct fault_regs *r)
+{
+    printf("%s: rip %016lx rsp %016lx flags %lx fs %lx\n", c->name, r->rip, r->rsp, r->rflags, r->fs);
+    printf("%s: rax %016lx rcx %016lx rdx %016lx rbx %016lx\n", c->name, r->rax, r->rcx, r->rdx, r->rbx);
+    printf("%s: rbp %016lx rsi %016lx rdi %016lx r8  %016lx\n", c->name, r->rbp, r->rsi, r->rdi, r->r8);
+    printf("%s: r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", c->name, r->r9, r->r10, r->r11, r->r12);
+    printf("%s: r13 %016lx r14 %016lx r15 %016lx\n", c->name, r->r13, r->r14, r->r15);
+}
+
+static void fault_text(const struct umbra_message *m, char *to, size_t room)
+{
+    switch (TAG_LABEL(m->tag)) {
+    case FAULT_PAGE:
+        snprintf(to, room, "page fault at %#lx, address %#lx, error code %#lx", m->w[0], m->w[1], m->w[2]);
+        break;
+    case FAULT_EXCEPTION:
+        snprintf(to, room, "exception %lu at %#lx, error code %#lx", m->w[1], m->w[0], m->w[2]);
+        break;
+    default:
+        snprintf(to, room, "fault %#x at %#lx (%#lx, %#lx)", TAG_LABEL(m->tag), m->w[0], m->w[1], m->w[2]);
+    }
+}
+
+/* A component's thread faulted, or left by exit(), which is a Linux call without a handler. It is not
+ * answered. */
+static void handle_fault(struct init *in, const struct umbra_message *m)
+{
+    struct component *c = &in->component[m->badge & ~DESC_BADGE_FAULT];
+    struct fault_regs r = { 0 };
+    char text[120];
+
+    if (c->state == COMPONENT_ENDED)
+        return;
+    bool known = read_regs(c, &r);
+    if (TAG_LABEL(m->tag) == FAULT_SYSCALL && m->w[1] == SYS_exit_group) {
+        snprintf(text, sizeof(text), "status %lu", r.rdi);
+        say_ended(c, "exit", text);
+        end_component(in, c, false);
+        return;
+    }
+    fault_text(m, text, sizeof(text));
+    if (known)
+        say_regs(c, &r);
+    say_ended(c, "crashed", text);
+    end_component(in, c, false);
+}
+
+_Noreturn void supervise(struct init *in)
+{
+    void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in };
+    struct umbra_message m;
+
+    for (;;) {
+        err_t e = component_receive(in->endpoint, in->reply, &m);
+        if (e != ERR_OK)
+            fail(in, e, "wait for an event");
+        if (m.badge & DESC_BADGE_FAULT) {
+            handle_fault(in, &m);
+            continue;
+        }
+        init_serve(&m, self);
+        component_answer(in->reply, &m); /* fails if the component is gone: nothing to do then */
+    }
+}

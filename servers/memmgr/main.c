@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* memmgr: owns the memory meant for guests and the guest spaces, and maps frames into them by quota.
+ *
+ * Which frame is pool.c's choice; here the choice becomes MemoryRanges, page tables and GUESTSPACE_CHANGE
+ * lists. The memory is zeroed by the kernel when a range is made. One request is done before the next is
+ * read; nothing here waits on a client. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "component/component.h"
+#include "memmgr_component.h"
+#include "memory_server.h"
+#include "pool.h"
+#include "supervisor.h"
+#include "sys/sys.h"
+
+#define PIECE_BITS   24 /* one untyped of the pool: 16 MB */
+#define PIECE_FRAMES (1u << (PIECE_BITS - PAGE_SHIFT))
+#define RECORDS_MAX  30 /* of a GUESTSPACE_CHANGE: two words each */
+#define CLIENTS_MAX  16
+#define TABLE_PAGES  512u
+#define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
+#define RANGES_MAX   288u
+#define FREE_SLOTS   8192u /* components.idl: cnode */
+
+/* Frame f of the pool lies in the range with the largest first <= f. */
+struct range {
+    cptr_t cap;
+    uint32_t first;
+};
+
+struct memmgr {
+    struct pool pool;
+    struct client client[CLIENTS_MAX];
+    uint32_t clients;
+    struct range range[RANGES_MAX];
+    uint32_t ranges, frames;
+    cptr_t next_slot;
+    cptr_t table, tables_end; /* page tables made at the beginning: the next one, and behind the last */
+};
+
+static struct umbra_ipc_buffer *const ipc = (void *)BOOT_IPC_ADDRESS;
+
+/* --- objects --- */
+
+static err_t make(struct memmgr *m, cptr_t from, unsigned type, unsigned bits, uint32_t n, cptr_t *out)
+{
+    if (n > CAP_FREE + FREE_SLOTS - m->next_slot)
+        return ERR_NO_MEMORY;
+    for (uint32_t done = 0, now; done < n; done += now) {
+        now = n - done < RETYPE_MAX ? n - done : RETYPE_MAX;
+        err_t e = sys_retype(ipc, from, type, bits, CAP_CNODE, m->next_slot + done, now);
+        if (e != ERR_OK)
+            return e;
+    }
+    *out = m->next_slot;
+    m->next_slot += n;
+    return ERR_OK;
+}
+
+/* One table for gfn; there may be one already. */
+static err_t ensure_table(struct memmgr *m, cptr_t space, uint64_t gfn, unsigned level)
+{
+    uint64_t pages = (uint64_t)TABLE_PAGES << 9 * (level - 1), address = gfn / pages * pages << PAGE_SHIFT;
+
+    if (m->table == m->tables_end)
+        return ERR_NO_MEMORY;
+    err_t e = sys_invoke3(m->table, PAGETABLE_MAP, space, address, level);
+    if (e == ERR_OK)
+        m->table++;
+    return e == ERR_ALREADY_MAPPED ? ERR_OK : e;
+}
+
+static err_t ensure_tables(struct memmgr *m, cptr_t space, uint64_t gfn, uint32_t pages)
+{
+    for (uint64_t g = gfn / TABLE_PAGES * TABLE_PAGES; g < gfn + pages; g += TABLE_PAGES) {
+        err_t e = ERR_OK;
+        if (g == gfn / TABLE_PAGES * TABLE_PAGES || g % (TABLE_PAGES * TABLE_PAGES) == 0)
+            e = ensure_table(m, space, g, 2);
+        if (e == ERR_OK)
+            e = ensure_table(m, space, g, 1);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+/* --- change lists --- */
+
+struct list {
+    uint64_t word[2 * RECORDS_MAX];
+    uint32_t records;
+};
+
+static err_t send(cptr_t space, struct list *l)
+{
+    struct sys_message m = { .tag = TAG(GUESTSPACE_CHANGE, 2 * l->records) };
+
+    if (!l->records)
+        return ERR_OK;
+    for (unsigned i = 0; i < 2 * l->records; i++) {
+        if (i < MSG_REGISTERS)
+            m.w[i] = l->word[i];
+        else
+            ipc->words[i] = l->word[i];
+    }
+    l->records = 0;
+    return sys_call(space, &m);
+}
+
+static err_t add(cptr_t space, struct list *l, uint64_t w0, uint64_t w1)
+{
+    l->word[2 * l->records] = w0;
+    l->word[2 * l->records + 1] = w1;
+    return ++l->records == RECORDS_MAX ? send(space, l) : ERR_OK;
+}
+
+/* Pages of neighbouring gfns in one record as far as the kernel allows. */
+static err_t change_range(cptr_t space, unsigned op, unsigned rights, uint64_t gfn, uint32_t pages)
+{
+    for (uint32_t done = 0; done < pages; done += CHANGE_PAGES_MAX) {
+        struct list l = { .records = 0 };
+        uint32_t n = pages - done < CHANGE_PAGES_MAX ? pages - done : CHANGE_PAGES_MAX;
+        err_t e = add(space, &l, CHANGE_W0(0, op, rights, n), CHANGE_W1(gfn + done, 0));
+        if (e == ERR_OK)
+            e = send(space, &l);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+/* --- the interface --- */
+
+static const struct range *range_of(const struct memmgr *m, uint32_t frame)
+{
+    uint32_t low = 0, high = m->ranges;
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (m->range[middle].first <= frame)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &m->range[low];
+}
+
+static struct client *client_of(struct memmgr *m, uint64_t badge)
+{
+    uint32_t i = DESC_BADGE_CLIENT(badge);
+    return i < m->clients ? &m->client[i] : NULL;
+}
+
+static err_t error_of(enum pool_answer a)
+{
+    switch (a) {
+    case POOL_OK:
+        return ERR_OK;
+    case POOL_RANGE:
+        return ERR_RANGE;
+    case POOL_QUOTA:
+        return MEMORY_ERR_QUOTA;
+    case POOL_EMPTY:
+        return ERR_NO_MEMORY;
+    case POOL_MAPPED:
+        return ERR_ALREADY_MAPPED;
+    default:
+        return ERR_NOT_MAPPED;
+    }
+}
+
+static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64_t gfn, uint32_t pages,
+                        unsigned rights)
+{
+    struct list l = { .records = 0 };
+    err_t e = ERR_OK;
+
+    for (uint32_t i = 0; i < pages && e == ERR_OK; i++) {
+        uint32_t f = pool_take(&m->pool);
+        const struct range *r = range_of(m, f);
+        c->frame_of[gfn + i] = f;
+        c->mapped++;
+        e = add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1), CHANGE_W1(gfn + i, f - r->first));
+    }
+    return e == ERR_OK ? send(space, &l) : e;
+}
+
+static void forget(struct memmgr *m, struct client *c, uint64_t gfn, uint32_t pages)
+{
+    for (uint32_t i = 0; i < pages; i++) {
+        if (c->frame_of[gfn + i] == POOL_NO_FRAME)
+            continue;
+        c->frame_of[gfn + i] = POOL_NO_FRAME;
+        c->mapped--;
+        pool_back(&m->pool);
+    }
+}
+
+err_t memory_map_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages, memory_rights_t rights)
+{
+    struct memmgr *m = self;
+    struct client *c = client_of(m, badge);
+
+    if (!c)
+        return ERR_RANGE;
+    cptr_t space = CAP_SPACES + DESC_BADGE_CLIENT(badge);
+    err_t e = error_of(client_may_map(c, &m->pool, first_gfn, pages));
+    if (e == ERR_OK)
+        e = ensure_tables(m, space, first_gfn, pages);
+    if (e != ERR_OK)
+        return e == MEMORY_ERR_QUOTA || e == ERR_RANGE || e == ERR_ALREADY_MAPPED ? e : ERR_NO_MEMORY;
+    e = map_frames(m, c, space, first_gfn, pages, rights);
+    if (e == ERR_OK)
+        return ERR_OK;
+    printf("memmgr: mapping %u pages at gfn %llx: kernel error %d\n", pages, (unsigned long long)first_gfn,
+           e);
+    change_range(space, CHANGE_UNMAP, 0, first_gfn, pages);
+    forget(m, c, first_gfn, pages);
+    return ERR_NO_MEMORY;
+}
+
+err_t memory_protect_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages,
+                          memory_rights_t rights)
+{
+    struct client *c = client_of(self, badge);
+
+    if (!c)
+        return ERR_RANGE;
+    err_t e = error_of(client_has_all(c, first_gfn, pages));
+    return e == ERR_OK
+               ? change_range(CAP_SPACES + DESC_BADGE_CLIENT(badge), CHANGE_PROTECT, rights, first_gfn, pages)
+               : e;
+}
+
+err_t memory_release_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages, uint32_t *released)
+{
+    struct memmgr *m = self;
+    struct client *c = client_of(m, badge);
+
+    if (!c || first_gfn >= c->gfns || pages > c->gfns - first_gfn)
+        return ERR_RANGE;
+    uint32_t before = c->mapped;
+    err_t e = change_range(CAP_SPACES + DESC_BADGE_CLIENT(badge), CHANGE_UNMAP, 0, first_gfn, pages);
+    if (e != ERR_OK)
+        return e;
+    forget(m, c, first_gfn, pages);
+    *released = before - c->mapped;
+    return ERR_OK;
+}
+
+err_t memory_info_impl(void *self, uint64_t badge, struct memory_info *info)
+{
+    struct client *c = client_of(self, badge);
+
+    if (!c)
+        return ERR_RANGE;
+    info->quota_pages = c->quota;
+    info->mapped_pages = c->mapped;
+    client_shape(c, &info->runs, &info->splits);
+    return ERR_OK;
+}
+
+/* --- the beginning --- */
+
+static void die(const char *text)
+{
+    struct guest_state none = { 0 };
+
+    supervisor_ended(CAP_SUPERVISOR, END_REASON_INTERNAL, 0, text, &none);
+    exit(1);
+}
+
+/* Page tables that a guest needs, one of each level more than its memory from 0 on. */
+static uint32_t tables_of(uint32_t pages)
+{
+    uint32_t leaves = (pages + TABLE_PAGES - 1) / TABLE_PAGES;
+    return pages ? leaves + leaves / TABLE_PAGES + 2 : 0;
+}
+
+/* What is left of a piece behind so many pages becomes ranges, the largest that alignment allows. */
+static err_t make_ranges(struct memmgr *m, cptr_t piece, uint32_t used_pages)
+{
+    for (uint32_t at = used_pages; at < PIECE_FRAMES;) {
+        unsigned bits = at ? (unsigned)__builtin_ctz(at) : PIECE_BITS - PAGE_SHIFT;
+        cptr_t cap;
+        err_t e =
+            m->ranges < RANGES_MAX ? make(m, piece, OBJ_RANGE, bits + PAGE_SHIFT, 1, &cap) : ERR_NO_MEMORY;
+        if (e != ERR_OK)
+            return e;
+        m->range[m->ranges++] = (struct range){ cap, m->frames };
+        m->frames += 1u << bits;
+        at += 1u << bits;
+    }
+    return ERR_OK;
+}
+
+/* The first piece of the pool begins with the page tables; all else becomes ranges. */
+static void begin(struct memmgr *m, const struct component_info *info)
+{
+    const struct memmgr_config *config = memmgr_config(info);
+    uint64_t seed = info->seed ? info->seed : config->seed;
+    uint32_t tables = 0;
+
+    m->clients = config->memory_clients;
+    m->next_slot = CAP_FREE;
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++)
+        tables += tables_of(config->spaces_pages[i]);
+    if (m->clients > CLIENTS_MAX || tables > PIECE_FRAMES || config->pool_pieces == 0)
+        die("too many clients, or too little memory for page tables");
+    if (tables && make(m, CAP_POOL, OBJ_PAGETABLE, 0, tables, &m->table) != ERR_OK)
+        die("no memory for page tables");
+    m->tables_end = m->table + tables;
+    for (uint32_t i = 0; i < config->pool_pieces; i++)
+        if (make_ranges(m, CAP_POOL + i, i ? 0 : tables) != ERR_OK)
+            die("a piece of the pool does not become ranges");
+    pool_init(&m->pool, seed, m->frames);
+    for (uint32_t i = 0; i < m->clients; i++) {
+        uint32_t gfns = config->spaces_pages[i] < GFN_LIMIT ? config->spaces_pages[i] : GFN_LIMIT;
+        uint32_t *frame_of = malloc(gfns * sizeof(*frame_of) + 1);
+        if (!frame_of)
+            die("the heap is too small for the clients' tables");
+        client_init(&m->client[i], config->spaces_pages[i], frame_of, gfns);
+    }
+    printf("memmgr: %u frames in %u ranges, seed %lu\n", m->frames, m->ranges, seed);
+}
+
+int main(void)
+{
+    static struct memmgr m;
+    static struct umbra_message message;
+    void *self[MEMMGR_PORTS] = { [PORT_MEMORY] = &m };
+    const struct component_info *info = memmgr_info();
+
+    if (!info)
+        die("this program was built for another system description");
+    begin(&m, info);
+    if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
+        return 1;
+    for (;;) {
+        if (component_receive(CAP_ENDPOINT, CAP_REPLY, &message) != ERR_OK)
+            die("the endpoint is gone");
+        memmgr_serve(&message, self);
+        component_answer(CAP_REPLY, &message);
+    }
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The VMM process: what init built around the core (servers/vmm/core). It loads
+ * the guest, then answers exits until the guest ends. All system calls of the
+ * VMM are in this file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/vmm_env/env.h"
+#include "memory.h"
+#include "servers/vmm/boot/bzimage.h"
+#include "servers/vmm/boot/flat.h"
+#include "servers/vmm/core/vmm.h"
+#include "supervisor.h"
+#include "sys/sys.h"
+
+/* The guest's clock begins here: there is no clock server yet (docs/limits.md).
+ * 2026-01-01. */
+#define GUEST_EPOCH_SECONDS 1767225600
+#define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
+
+extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
+
+struct process {
+    struct vmm_env env;
+    struct vmm vmm;
+    struct cpuid_host cpuid;
+    cptr_t *tables;
+    uint64_t armed; /* deadline of CAP_CLOCK */
+};
+
+static _Noreturn void report(const struct process *p, end_reason_t reason, const char *text)
+{
+    const volatile struct umbra_exit_page *x = p->env.exit;
+    struct guest_state g = { 0 };
+    uint64_t exits = 0;
+
+    if (x && p->vmm.state) {
+        for (unsigned i = 0; i < GPRS; i++)
+            g.gpr[i] = x->gpr[i];
+        g.rip = x->rip;
+        g.rflags = x->rflags;
+        g.cr0 = p->vmm.state->cr0;
+        g.cr2 = x->cr2;
+        g.cr3 = p->vmm.state->cr3;
+        g.cr4 = p->vmm.state->cr4;
+        g.efer = p->vmm.state->efer;
+        g.cs = x->seg[SEG_CS].selector;
+        g.ss = x->seg[SEG_SS].selector;
+        exits = x->seq;
+    }
+    supervisor_ended(CAP_SUPERVISOR, reason, exits, text, &g);
+    exit(reason == END_REASON_INTERNAL);
+}
+
+/* --- the guest's console --- */
+
+static void console_output(struct process *p)
+{
+    struct console_output *out = p->env.output;
+    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
+
+    while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
+        struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
+        size_t n = machine_take(&p->vmm.state->machine, NULL, p->vmm.now, e->data, CONSOLE_ENTRY_DATA);
+        if (!n)
+            break;
+        e->length = n;
+        e->seq = p->env.exit->seq;
+        __atomic_store_n(&out->produced, ++produced, __ATOMIC_RELEASE);
+    }
+}
+
+/* Output may be shown when its exit is answered (I8), so the console hears of
+ * it at the next exit; of a guest that writes on and on, now and then. */
+static void console_announce(const struct process *p)
+{
+    const struct console_output *out = p->env.output;
+    uint64_t waiting = out->produced - __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE);
+
+    if (waiting && (waiting >= ANNOUNCE_ENTRIES || p->env.exit->kind != EXIT_IO))
+        sys_signal(CAP_WRITTEN);
+}
+
+static void console_input(struct process *p)
+{
+    const volatile struct console_input *in = p->env.input;
+    struct console_output *out = p->env.output;
+    uint64_t produced = __atomic_load_n(&in->produced, __ATOMIC_ACQUIRE), taken = out->input_taken;
+    uint8_t bytes[64];
+
+    while (taken != produced) {
+        size_t n = 0;
+        for (; n < sizeof(bytes) && taken + n != produced; n++)
+            bytes[n] = in->data[(taken + n) % CONSOLE_INPUT_BYTES];
+        size_t given = machine_give(&p->vmm.state->machine, NULL, p->vmm.now, bytes, n);
+        taken += given;
+        if (given < n)
+            break;
+    }
+    __atomic_store_n(&out->input_taken, taken, __ATOMIC_RELEASE);
+}
+
+/* --- the beginning --- */
+
+static void host_cpuid(struct cpuid_host *h)
+{
+    for (unsigned i = 0; i < CPUID_HOST_ROWS; i++) {
+        struct cpuid_regs *r = &h->row[i];
+        __asm__("cpuid"
+                : "=a"(r->eax), "=b"(r->ebx), "=c"(r->ecx), "=d"(r->edx)
+                : "a"(cpuid_host_leaf(i)), "c"(0));
+    }
+}
+
+static uint64_t host_tsc(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return lo | (uint64_t)hi << 32;
+}
+
+static void open_guest(struct process *p)
+{
+    const struct vmm_config *c = p->env.config;
+    uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
+
+    if (memory_map(CAP_MEMORY, 0, c->vm_pages, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE) != ERR_OK &&
+        p->env.info->incarnation == 0)
+        report(p, END_REASON_INTERNAL, "memmgr refuses the guest's memory");
+    sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
+                (uint64_t)gmem_landing);
+    host_cpuid(&p->cpuid);
+    const char *missing = cpuid_missing(&p->cpuid);
+    if (missing)
+        report(p, END_REASON_UNSUPPORTED, missing);
+    p->tables = calloc(c->vm_shadow_tables, sizeof(*p->tables));
+    void *shadow = aligned_alloc(64, (shadow_bytes(c->vm_shadow_tables, c->vm_pages) + 63) & ~63ul);
+    if (!p->tables || !shadow)
+        report(p, END_REASON_INTERNAL, "the heap is too small for the shadow MMU's state");
+    for (uint32_t i = 0; i < c->vm_shadow_tables; i++)
+        p->tables[i] = CAP_SHADOW + i;
+    struct vmm_setup s = { .state = (struct vmm_state *)p->env.state,
+                           .exit = (const struct umbra_exit_page *)(uintptr_t)p->env.exit,
+                           .reply = (struct umbra_reply_page *)(uintptr_t)p->env.reply,
+                           .window = (unsigned char *)(uintptr_t)p->env.window,
+                           .memory_bytes = memory,
+                           .tables = p->tables,
+                           .table_count = c->vm_shadow_tables,
+                           .shadow_memory = shadow,
+                           .cpuid = &p->cpuid,
+                           .tsc_hz = p->env.info->tsc_hz,
+                           .seconds = GUEST_EPOCH_SECONDS };
+    if (!vmm_init(&p->vmm, &s, host_tsc()))
+        report(p, END_REASON_INTERNAL, "the state segment is of another version, or a limit is broken");
+}
+
+static bool write_guest(void *context, gpa_t to, const void *bytes, uint64_t n)
+{
+    for (uint64_t done = 0; done < n; done += GMEM_COPY_MAX) {
+        uint64_t part = n - done < GMEM_COPY_MAX ? n - done : GMEM_COPY_MAX;
+        if (gmem_write_bytes(context, (gpa_t){ to.v + done }, (const uint8_t *)bytes + done, part) != GMEM_OK)
+            return false;
+    }
+    return true;
+}
+
+static void refuse_image(struct process *p, const struct boot_result *r)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "%s (have %llu, need %llu)", boot_error_text(r->error),
+             (unsigned long long)r->have, (unsigned long long)r->need);
+    report(p, END_REASON_BAD_IMAGE, text);
+}
+
+/* A bzImage by its signature; anything else is a raw image for real mode: a
+ * boot sector of a test. */
+static void load_guest(struct process *p, struct boot_plan *plan)
+{
+    const struct vmm_env *e = &p->env;
+    struct boot_memory m = { write_guest, &p->vmm.mem };
+    uint64_t memory = (uint64_t)e->config->vm_pages << PAGE_SHIFT;
+    struct bzimage_request r = { .image = e->kernel,
+                                 .image_bytes = e->kernel_bytes,
+                                 .initrd_bytes = e->initrd_bytes,
+                                 .cmdline = e->config->vm_command_line,
+                                 .memory_bytes = memory };
+    struct flat_request f = {
+        .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
+    };
+    bool flat = e->kernel_bytes <= 512;
+    bool loaded;
+
+    if (!e->kernel)
+        report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
+    struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
+    if (res.error != BOOT_OK)
+        refuse_image(p, &res);
+    if (flat)
+        loaded = flat_load(&f, plan, &m);
+    else
+        loaded = bzimage_load(&r, plan, &m) &&
+                 (!e->initrd_bytes || boot_load_initrd(plan, &m, 0, e->initrd, e->initrd_bytes));
+    if (!loaded)
+        report(p, END_REASON_INTERNAL, "guest memory refuses the image");
+}
+
+/* --- the loop --- */
+
+static void set_clock(struct process *p)
+{
+    if (p->vmm.deadline >= p->armed && p->armed > p->vmm.now)
+        return; /* fires early enough; an early exit costs less than setting it each
+                   time */
+    p->armed = p->vmm.deadline;
+    if (p->armed != DEV_NEVER)
+        sys_invoke1(CAP_CLOCK, TIMER_SET, p->armed);
+}
+
+static end_reason_t reason_of(enum vmm_end e)
+{
+    switch (e) {
+    case VMM_END_HALT:
+        return END_REASON_HALTED;
+    case VMM_END_SHUTDOWN:
+        return END_REASON_SHUTDOWN;
+    case VMM_END_RESET:
+        return END_REASON_RESET;
+    case VMM_END_POWEROFF:
+        return END_REASON_POWEROFF;
+    case VMM_END_UNKNOWN:
+        return END_REASON_UNSUPPORTED;
+    default:
+        return END_REASON_INTERNAL;
+    }
+}
+
+static _Noreturn void finish(struct process *p, enum vmm_end end)
+{
+    static const char *const kinds[] = EXIT_KIND_NAMES;
+    const struct vmm_state *s = p->vmm.state;
+    char text[96];
+
+    console_output(p);
+    if (p->env.config->trace)
+        for (unsigned i = 0; i < EXIT_KINDS; i++)
+            if (s->stats.exits[i])
+                printf("stat %s exits_%s %llu\n", p->env.info->name, kinds[i],
+                       (unsigned long long)s->stats.exits[i]);
+    snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
+             (unsigned long long)p->env.exit->rip,
+             kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
+    report(p, reason_of(end), text);
+}
+
+static _Noreturn void serve(struct process *p)
+{
+    struct sys_message m = { 0 };
+
+    for (;;) {
+        set_clock(p);
+        err_t e = sys_reply_recv(CAP_VCPU, 0, &m);
+        if (e != ERR_OK) {
+            char text[96];
+            snprintf(text, sizeof(text), "the kernel refuses the reply: error %d at word %llu", e,
+                     (unsigned long long)m.w[0]);
+            report(p, END_REASON_INTERNAL, text);
+        }
+        console_announce(p);
+        p->vmm.now = p->env.exit->tsc;
+        if (p->env.exit->kind == EXIT_EVENT)
+            console_input(p);
+        enum vmm_end end = vmm_handle(&p->vmm);
+        if (end != VMM_RUNS)
+            finish(p, end);
+        console_output(p);
+    }
+}
+
+int main(void)
+{
+    static struct process p = { .armed = DEV_NEVER };
+    struct boot_plan plan;
+    struct sys_message m = { 0 };
+
+    if (!vmm_env_open(&p.env))
+        report(&p, END_REASON_BAD_IMAGE, "this program was built for another system description");
+    open_guest(&p);
+    load_guest(&p, &plan);
+    p.env.output->magic = CONSOLE_MAGIC;
+    if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK || sys_recv(CAP_VCPU, 0, &m) != ERR_OK)
+        report(&p, END_REASON_INTERNAL, "no supervisor, or no vCPU");
+    vmm_start(&p.vmm, &plan.cpu);
+    serve(&p);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+// USES: servers/memmgr/pool.c
+/* memmgr's choice of frames: each once, scattered, within quotas. */
+#include "check.h"
+#include "servers/memmgr/pool.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define FRAMES 32768u
+
+TEST(pool_gives_every_frame_once)
+{
+    static uint8_t seen[FRAMES];
+    struct pool p;
+
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        memset(seen, 0, sizeof(seen));
+        pool_init(&p, seed, FRAMES - 17);
+        for (uint32_t i = 0; i < FRAMES - 17; i++) {
+            uint32_t f = pool_take(&p);
+            CHECK(f < FRAMES - 17);
+            CHECK(!seen[f]);
+            seen[f] = 1;
+        }
+        CHECK_EQ(pool_take(&p), POOL_NO_FRAME);
+        CHECK_EQ(pool_left(&p), 0);
+    }
+}
+
+TEST(pool_scatters_neighbours)
+{
+    static uint32_t distance[2 * FRAMES];
+    struct pool p;
+    uint32_t far = 0, most = 0, last = 0;
+
+    for (uint64_t seed = 1; seed < 4; seed++) {
+        memset(distance, 0, sizeof(distance));
+        far = most = 0;
+        pool_init(&p, seed, FRAMES);
+        for (uint32_t i = 0; i < FRAMES; i++) {
+            uint32_t f = pool_take(&p);
+            if (i) {
+                uint32_t d = f - last + FRAMES;
+                far += d != FRAMES - 1 && d != FRAMES + 1;
+                if (++distance[d] > most)
+                    most = distance[d];
+            }
+            last = f;
+        }
+        CHECK(far > FRAMES * 9 / 10);
+        CHECK(most < FRAMES / 20);
+    }
+}
+
+TEST(pool_order_changes_with_the_seed)
+{
+    struct pool a, b;
+    uint32_t same = 0;
+
+    pool_init(&a, 1, FRAMES);
+    pool_init(&b, 2, FRAMES);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        same += pool_take(&a) == pool_take(&b);
+    CHECK(same < FRAMES / 100);
+}
+
+TEST(client_quota_and_ranges)
+{
+    uint32_t table[100];
+    struct client c;
+    struct pool p;
+
+    pool_init(&p, 1, 64);
+    client_init(&c, 50, table, 100);
+    CHECK_EQ(client_may_map(&c, &p, 0, 50), POOL_OK);
+    CHECK_EQ(client_may_map(&c, &p, 0, 51), POOL_QUOTA);
+    CHECK_EQ(client_may_map(&c, &p, 100, 1), POOL_RANGE);
+    CHECK_EQ(client_may_map(&c, &p, 99, 2), POOL_RANGE);
+    CHECK_EQ(client_may_map(&c, &p, UINT64_MAX, 2), POOL_RANGE);
+    CHECK_EQ(client_may_map(&c, &p, 0, 0), POOL_RANGE);
+    CHECK_EQ(client_has_all(&c, 0, 1), POOL_NOT_MAPPED);
+    table[7] = pool_take(&p);
+    c.mapped = 1;
+    CHECK_EQ(client_may_map(&c, &p, 5, 3), POOL_MAPPED);
+    CHECK_EQ(client_has_all(&c, 7, 1), POOL_OK);
+    CHECK_EQ(client_may_map(&c, &p, 10, 50), POOL_QUOTA);
+    while (pool_take(&p) != POOL_NO_FRAME)
+        ;
+    CHECK_EQ(client_may_map(&c, &p, 10, 1), POOL_EMPTY);
+}
+
+TEST(client_shape_counts_runs)
+{
+    uint32_t table[6] = { 5, 6, 9, POOL_NO_FRAME, 10, 11 }, runs, splits;
+    struct client c = { .gfns = 6, .frame_of = table };
+
+    client_shape(&c, &runs, &splits);
+    CHECK_EQ(runs, 3);
+    CHECK_EQ(splits, 1);
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Writes to tables: emulation, out of sync, sync points, pages that stop being tables, tables in odd places.
+ */
+// USES: servers/vmm/shadow/*.c tests/model/*.c tests/host/support/gmem_host.c
+// USES: tests/host/shadow/machine.c tests/host/shadow/justify.c tests/host/shadow/world.c
+#include "layout.h"
+
+static uint64_t emulated(const struct world *w)
+{
+    return shadow_counters(w->s)->emulated_writes;
+}
+
+TEST(first_table_write_is_emulated_second_goes_out_of_sync)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    struct world_result r = writes(w, TABLE_VA(4, 8), 0x21000 | HOT);
+    CHECK(r.emulated);
+    CHECK_EQ(r.exits, 1);
+    r = writes(w, TABLE_VA(4, 9), 0x22000 | HOT);
+    CHECK(!r.emulated);
+    CHECK_EQ(r.exits, 1);
+    for (uint32_t i = 10; i < 30; i++)
+        CHECK_EQ(writes(w, TABLE_VA(4, i), 0x23000 | HOT).exits, 0);
+    CHECK_EQ(shadow_counters(w->s)->unsyncs, 1);
+    finish(w);
+}
+
+TEST(emulated_write_fills_the_new_entry_at_once)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    CHECK_EQ(writes(w, TABLE_VA(4, 8), 0x21000 | HOT).exits, 1);
+    CHECK_EQ(writes(w, PAGE(8), 1).exits, 0);
+    finish(w);
+}
+
+TEST(demand_fault_costs_two_exits_and_a_cow_fault_three)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 0, 0x20000 | HOT);
+    put(w, 4, 1, 0x20000 | P | US | A);
+    start(w);
+    reads(w, PAGE(0));
+    uint64_t before = w->exits;
+    CHECK_EQ(writes(w, PAGE(8), 1).outcome, ACCESS_FAULT);
+    writes(w, TABLE_VA(4, 8), 0x21000 | HOT);
+    CHECK_EQ(writes(w, PAGE(8), 1).outcome, ACCESS_OK);
+    CHECK_EQ(w->exits - before, 2);
+    world_cr3(w, 0x1000);
+    before = w->exits;
+    CHECK_EQ(writes(w, PAGE(1), 1).outcome, ACCESS_FAULT);
+    writes(w, TABLE_VA(4, 1), 0x22000 | HOT);
+    CHECK_EQ(writes(w, PAGE(1), 1).outcome, ACCESS_OK);
+    CHECK_LE(w->exits - before, 3);
+    finish(w);
+}
+
+TEST(unsynced_table_never_caches_not_present)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    CHECK_EQ(reads(w, PAGE(9)).outcome, ACCESS_FAULT);
+    writes(w, TABLE_VA(4, 8), 0);
+    writes(w, TABLE_VA(4, 8), 1);
+    writes(w, TABLE_VA(4, 9), 0x21000 | HOT);
+    CHECK_EQ(reads(w, PAGE(9)).outcome, ACCESS_OK); /* no flush by the guest */
+    finish(w);
+}
+
+static struct world *with_unsynced_table(void)
+{
+    struct world *w = quiet_world();
+    for (uint32_t i = 0; i < 8; i++)
+        put(w, 4, i, (uint64_t)(0x20 + i) << 12 | HOT);
+    start(w);
+    for (uint32_t i = 0; i < 8; i++)
+        reads(w, PAGE(i));
+    writes(w, TABLE_VA(4, 20), 1);
+    writes(w, TABLE_VA(4, 20), 0);
+    CHECK_EQ(shadow_counters(w->s)->unsyncs, 1);
+    return w;
+}
+
+TEST(stale_entry_of_unsynced_table_ends_at_cr3_load)
+{
+    struct world *w = with_unsynced_table();
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    CHECK_EQ(reads(w, PAGE(2)).gpa, 0x22000); /* stale, as a TLB may be */
+    world_cr3(w, 0x1000);
+    CHECK_EQ(reads(w, PAGE(2)).gpa, 0x28000);
+    finish(w);
+}
+
+TEST(invlpg_makes_one_entry_current)
+{
+    struct world *w = with_unsynced_table();
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    writes(w, TABLE_VA(4, 3), 0x29000 | HOT);
+    world_invlpg(w, PAGE(2) + 0x123);
+    struct world_result r = reads(w, PAGE(2));
+    CHECK_EQ(r.gpa, 0x28000);
+    CHECK_EQ(r.exits, 0); /* filled on the INVLPG's reply */
+    CHECK_EQ(reads(w, PAGE(3)).gpa, 0x23000);
+    finish(w);
+}
+
+TEST(accessed_and_dirty_cleared_by_the_guest_are_set_again_after_its_flush)
+{
+    struct world *w = with_unsynced_table();
+    writes(w, PAGE(1), 1);
+    writes(w, TABLE_VA(4, 1), 0x21000 | P | RW | US);
+    world_invlpg(w, PAGE(1));
+    CHECK_EQ(reads(w, PAGE(1)).exits, 1);
+    CHECK_EQ(get(w, 4, 1), 0x21000 | P | RW | US | A);
+    CHECK_EQ(writes(w, PAGE(1), 1).exits, 1);
+    CHECK_EQ(get(w, 4, 1), 0x21000 | HOT);
+    finish(w);
+}
+
+TEST(fork_write_protects_many_entries_in_one_resync)
+{
+    struct world *w = with_unsynced_table();
+    for (uint32_t i = 0; i < 8; i++)
+        CHECK_EQ(writes(w, TABLE_VA(4, i), (uint64_t)(0x20 + i) << 12 | P | US | A | D).exits, 0);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(shadow_counters(w->s)->resynced_entries, 8);
+    for (uint32_t i = 0; i < 8; i++) {
+        CHECK_EQ(reads(w, PAGE(i)).exits, 0);
+        CHECK_EQ(user_writes(w, PAGE(i), 1).error, 7);
+    }
+    finish(w);
+}
+
+TEST(quiet_table_is_protected_again)
+{
+    struct world *w = with_unsynced_table();
+    uint64_t before = emulated(w);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(writes(w, TABLE_VA(4, 20), 1).exits, 0); /* still hot */
+    world_cr3(w, 0x1000);
+    world_cr3(w, 0x1000);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(writes(w, TABLE_VA(4, 20), 0).exits, 1);
+    CHECK_EQ(emulated(w), before + 1);
+    finish(w);
+}
+
+TEST(upper_write_unlinks_at_once)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    uint32_t tables = shadow_in_use(w->s);
+    struct world_result r = writes(w, TABLE_VA(3, 0), 0);
+    CHECK(r.emulated);
+    CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_FAULT);
+    CHECK_EQ(shadow_in_use(w->s), tables - 1);
+    finish(w);
+}
+
+TEST(table_that_ended_is_writable_without_an_exit)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    reads(w, TABLE_VA(4, 0)); /* the mapping that lost W */
+    writes(w, TABLE_VA(3, 0), 0);
+    CHECK_EQ(writes(w, TABLE_VA(4, 0), 5).exits, 0);
+    finish(w);
+}
+
+TEST(upper_entry_narrowed_and_widened)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    user_writes(w, PAGE(7), 1);
+    writes(w, TABLE_VA(3, 0), 0x4000 | P | US | A);
+    CHECK_EQ(user_writes(w, PAGE(7), 2).error, 7);
+    writes(w, TABLE_VA(3, 0), 0x4000 | P | RW | A);
+    CHECK_EQ(user_reads(w, PAGE(7)).error, 5);
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(user_writes(w, PAGE(7), 3).outcome, ACCESS_OK);
+    finish(w);
+}
+
+/* Rights of one path must not leak through a table that another path shares. */
+TEST(shared_table_keeps_each_paths_rights)
+{
+    struct world *w = quiet_world();
+    put(w, 3, 2, 0x4000 | P | US | A);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    CHECK_EQ(user_writes(w, 0x400000 + PAGE(7), 1).error, 7);
+    CHECK_EQ(user_writes(w, PAGE(7), 1).outcome, ACCESS_OK);
+    CHECK_EQ(user_writes(w, 0x400000 + PAGE(7), 1).error, 7);
+    finish(w);
+}
+
+/* not present -> present needs no flush: what is below must be current when the link appears. */
+TEST(unsynced_table_is_synced_before_a_new_parent)
+{
+    struct world *w = with_unsynced_table();
+    justify_add(&w->j, 0x400000 + PAGE(2));
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    writes(w, TABLE_VA(3, 2), 0x4000 | UPPER);
+    CHECK_EQ(reads(w, 0x400000 + PAGE(2)).gpa, 0x28000);
+    finish(w);
+}
+
+TEST(unsynced_table_is_synced_before_a_link_widens)
+{
+    struct world *w = with_unsynced_table();
+    writes(w, TABLE_VA(3, 0), 0x4000 | P | US | A);
+    reads(w, PAGE(2));
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    writes(w, TABLE_VA(4, 2), 0x29000 | HOT);
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(writes(w, PAGE(2), 77).gpa, 0x29000);
+    finish(w);
+}
+
+TEST(two_zero_writes_in_a_row_forget_an_upper_table)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 2, 1, 0x6000 | UPPER); /* another directory at 1 GB */
+    put(w, 6, 0, 0x4000 | UPPER);
+    start(w);
+    reads(w, 0x40000000 + PAGE(7));
+    CHECK(writes(w, TABLE_VA(6, 8), 0).emulated);
+    CHECK(writes(w, TABLE_VA(6, 9), 0).emulated);
+    CHECK(!shadow_is_table(w->s, (gfn_t){ 6 }));
+    CHECK(!writes(w, TABLE_VA(6, 10), 0).emulated);
+    CHECK_EQ(writes(w, TABLE_VA(6, 11), 0).exits, 0);
+    finish(w);
+}
+
+TEST(user_or_unaligned_write_forgets_a_table)
+{
+    for (int unaligned = 0; unaligned < 2; unaligned++) {
+        struct world *w = quiet_world();
+        put(w, 4, 7, 0x20000 | HOT);
+        put(w, 3, 2, 0x6000 | UPPER);
+        start(w);
+        reads(w, 0x400000);
+        user_reads(w, PAGE(7));
+        put(w, 6, 0, 0x21000 | HOT);
+        reads(w, 0x400000);
+        CHECK(shadow_is_table(w->s, (gfn_t){ 6 }));
+        struct world_access a = { .va = TABLE_VA(6, 3) + (unaligned ? 1 : 0),
+                                  .write = true,
+                                  .user = !unaligned,
+                                  .len = 2,
+                                  .value = 7 };
+        struct world_result r = world_access(w, a);
+        CHECK(!r.emulated);
+        CHECK_EQ(r.exits, 1);
+        CHECK(!shadow_is_table(w->s, (gfn_t){ 6 }));
+        finish(w);
+    }
+}
+
+TEST(flood_of_upper_writes_without_use_forgets_the_table)
+{
+    struct world *w = quiet_world();
+    put(w, 2, 1, 0x6000 | UPPER);
+    put(w, 6, 0, 0x4000 | UPPER);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, 0x40000000 + PAGE(7));
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(writes(w, TABLE_VA(6, 10 + i), 0x1111110).emulated);
+    CHECK(!writes(w, TABLE_VA(6, 20), 0x1111110).emulated);
+    CHECK(!shadow_is_table(w->s, (gfn_t){ 6 }));
+    finish(w);
+}
+
+TEST(event_delivery_onto_a_table_is_never_emulated)
+{
+    static const uint64_t stack[] = { 1, 2, 3, 4 }; /* tables of each level, all in use by the write itself */
+    for (unsigned i = 0; i < 4; i++) {
+        struct world *w = quiet_world();
+        check_note("table %u", (unsigned)stack[i]);
+        put(w, 4, 7, 0x20000 | HOT);
+        start(w);
+        reads(w, PAGE(7));
+        struct world_access a = {
+            .va = TABLE_VA(stack[i], 100), .write = true, .delivering = true, .value = 0x1234560
+        };
+        struct world_result r = world_access(w, a);
+        CHECK_EQ(r.outcome, ACCESS_OK);
+        CHECK(!r.emulated);
+        CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_OK);
+        /* an upper table out of sync: any flush makes all of it current */
+        writes(w, TABLE_VA(1, 0), 0);
+        world_invlpg(w, 0xdead000);
+        CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_FAULT);
+        finish(w);
+    }
+}
+
+TEST(emulator_giving_up_makes_the_page_writable)
+{
+    for (uint64_t gfn = 1; gfn <= 5; gfn++) {
+        struct world *w = quiet_world();
+        check_note("table %u", (unsigned)gfn);
+        put(w, 4, 7, 0x20000 | HOT);
+        start(w);
+        reads(w, PAGE(7));
+        struct world_access a = { .va = TABLE_VA(gfn, 100), .write = true, .not_emulated = true };
+        CHECK_EQ(world_access(w, a).outcome, ACCESS_OK);
+        finish(w);
+    }
+}
+
+TEST(not_emulated_outside_tables_is_refused)
+{
+    struct world *w = quiet_world();
+    struct shadow_ops ops = { .word = w->words, .max = REPLY_OPS_MAX };
+    start(w);
+    CHECK(!shadow_not_emulated(w->s, (gpa_t){ 0x20000 }, &ops));
+    CHECK_EQ(ops.count, 0);
+    finish(w);
+}
+
+TEST(write_across_two_entries_and_two_tables)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 0, 0x20000 | HOT);
+    put(w, 4, 1, 0x21000 | HOT);
+    put(w, 3, 2, 0x6000 | UPPER);
+    put(w, 6, 511, 0x22000 | HOT);
+    put(w, 3, 3, 0x7000 | UPPER);
+    put(w, 7, 0, 0x23000 | HOT);
+    start(w);
+    reads(w, PAGE(0));
+    reads(w, PAGE(1));
+    world_dma(w, 0x4004, 8, 0);
+    world_audit(w);
+    CHECK_EQ(reads(w, PAGE(1)).outcome, ACCESS_FAULT);
+    reads(w, 0x400000 + PAGE(511));
+    reads(w, 0x600000);
+    world_dma(w, 0x6ffc, 8, 0);
+    world_audit(w);
+    CHECK_EQ(reads(w, 0x600000).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
+TEST(dma_over_a_whole_table)
+{
+    struct world *w = usual_world();
+    for (uint32_t i = 0; i < 32; i++)
+        put(w, 4, i, (uint64_t)(13 + i) << 12 | HOT);
+    start(w);
+    reads(w, PAGE(0));
+    uint8_t zero[4096] = { 0 };
+    struct shadow_ops ops = { .word = w->words, .max = REPLY_OPS_MAX };
+    gmem_write_bytes(w->mem, (gpa_t){ 0x4000 }, zero, 4096);
+    shadow_table_written(w->s, (gpa_t){ 0x4000 }, 4096, 0, 0, &ops);
+    CHECK(machine_apply(w->m, w->words, ops.count));
+    CHECK_LE(ops.count, 60);
+    machine_enter(w->m);
+    world_audit(w);
+    for (uint32_t i = 0; i < 32; i++)
+        CHECK_EQ(reads(w, PAGE(i)).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
+TEST(table_maps_itself)
+{
+    struct world *w = quiet_world();
+    put(w, 1, 511, 0x1000 | UPPER); /* the PML4 as every level */
+    justify_add(&w->j, 0xfffffffffffff000);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_OK);
+    struct world_result r = writes(w, 0xfffffffffffff000 + 8 * 100, 0x2000 | UPPER);
+    CHECK_EQ(r.outcome, ACCESS_OK);
+    r = writes(w, 0xffffff8000000000 + 7 * 8, 0x21000 | HOT); /* entry 7 of the table for address 0 */
+    CHECK_EQ(r.outcome, ACCESS_OK);
+    CHECK_EQ(r.gpa, 0x4000 + 7 * 8);
+    world_invlpg(w, PAGE(7));
+    CHECK_EQ(reads(w, PAGE(7)).gpa, 0x21000);
+    finish(w);
+}
+
+TEST(level1_table_maps_itself_writable)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 9, 0x4000 | HOT);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    for (uint32_t i = 0; i < 10; i++)
+        CHECK_EQ(writes(w, PAGE(9) + 8 * (20 + i), 0x20000 | HOT).outcome, ACCESS_OK);
+    writes(w, PAGE(9) + 7 * 8, 0x22000 | HOT);
+    world_invlpg(w, PAGE(7));
+    CHECK_EQ(reads(w, PAGE(7)).gpa, 0x22000);
+    finish(w);
+}
+
+TEST(table_holds_code)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 9, 0x4000 | HOT);
+    start(w);
+    CHECK_EQ(executes(w, PAGE(9) + 0x800).exits, 1);
+    CHECK_EQ(executes(w, PAGE(9) + 0x800).exits, 0);
+    finish(w);
+}
+
+TEST(writers_of_one_frame_are_bounded)
+{
+    struct world *w = quiet_world();
+    put(w, 3, 2, 0x6000 | UPPER);
+    for (uint32_t i = 0; i < 100; i++)
+        put(w, 4, i, 0x7000 | HOT); /* many mappings of a page that becomes a table */
+    put(w, 3, 3, 0x7000 | UPPER);
+    start(w);
+    for (uint32_t i = 0; i < 100; i++)
+        CHECK_EQ(writes(w, PAGE(i), 0x20000 | HOT).outcome, ACCESS_OK);
+    world_audit(w);
+    CHECK_EQ(reads(w, 0x600000).outcome, ACCESS_OK);
+    world_audit(w);
+    for (uint32_t i = 0; i < 100; i++)
+        CHECK_EQ(writes(w, PAGE(i) + 8, 0x21000 | HOT).outcome, ACCESS_OK);
+    world_invlpg(w, 0x601000);
+    CHECK_EQ(reads(w, 0x601000).gpa, 0x21000);
+    finish(w);
+}
+
+TEST(parents_of_one_table_are_bounded)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 6, 0, 0);
+    for (uint32_t i = 2; i < 300; i++)
+        put(w, 3, i, 0x4000 | UPPER);
+    start(w);
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 2; i < 300; i++)
+            CHECK_EQ(reads(w, ((uint64_t)i << 21) + PAGE(7)).outcome, ACCESS_OK);
+        world_audit(w);
+    }
+    finish(w);
+}
+
+TEST(many_tables_out_of_sync_at_once)
+{
+    struct world *w = world_new(256, NULL, 1, 128);
+    lay_out(w);
+    for (uint32_t t = 0; t < 60; t++) {
+        put(w, 3, 10 + t, (uint64_t)(40 + t) << 12 | UPPER);
+        put(w, 40 + t, 0, 0x20000 | HOT);
+        put(w, 4, t, (uint64_t)(40 + t) << 12 | HOT); /* window on the tables */
+    }
+    start(w);
+    for (uint32_t t = 0; t < 60; t++) {
+        reads(w, (uint64_t)(10 + t) << 21);
+        writes(w, PAGE(t) + 8, 1);
+        writes(w, PAGE(t) + 8, 0);
+        writes(w, PAGE(t), 0x21000 | HOT);
+    }
+    world_audit(w);
+    world_cr3(w, 0x1000);
+    for (uint32_t t = 0; t < 60; t++)
+        CHECK_EQ(reads(w, (uint64_t)(10 + t) << 21).gpa, 0x21000);
+    finish(w);
+}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The description of what `run` boots: made for the guests that the user asks for."""
+import argparse
+import pathlib
+
+import pytest
+from umbra import images, system
+from umbra.errors import Usage
+
+OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("K", "I"):
+        (tmp_path / name).write_bytes(b"x" * 100)
+    monkeypatch.setattr(system, "RUN", system.RUN.parent / "test-run")
+    return tmp_path
+
+
+def guest(folder, name="a", mem=128 << 20, append="", initrd=True):
+    return images.Guest(name, folder / "K", folder / "I" if initrd else None, append, mem)
+
+
+def test_each_guest_has_a_component_and_modules_in_order(folder):
+    summary = system.describe(OPTIONS, [guest(folder), guest(folder, "b", 64 << 20, initrd=False)])
+    assert summary["modules"] == ["memmgr", "console", "vmm", "kernel0", "initrd0", "kernel1"]
+    guests = {name: c["guest"] for name, c in summary["components"].items() if c["guest"]}
+    assert [g["memory_bytes"] for g in guests.values()] == [128 << 20, 64 << 20]
+    assert list(guests) == ["vmm0", "vmm1"]
+
+
+@pytest.mark.parametrize("append", ["a=1,2 b", 'say="hello world"', "back\\slash", "tab\there", ""])
+def test_a_command_line_arrives_byte_for_byte(folder, append):
+    system.describe(OPTIONS, [guest(folder, append=append)])
+    assert append.encode() + b"\0" in (system.RUN / "system/system.desc").read_bytes()
+
+
+@pytest.mark.parametrize("mem", [16 << 20, 512 << 20, 2048 << 20])
+def test_the_machine_is_large_enough_for_its_guests(folder, mem):
+    assert system.describe(OPTIONS, [guest(folder, mem=mem)])["memory_bytes"] <= system.memory_bytes([guest(folder, mem=mem)])
+
+
+def test_too_many_guests_is_one_clear_line(folder):
+    with pytest.raises(Usage) as caught:
+        system.describe(OPTIONS, [guest(folder, str(n), 16 << 20) for n in range(20)])
+    assert "\n" not in str(caught.value)
+
+
+def test_every_module_of_a_named_system_has_a_file():
+    assert "tiny" in system.names()
+    assert pathlib.Path(system.layout.ROOT / "systems/tiny.idl").is_file()

@@ -89,9 +89,13 @@ static err_t move(struct invocation *v)
     err_t e = cnode_slots(v->cap, arg(v, 0), 1, &dest);
     if (e != ERR_OK)
         return e;
-    src = cspace_slot(v->caller, (cptr_t)arg(v, 1));
+    cptr_t p = (cptr_t)arg(v, 1);
+    src = cspace_slot(v->caller, p);
     if (!src || src->type == OBJ_NULL)
         return ERR_NO_CAP;
+    /* Moving changes the CNode that the capability leaves: the CSpace itself, or one below it. */
+    if (p >> 16 && !(cspace_slot(v->caller, p & 0xffff)->rights & RIGHT_WRITE))
+        return REFUSED(ERR_NO_RIGHT, "move out of a read-only CNode");
     if (src->child)
         return ERR_HAS_CHILDREN;
     cap_move(dest, src);

@@ -168,6 +168,17 @@ TEST(two_levels_are_addressed)
     CHECK_EQ(sys_signal(CPTR_SUB(c, 7)), ERR_NO_CAP);
 }
 
+TEST(nothing_is_moved_out_of_a_cnode_without_the_right_to_write)
+{
+    cptr_t c = new_object(OBJ_CNODE, 3), n = new_object(OBJ_NOTIFICATION, 0), weak = copy_cap(c, RIGHT_READ);
+
+    CHECK_OK(sys_invoke3(c, CNODE_COPY, 3, n, RIGHT_ALL));
+    CHECK_OK(sys_signal(CPTR_SUB(weak, 3))); /* used, and copied, it may be */
+    CHECK_EQ(sys_invoke2(SLOT_CNODE, CNODE_MOVE, new_slot(), CPTR_SUB(weak, 3)), ERR_NO_RIGHT);
+    CHECK_OK(sys_signal(CPTR_SUB(c, 3)));
+    CHECK_OK(sys_invoke2(SLOT_CNODE, CNODE_MOVE, new_slot(), CPTR_SUB(c, 3)));
+}
+
 TEST(a_cnode_takes_what_it_holds_with_it)
 {
     cptr_t c = new_object(OBJ_CNODE, 8), u = new_object(OBJ_UNTYPED, 16), s = new_slots(2);

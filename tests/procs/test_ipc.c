@@ -331,14 +331,15 @@ TEST(answers_reach_the_caller_they_are_for)
         CHECK_OK(sys_recv(ep, replies[i], &m));
         CHECK_EQ(m.w[0], i);
     }
-    for (unsigned i = 3; i-- > 0;) {
-        struct sys_message m = { .tag = TAG(0, 1), .w = { 50 + i } };
-        CHECK_OK(sys_reply(replies[i], &m));
+    static const unsigned turn[] = { 1, 2, 0 };
+    for (unsigned i = 0; i < 3; i++) {
+        struct sys_message m = { .tag = TAG(0, 1), .w = { 50 + turn[i] } };
+        CHECK_OK(sys_reply(replies[turn[i]], &m));
     }
     settle();
     for (unsigned i = 0; i < 3; i++) {
-        CHECK_EQ(came[i], 50 + i);
-        CHECK_EQ(ended[i], 3 - i);
+        CHECK_EQ(came[turn[i]], 50 + turn[i]);
+        CHECK_EQ(ended[turn[i]], i + 1);
     }
 }
 

@@ -21,6 +21,7 @@ from umbra import guest, layout, run
 
 DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
 SECONDS = 200       # a boot takes 20 to 40; more is a hang
+PART_SECONDS = 100  # the small kernel and one part of the workload: 10 to 20
 FIRST = "#\n#\n"     # lines that may be lost: a guest that is silent for long while it boots is taken to be waiting for input
 VERIFY = "build/workloads/verify"
 needs_verify = pytest.mark.needs(VERIFY)
@@ -244,6 +245,18 @@ def test_verifying_workload_passes(headless, flavour):
     require_verified(outcome)
     listed = subprocess.run([str(layout.ROOT / VERIFY), "--list"], capture_output=True, text=True).stdout.split()
     assert [line.split()[1] for line in verdicts(outcome.console)[:-1]] == listed
+
+
+# Each has mutants that must make it fail (tests/mutants/guest-*.patch); without them the whole workload covers it.
+PARTS = ("bits", "cow", "faults", "fpu", "maps", "retry", "step", "timers", "uaccess")
+
+
+@needs_verify
+@pytest.mark.long
+@pytest.mark.parametrize("part", PARTS)
+def test_part_of_the_workload_passes(headless, part):
+    """A guest that panics resets, so that a broken one does not take the whole time."""
+    require_verified(headless(*verifying_guest(part, flavour="cloud-amd64", append="panic=-1 oops=panic"), seconds=PART_SECONDS))
 
 
 @needs_verify

@@ -21,7 +21,7 @@ from umbra import guest, layout, run
 
 DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
 SECONDS = 200       # a boot takes 20 to 40; more is a hang
-PART_SECONDS = 100  # the small kernel and one part of the workload: 10 to 20
+PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
 FIRST = "#\n#\n"     # lines that may be lost: a guest that is silent for long while it boots is taken to be waiting for input
 VERIFY = "build/workloads/verify"
 needs_verify = pytest.mark.needs(VERIFY)

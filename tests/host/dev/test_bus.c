@@ -229,6 +229,10 @@ TEST(kbd_output_port_and_port_92_share_a20)
     CHECK_EQ(kbd_command(&r, 0xd0) & 3, 3);
     out8(&r, 0x64, 0xd1), out8(&r, 0x60, 0xdd);
     CHECK_EQ(in8(&r, 0x92), 0);
+    out8(&r, 0x64, 0xd1), out8(&r, 0x60, 0xdf);
+    CHECK_EQ(in8(&r, 0x92), 2);
+    out8(&r, 0x92, 0);
+    CHECK_EQ(kbd_command(&r, 0xd0) & 2, 0);
     out8(&r, 0x92, 2);
     CHECK_EQ(kbd_command(&r, 0xd0) & 2, 2);
     out8(&r, 0x64, 0xd2), out8(&r, 0x60, 0x1c);

@@ -79,6 +79,13 @@ TEST(cmos_formats)
     put(&r, 4, 0x85);           /* 5 pm */
     put(&r, 0x0b, 0x06);
     CHECK_EQ(get(&r, 4), 17);
+    static const uint8_t twelve[][2] = { { 12, 0 }, { 0x8c, 12 } }; /* at night, and noon */
+    for (int i = 0; i < 2; i++) {
+        put(&r, 0x0b, 0x04);
+        put(&r, 4, twelve[i][0]);
+        put(&r, 0x0b, 0x06);
+        CHECK_EQ(get(&r, 4), twelve[i][1]);
+    }
 }
 
 TEST(cmos_setting_the_time_as_linux_does)

@@ -165,6 +165,7 @@ TEST(pic_rotations)
     raise(&r, 7);
     CHECK_EQ(rig_ack(&r), 0x37);
     out8(&r, 0x20, 0x20);
+    CHECK_EQ(isr(&r), 0); /* the best in service by the present order */
     out8(&r, 0x20, 0xc7); /* set priority: 7 is lowest, as at first */
     raise(&r, 7);
     CHECK_EQ(rig_ack(&r), 0x30);

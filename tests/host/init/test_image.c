@@ -86,10 +86,15 @@ TEST(image_each_refusal_names_its_cause)
     f.p[2].p_memsz = 0x5000;
     CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the file");
     f = good();
+    f.p[2].p_filesz = f.p[2].p_memsz + 1;
+    CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the file");
+    f = good();
     f.p[2].p_offset = ~0ul;
     CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the file");
     f = good();
     f.p[2].p_memsz = LIMIT;
+    CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the address space for images");
+    f.p[2].p_memsz = -f.p[2].p_vaddr; /* an end that wraps */
     CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the address space for images");
     f = good();
     f.p[0].p_vaddr = 0;

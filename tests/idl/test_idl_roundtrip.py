@@ -189,6 +189,16 @@ def test_contracts_errors_and_resending_on_the_interface_with_every_type(tmp_pat
     assert run_program(tmp_path / "cases") == "ok\n"
 
 
+def test_each_value_has_exactly_one_form(tmp_path, run_program):
+    """A request of another length is refused, and no bit of it goes unnoticed."""
+    (tmp_path / "forms.idl").write_text("interface forms version 1 { procedure put(in bool flag, in bytes<20> s, "
+                                        "in u16[<=5] a, in string<9> t); }")
+    assert generate(tmp_path / "forms.idl", tmp_path).returncode == 0
+    build("clang", [HERE / "forms.c", tmp_path / "forms_client.c", tmp_path / "forms_server.c"], tmp_path / "forms",
+          *SANITIZE)
+    run_program(tmp_path / "forms")
+
+
 @pytest.mark.parametrize("compiler,level", [("gcc", "-O2"), ("gcc", "-O0"), ("clang", "-O2")])
 def test_generated_c_compiles_without_warnings(compiler, level, tmp_path):
     assert generate(HERE / "every_type.idl", tmp_path).returncode == 0

@@ -272,17 +272,30 @@ def test_workload_gives_the_same_result_whatever_the_order_of_memory(headless):
     assert consoles[0] == consoles[1] and len(consoles[0]) == len(parts) + 1
 
 
-@needs_verify
-def test_two_guests_verify_side_by_side(words):
-    """Each is as isolated as if it were alone."""
-    options = verifying_guest("--scale", "0.3", "storm", "memory", "cow", "code", "fpu", "timers")
-    kernel, initrd, append = options[1], options[3], options[5].replace(",", ",,")
-    guests = ["--vm=name=%s,kernel=%s,initrd=%s,append=%s,mem=96M" % (name, kernel, initrd, append) for name in ("a", "b")]
-    done = subprocess.run([*words, "--headless", "--timeout", str(SECONDS), *guests], cwd=layout.ROOT, capture_output=True,
+def require_two_verify(words, seconds, arguments, **kernel):
+    """Two guests verify the same at the same time, each as isolated as if it were alone."""
+    options = verifying_guest(*arguments, **kernel)
+    path, initrd, append = options[1], options[3], options[5].replace(",", ",,")
+    guests = ["--vm=name=%s,kernel=%s,initrd=%s,append=%s,mem=96M" % (name, path, initrd, append) for name in ("a", "b")]
+    done = subprocess.run([*words, "--headless", "--timeout", str(seconds), *guests], cwd=layout.ROOT, capture_output=True,
                           text=True, errors="replace", stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+    parts = [word for word in arguments if word.isalpha()]
     for name in ("a", "b"):
-        assert len(re.findall(r"^%s\|verify \w+ ok$" % name, done.stdout, re.M)) == 7, done.stdout[-3000:]
+        assert len(re.findall(r"^%s\|verify \w+ ok$" % name, done.stdout, re.M)) == len(parts) + 1, done.stdout[-3000:]
+
+
+@needs_verify
+def test_two_guests_verify_side_by_side(words):
+    require_two_verify(words, SECONDS, ["--scale", "0.3", "storm", "memory", "cow", "code", "fpu", "timers"])
+
+
+@needs_verify
+@pytest.mark.long
+def test_two_guests_keep_their_vector_registers(words):
+    """Long enough that the guests take turns while registers are in use."""
+    require_two_verify(words, 2 * PART_SECONDS, ["--scale", "4", "fpu"], flavour="cloud-amd64",
+                       append="panic=-1 oops=panic")
 
 
 @pytest.mark.needs("build/workloads/mark")

@@ -117,6 +117,7 @@ def test_several_guests_are_modules_one_after_the_other(system):
     (["--kernel", "K", "--mem", "32M"], "kernel K needs at least 48M, memory is 32M; give more with --mem"),
     (["--kernel", "K", "--mem", "lots"], "memory is 'lots'; say for example 128M"),
     (["--kernel", "K", "--mem", "1M"], "memory of 1M is not between 16M and 2048M"),
+    (["--kernel", "K", "--mem", "2049M"], "memory of 2049M is not between 16M and 2048M"),
     (["--kernel", "K", "--append", "x" * 2048], "command line is longer than the 2047 bytes"),
     (["--kernel", "K", "--timeout", "soon"], "--timeout soon is not a number of seconds"),
     (["--kernel", "K", "--timeout", "-1"], "--timeout -1 is not a number of seconds"),

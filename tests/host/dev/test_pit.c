@@ -149,8 +149,8 @@ TEST(pit_new_count_in_mode_2_waits_for_the_end_of_the_cycle)
     program(&r, 0, 2, 100);
     at_clock(&r, 51);
     out8(&r, 0x40, 10), out8(&r, 0x40, 0);
-    at_clock(&r, 91);
-    CHECK_EQ(read_count(&r, 0), 10); /* the old cycle goes on, 10 before its end */
+    at_clock(&r, 81);
+    CHECK_EQ(read_count(&r, 0), 20); /* the old cycle goes on, 20 before its end */
     at_clock(&r, 101 + 3);
     CHECK_EQ(read_count(&r, 0), 7);
 }

@@ -86,7 +86,7 @@ TEST(image_each_refusal_names_its_cause)
     f.p[2].p_memsz = 0x5000;
     CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the file");
     f = good();
-    f.p[2].p_filesz = f.p[2].p_memsz + 1;
+    f.p[2].p_memsz = f.p[2].p_filesz - 1;
     CHECK_STR_EQ(read_file(&f, sizeof(f)), "a segment lies outside the file");
     f = good();
     f.p[2].p_offset = ~0ul;

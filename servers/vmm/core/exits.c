@@ -107,8 +107,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
     }
     if (!table_gpa)
         return unknown(v);
-    shadow_not_emulated(v->shadow, *table_gpa, &v->ops);
-    return VMM_RUNS;
+    return shadow_not_emulated(v->shadow, *table_gpa, &v->ops) ? VMM_RUNS : VMM_END_UNKNOWN;
 }
 
 /* --- page faults --- */

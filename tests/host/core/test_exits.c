@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Exits that run into the page tables of a guest: a long-mode guest of 64 frames, identity mapped by frames 1
+ * to 4, its code in frame 16. The test plays the processor: it makes the exit and looks at the answer. */
+// USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
+// USES: servers/vmm/policy/*.c tests/host/support/gmem_host.c
+#include "check.h"
+#include "servers/vmm/core/vmm.h"
+#include "tests/host/support/gmem_host.h"
+#include <stdlib.h>
+
+enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, FRAMES = 64, TABLES = 32, TABLE = 4, CODE = 16, DATA = 32 };
+
+#define CR0_PAGED   (CR0_PE | CR0_WP | CR0_PG)
+#define CR0_NO_WP   (CR0_PE | CR0_PG)
+#define EFER_LONG   (EFER_LME | EFER_LMA)
+#define CODE_64     0xa9b /* present, code, readable, L */
+#define ERROR_WRITE 2
+
+struct guest {
+    struct vmm v;
+    struct gmem *mem;
+    void *memory;
+    cptr_t tables[TABLES];
+    struct vmm_state state;
+    struct umbra_exit_page exit;
+    struct umbra_reply_page reply;
+};
+
+static void put(const struct guest *g, uint64_t table, uint64_t index, uint64_t entry)
+{
+    CHECK_EQ(gmem_write64(g->mem, (gpa_t){ (table << PAGE_SHIFT) + index * 8 }, entry), GMEM_OK);
+}
+
+static void begin_ops(struct guest *g)
+{
+    g->reply = (struct umbra_reply_page){ 0 };
+    g->v.ops = (struct shadow_ops){ .word = g->reply.ops, .max = REPLY_OPS_MAX };
+    g->v.loaded = false;
+    g->v.exception = 0;
+}
+
+static struct guest *guest_new(uint64_t cr0, uint64_t cr4)
+{
+    struct guest *g = aligned_alloc(64, (sizeof(*g) + 63) & ~63ul);
+    const struct shadow_control control = { cr0, 0x1000, cr4, EFER_LONG };
+
+    *g = (struct guest){ .mem = gmem_host_new(FRAMES),
+                         .memory = aligned_alloc(64, shadow_bytes(TABLES, FRAMES)) };
+    g->v = (struct vmm){ .state = &g->state, .exit = &g->exit, .reply = &g->reply, .mem = *g->mem };
+    g->v.map = (struct gmem_map){ 1, { { { 0 }, { FRAMES }, GMEM_RAM } } };
+    for (unsigned i = 0; i < TABLES; i++)
+        g->tables[i] = 100 + i;
+    const struct shadow_config c = { .mem = &g->v.mem,
+                                     .map = &g->v.map,
+                                     .tables = g->tables,
+                                     .table_count = TABLES,
+                                     .phys_bits = 40,
+                                     .frames = FRAMES,
+                                     .tuning = shadow_default_tuning() };
+    g->v.shadow = shadow_init(g->memory, &c);
+    CHECK(g->v.shadow != NULL);
+    for (uint64_t table = 1; table < TABLE; table++)
+        put(g, table, 0, (table + 1) << PAGE_SHIFT | P | W | U | A);
+    for (uint64_t frame = 0; frame < FRAMES; frame++)
+        put(g, TABLE, frame, frame << PAGE_SHIFT | P | W | A | D);
+    g->state.cr0 = cr0;
+    g->state.cr3 = 0x1000;
+    g->state.cr4 = cr4;
+    g->state.efer = EFER_LONG;
+    g->exit.seg[SEG_CS].attributes = CODE_64;
+    g->exit.rip = CODE << PAGE_SHIFT;
+    g->exit.rflags = 2;
+    begin_ops(g);
+    shadow_load(g->v.shadow, &control, &g->v.ops);
+    return g;
+}
+
+static void guest_free(struct guest *g)
+{
+    gmem_host_free(g->mem);
+    free(g->memory);
+    free(g);
+}
+
+static enum vmm_end fault(struct guest *g, uint64_t va, uint64_t error)
+{
+    begin_ops(g);
+    g->exit.kind = EXIT_PAGE;
+    g->exit.info[0] = va;
+    g->exit.info[1] = error;
+    g->exit.gpr[RDI] = va;
+    return vmm_page_fault(&g->v);
+}
+
+static bool is_table(const struct guest *g, uint64_t frame)
+{
+    return shadow_is_table(g->v.shadow, (gfn_t){ frame });
+}
+
+static void load_root(struct guest *g)
+{
+    begin_ops(g);
+    shadow_cr3(g->v.shadow, 0x1000, &g->v.ops);
+}
+
+/* Stores that are not emulated, all to (rdi). */
+static const struct {
+    const char *name;
+    uint8_t code[8];
+} wide[] = {
+    { "fxsave", { 0x0f, 0xae, 0x07 } },        { "fxsave64", { 0x48, 0x0f, 0xae, 0x07 } },
+    { "xsave", { 0x0f, 0xae, 0x27 } },         { "movups", { 0x0f, 0x11, 0x07 } },
+    { "movaps", { 0x0f, 0x29, 0x07 } },        { "movntdq", { 0x66, 0x0f, 0xe7, 0x07 } },
+    { "vmovups", { 0xc5, 0xfc, 0x11, 0x07 } }, { "fstp m80", { 0xdb, 0x3f } },
+};
+
+TEST(wide_store_to_a_table_makes_it_writable_until_it_is_quiet)
+{
+    for (unsigned i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        /* A table that the store's own translation needs, and one that it does not. */
+        for (uint64_t frame = TABLE; frame <= TABLE + 1; frame++) {
+            struct guest *g = guest_new(CR0_PAGED, CR4_PAE | CR4_OSFXSR);
+            const uint64_t va = (frame << PAGE_SHIFT) + 0x800;
+            uint64_t emulated;
+            unsigned faults = 0;
+
+            check_note("%s to %u", wide[i].name, (unsigned)frame);
+            put(g, 3, 1, (TABLE + 1) << PAGE_SHIFT | P | W | U | A);
+            put(g, TABLE + 1, 0, (uint64_t)DATA << PAGE_SHIFT | P | W | A | D);
+            gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, wide[i].code, sizeof(wide[i].code));
+            CHECK_EQ(fault(g, 0x200000, 0), VMM_RUNS);
+            CHECK_EQ(fault(g, (uint64_t)DATA << PAGE_SHIFT, 0), VMM_RUNS);
+            CHECK(is_table(g, frame));
+            do { /* a table on the way of the store itself is made anew once */
+                emulated = g->state.stats.emulated;
+                CHECK_EQ(fault(g, va, ERROR_WRITE), VMM_RUNS);
+                CHECK_EQ(g->v.exception, 0);
+                vmm_cpu_store(&g->v);
+                CHECK_EQ(g->reply.groups, 0);
+            } while (++faults < 10 && (g->state.stats.emulated != emulated || is_table(g, frame)));
+            CHECK_LE(faults, 4);
+            CHECK(!is_table(g, frame));
+            for (unsigned n = 0; n < 4; n++) {
+                load_root(g);
+                CHECK_EQ(fault(g, 0x200000, 0), VMM_RUNS);
+                CHECK_EQ(fault(g, (uint64_t)DATA << PAGE_SHIFT, 0), VMM_RUNS);
+            }
+            CHECK(is_table(g, frame));
+            guest_free(g);
+        }
+    }
+}
+
+/* CR0.WP = 0 and SMAP: a supervisor's write to a user read-only page is emulated or not done at all. */
+TEST(wide_store_that_no_entry_can_serve_ends_the_guest)
+{
+    struct guest *g = guest_new(CR0_NO_WP, CR4_PAE | CR4_OSFXSR | CR4_SMAP);
+
+    g->exit.rflags |= X86_FLAG_AC;
+    put(g, TABLE, DATA, (uint64_t)DATA << PAGE_SHIFT | P | U | A | D);
+    gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, wide[0].code, sizeof(wide[0].code));
+    CHECK_EQ(fault(g, (uint64_t)DATA << PAGE_SHIFT, ERROR_WRITE), VMM_END_UNKNOWN);
+    guest_free(g);
+}
+
+/* The processor says what the shadow lacks; the guest must be told what its own table lacks. */
+TEST(page_fault_of_the_guest_has_its_address_and_its_own_error_code)
+{
+    static const struct {
+        uint64_t entry, error, expected;
+    } cases[] = {
+        { 0, 0, 0 },
+        { 0, ERROR_WRITE, ERROR_WRITE },
+        { P | U | A, ERROR_WRITE, P | ERROR_WRITE },
+        { P | W | A, U, P | U },
+        { P | W | U | A | BIT(51), 0, P | 8 },
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+        const uint64_t va = ((uint64_t)DATA << PAGE_SHIFT) + 0x123;
+
+        check_note("case %u", i);
+        g->exit.cpl = cases[i].error & U ? 3 : 0;
+        put(g, TABLE, DATA, cases[i].entry ? (uint64_t)DATA << PAGE_SHIFT | cases[i].entry : 0);
+        CHECK_EQ(fault(g, va, cases[i].error), VMM_RUNS);
+        CHECK_EQ(g->v.exception, EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR | cases[i].expected << 32);
+        CHECK_EQ(g->reply.groups, STATE_CR2);
+        CHECK_EQ(g->reply.cr2, va);
+        guest_free(g);
+    }
+}

@@ -324,6 +324,32 @@ TEST(emulator_giving_up_makes_the_page_writable)
     }
 }
 
+/* FXSAVE and other wide stores: the page is written freely then, but not for ever. */
+TEST(page_that_the_emulator_gave_up_on_is_protected_again_as_a_table)
+{
+    for (uint64_t gfn = 1; gfn <= 5; gfn++) {
+        struct world *w = quiet_world();
+        check_note("table %u", (unsigned)gfn);
+        put(w, 4, 7, 0x20000 | HOT);
+        start(w);
+        for (unsigned time = 0; time < 3; time++) {
+            struct world_access a = { .va = TABLE_VA(gfn, 100 + time), .write = true, .not_emulated = true };
+            reads(w, PAGE(7));
+            reads(w, TABLE_VA(gfn, 0));
+            CHECK(shadow_is_table(w->s, (gfn_t){ gfn }));
+            CHECK_EQ(world_access(w, a).outcome, ACCESS_OK);
+            for (unsigned i = 0; i < 4; i++) {
+                world_cr3(w, 0x1000);
+                reads(w, PAGE(7));
+                reads(w, TABLE_VA(gfn, 0));
+            }
+            CHECK(shadow_is_table(w->s, (gfn_t){ gfn }));
+            CHECK_LE(1, writes(w, TABLE_VA(gfn, 200 + time), 0).exits);
+        }
+        finish(w);
+    }
+}
+
 TEST(not_emulated_outside_tables_is_refused)
 {
     struct world *w = quiet_world();

@@ -129,28 +129,31 @@ def try_mutant(mutant, options):
     mutant.seconds = time.monotonic() - began
 
 
+def row(mutant, width):
+    return "%-*s  %-14s %5.1f s  %s: %s" % (width, mutant.path.stem, mutant.result, mutant.seconds, mutant.test, mutant.why)
+
+
 def command(options):
+    """Each row is printed as soon as it is known: a whole run takes long."""
     chosen = mutants(options.names)
     if not chosen:
         raise Usage("%s/ holds no mutant" % MUTANTS)
+    began = time.monotonic()
     prepare()
     say.note("without mutants first")
     passed, failed, text = run_tests(sorted({m.test for m in chosen}), options)
     if failed or not passed:
         print(text, file=sys.stderr)
         raise Failure("the named tests do not pass without mutants")
-    for number, mutant in enumerate(chosen, 1):
-        say.progress("%d/%d %s" % (number, len(chosen), mutant.path.stem))
-        try_mutant(mutant, options)
-    prepare()
-    say.progress("")
-    return table(chosen)
-
-
-def table(chosen):
+    say.note("they pass: %.0f s" % (time.monotonic() - began))
     width = max(len(m.path.stem) for m in chosen)
-    for m in chosen:
-        print("%-*s  %-14s %5.1f s  %s: %s" % (width, m.path.stem, m.result, m.seconds, m.test, m.why))
+    for number, mutant in enumerate(chosen, 1):
+        say.progress("%d/%d %s, %.0f s so far" % (number, len(chosen), mutant.path.stem, time.monotonic() - began))
+        try_mutant(mutant, options)
+        say.progress("")
+        print(row(mutant, width), flush=True)
+    prepare()
     missed = sum(m.result != "caught" for m in chosen)
+    say.note("%d mutants in %.0f s" % (len(chosen), time.monotonic() - began))
     print("%d passed, %d failed, 0 skipped" % (len(chosen) - missed, missed))
     return 1 if missed else 0

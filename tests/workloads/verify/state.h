@@ -298,6 +298,19 @@ static inline void bare_yield(void)
     __asm__ volatile("syscall" : "=a"(result) : "0"(SYS_sched_yield) : "rcx", "r11", "memory");
 }
 
+/* The machine may be idle meanwhile. The kernel need not load the registers again if nobody used them: what
+ * runs beside this machine must not have, either. */
+static inline void bare_sleep(void)
+{
+    static const struct timespec time = { 0, 300000 };
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(SYS_nanosleep), "D"(&time), "S"(NULL)
+                     : "rcx", "r11", "memory");
+}
+
+/* Without yields: over a sleep. */
 static const char *hold_state(const struct fx_area *wanted, unsigned yields, bool avx, const uint64_t *upper)
 {
     static __thread struct fx_area found, usual;
@@ -309,6 +322,8 @@ static const char *hold_state(const struct fx_area *wanted, unsigned yields, boo
         load_upper(upper);
     for (unsigned i = 0; i < yields; i++)
         bare_yield();
+    if (!yields)
+        bare_sleep();
     for (volatile unsigned spin = 0; spin < 2000; spin++)
         ;
     if (avx)
@@ -320,7 +335,7 @@ static const char *hold_state(const struct fx_area *wanted, unsigned yields, boo
     return different_state(&found, wanted);
 }
 
-static void fpu_worker(uint64_t number, unsigned rounds)
+static void fpu_worker(uint64_t number, unsigned rounds, bool sleeps)
 {
     struct fx_area state;
     uint64_t upper[8];
@@ -330,14 +345,14 @@ static void fpu_worker(uint64_t number, unsigned rounds)
         make_state(&state, number * 10000 + n);
         for (unsigned i = 0; i < 8; i++)
             upper[i] = mix(number * 333 + n * 8 + i);
-        const char *lost = hold_state(&state, 1 + below(3), avx, upper);
+        const char *lost = hold_state(&state, sleeps ? 0 : 1 + below(3), avx, upper);
         REQUIRE(!lost, "worker %llu lost %s", (unsigned long long)number, lost);
     }
 }
 
 static void *fpu_thread(void *argument)
 {
-    fpu_worker((uint64_t)argument, scaled(150));
+    fpu_worker((uint64_t)argument, scaled(150), false);
     return NULL;
 }
 
@@ -426,7 +441,7 @@ static void part_fpu(void)
         pid[i] = spawn();
         if (!pid[i]) {
             if (i < 3)
-                fpu_worker(i + 1, scaled(150));
+                fpu_worker(i + 1, scaled(150), false);
             else
                 computing_worker(scaled(40));
             _exit((int)i);
@@ -442,4 +457,5 @@ static void part_fpu(void)
         pthread_join(threads[i], NULL);
     for (unsigned i = 0; i < COUNT(pid); i++)
         expect_exit(pid[i], (int)i);
+    fpu_worker(20, scaled(100), true);
 }

@@ -86,8 +86,9 @@ def prepare():
 
 
 def apply(mutant):
-    """True if the patch applies. Git looks for no repository above the scratch tree."""
-    done = subprocess.run(["git", "apply", "-p1", str(mutant.path)], cwd=SCRATCH, capture_output=True, text=True,
+    """True if the patch applies; a line of context is enough, so that it survives changes around it. Git looks for no repository
+    above the scratch tree."""
+    done = subprocess.run(["git", "apply", "-p1", "-C1", str(mutant.path)], cwd=SCRATCH, capture_output=True, text=True,
                           env={**os.environ, "GIT_CEILING_DIRECTORIES": str(SCRATCH.parent)})
     return done.returncode == 0
 

@@ -20,7 +20,8 @@ static const char *const reasons[] = { [END_REASON_DONE] = "done",
                                        [END_REASON_SHUTDOWN] = "triple fault",
                                        [END_REASON_BAD_IMAGE] = "bad image",
                                        [END_REASON_UNSUPPORTED] = "not supported",
-                                       [END_REASON_INTERNAL] = "internal error" };
+                                       [END_REASON_INTERNAL] = "internal error",
+                                       [END_REASON_CORRUPT] = "saved state damaged" };
 
 /* The line that build.py reads: `guest NAME ended: REASON`. */
 static void say_ended(const struct component *c, const char *reason, const char *text)

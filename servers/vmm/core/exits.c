@@ -94,7 +94,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         return VMM_RUNS;
     case X86_HALT:
         retire(v, out.insn.length);
-        v->state->halted = 1;
+        VMM_SET(v, halted, 1);
         return VMM_RUNS;
     case X86_RETRY:
         return (enum vmm_end)v->state->ended;
@@ -172,7 +172,7 @@ static enum vmm_end exception(struct vmm *v)
 
     switch (vector) {
     case X86_VECTOR_DB:
-        v->state->dr6 = error;
+        VMM_SET(v, dr6, error);
         raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
         return VMM_RUNS;
     case 8:
@@ -215,7 +215,7 @@ static enum vmm_end dispatch(struct vmm *v)
     }
 }
 
-static void reply_begin(struct vmm *v)
+void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
 
@@ -227,23 +227,23 @@ static void reply_begin(struct vmm *v)
     v->exception = 0;
     v->interrupted = v->exit->interrupted;
     v->now = v->exit->tsc;
+    undo_begin(&v->undo, v->exit->seq);
 }
 
 /* A new epoch: the kernel has forgotten all tables. */
 static void check_epoch(struct vmm *v)
 {
-    if (v->state->epoch == v->exit->epoch)
+    if (v->epoch == v->exit->epoch)
         return;
-    v->state->epoch = v->exit->epoch;
+    v->epoch = v->exit->epoch;
     shadow_reset(v->shadow);
     shadow_root(v->shadow, &v->ops);
 }
 
 enum vmm_end vmm_handle(struct vmm *v)
 {
-    reply_begin(v);
     v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
-    machine_expire(&v->state->machine, NULL, v->now);
+    machine_expire(&v->state->machine, &v->undo.dev, v->now);
     check_epoch(v);
     enum vmm_end end = dispatch(v);
     if (end == VMM_RUNS)
@@ -251,6 +251,12 @@ enum vmm_end vmm_handle(struct vmm *v)
     vmm_cpu_store(v);
     v->reply->op_words = v->ops.count;
     v->reply->seq = v->exit->seq;
-    v->state->ended = end;
+    if (v->state->ended != end)
+        VMM_SET(v, ended, end);
     return end;
+}
+
+void vmm_commit(struct vmm *v)
+{
+    undo_commit(&v->undo);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The scheduler: 256 fixed priorities, first in first out within one; budgets per period. A budget that is its whole
- * period never ends; its thread goes behind the others of its priority then.
+/* The scheduler: 256 fixed priorities, first in first out within one; budgets per period. A budget that is
+ * its whole period never ends; its thread goes behind the others of its priority then.
  *
  * Invariants: a thread is in a ready queue exactly if it is READY or GUEST, has a scheduling context with
  * budget left and is not cpu.current. Who has no budget waits for its context's refill. Threads without a

@@ -202,14 +202,13 @@ static void make_memory(struct init *in, const struct desc_component *d, struct 
 }
 
 static cptr_t make_sched(struct init *in, const struct desc_component *d, struct pool *pool,
-                         struct slots *slots)
+                         struct slots *slots, uint64_t budget_us, uint64_t period_us)
 {
     cptr_t sched = objects_new(in, pool, slots, OBJ_SCHED, 0, 1);
     uint64_t us = TICKS_A_US(in->boot->tsc_hz);
 
     must(in,
-         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, d->budget_us * us, d->period_us * us,
-                     d->priority),
+         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, budget_us * us, period_us * us, d->priority),
          "configure the scheduling context");
     return sched;
 }
@@ -228,7 +227,7 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
                              .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
 
-    p->sched = make_sched(in, d, &p->quota, &p->slots);
+    p->sched = make_sched(in, d, &p->quota, &p->slots, INIT_TURN_US, INIT_TURN_US);
     must(in, sys_invoke4(p->tcb, TCB_CONFIGURE, p->cnode, p->space.vspace, ipc, fault),
          "configure the thread");
     IPC->words[4] = IPC->words[5] = 0;
@@ -467,7 +466,7 @@ void build_system(struct init *in)
         struct component *c = &in->component[r->component];
         know_record(c, r);
         if (r->op == DESC_OP_COMPONENT)
-            c->sched = make_sched(in, c->d, NULL, &in->slots);
+            c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
         do_component_record(in, c, c->now, r);
     }
     in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;

@@ -25,6 +25,8 @@ enum {
 #define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
+/* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
+#define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
 
@@ -81,14 +83,15 @@ struct component {
     const char *name;
     const struct desc_guest *guest; /* NULL: runs none */
     struct process process[2];
-    struct process *now, *next; /* next: waits to take over, NULL: none */
-    bool restartable;           /* it has a state segment */
+    struct process *now;
+    bool restartable; /* it has a state segment */
     bool ended, clean;
     cptr_t sched;          /* the budget of whichever incarnation is now */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
-    uint64_t died_at; /* number of the exit at which the last incarnation died */
-    uint32_t deaths;  /* there, in a row */
+    uint64_t died_at;  /* number of the exit at which the last incarnation died */
+    uint32_t deaths;   /* there, in a row */
+    uint32_t failures; /* incarnations that died before it was their turn */
 };
 
 struct init {
@@ -176,7 +179,7 @@ void start_process(struct init *in, struct process *p);
 /* The incarnation that runs is dead or must go: the guest gets another. False: this guest must end. */
 bool restart(struct init *in, struct component *c);
 /* It waits to take over. */
-void restart_waiting(struct init *in, struct component *c, struct process *p);
+void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */
 void restart_prepare(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */

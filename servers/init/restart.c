@@ -8,7 +8,8 @@
 #include "libc/libc.h"
 #include <stdio.h>
 
-#define DEATHS_MAX 3u /* on the same exit: the guest would kill every other VMM, too */
+#define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
+#define DEATHS_MAX   3u /* on the same exit: the guest would kill every other VMM, too */
 
 static void stop(struct process *p)
 {
@@ -47,9 +48,32 @@ static err_t give_budget(struct component *c, struct process *from, struct proce
     return e == ERR_OK ? sys_invoke2(to->tcb, TCB_SET_SCHED, c->sched, c->d->priority) : e;
 }
 
+/* Building is long and must not hold up anybody who runs: it is done at the priority of who is built, in
+ * short turns. */
+static void replace(struct init *in, struct component *c, struct process *p)
+{
+    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
+    process_free(in, c, p);
+    build_process(in, c, p);
+    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+}
+
+static struct process *other_than(struct component *c, const struct process *p)
+{
+    return p == &c->process[0] ? &c->process[1] : &c->process[0];
+}
+
+/* Who takes over: the one that waits, or sets itself up to wait. */
+static struct process *successor(struct component *c)
+{
+    struct process *p = other_than(c, c->now);
+
+    return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
+}
+
 bool restart(struct init *in, struct component *c)
 {
-    struct process *old = c->now, *new = c->next;
+    struct process *old = c->now, *new = successor(c);
 
     stop(old);
     if (!may_go_on(in, c)) {
@@ -64,34 +88,25 @@ bool restart(struct init *in, struct component *c)
         if (give_budget(c, old, new) != ERR_OK)
             return false;
         c->now = new;
-        c->next = NULL;
-        start_process(in, new);
+        if (new->state == PROCESS_WAITING)
+            start_process(in, new);
         return true;
     }
-    process_free(in, c, old); /* nobody waits: in the same place */
-    build_process(in, c, old);
+    replace(in, c, old); /* nobody waits: in the same place */
     return true;
 }
 
-void restart_waiting(struct init *in, struct component *c, struct process *p)
+void restart_waiting(struct process *p)
 {
-    (void)in;
     stop(p);
     p->state = PROCESS_WAITING;
-    c->next = p;
 }
 
-/* Building is long and must not hold up anybody who runs: it is done at the priority of those who are built.
- */
 void restart_prepare(struct init *in, struct component *c)
 {
-    struct process *other = c->now == &c->process[0] ? &c->process[1] : &c->process[0];
+    struct process *other = other_than(c, c->now);
 
-    if (!c->restartable || c->ended || c->now->state != PROCESS_READY || c->next ||
-        other->state == PROCESS_STARTED || !build_possible(in, c, other))
-        return;
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
-    process_free(in, c, other);
-    build_process(in, c, other);
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+    if (c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
+        c->failures < FAILURES_MAX && build_possible(in, c, other))
+        replace(in, c, other);
 }

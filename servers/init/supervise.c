@@ -102,7 +102,7 @@ static void died(struct init *in, struct component *c, struct process *p, const 
     if (p != c->now) {
         printf("%s: who was to take over %s: %s\n", c->name, how, text);
         p->state = PROCESS_GONE;
-        c->next = NULL;
+        c->failures++;
         return;
     }
     if (c->restartable) {
@@ -135,7 +135,7 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
     if (p->state != PROCESS_STARTED)
         return ERR_WRONG_STATE;
     if (p != c->now) {
-        restart_waiting(in, c, p);
+        restart_waiting(p);
         return ERR_OK; /* nobody hears it: the call is made again when it takes over */
     }
     p->state = PROCESS_READY;

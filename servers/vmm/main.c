@@ -11,6 +11,7 @@
 #include "servers/vmm/boot/bzimage.h"
 #include "servers/vmm/boot/flat.h"
 #include "servers/vmm/core/vmm.h"
+#include "servers/vmm/inject.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 
@@ -135,6 +136,13 @@ static void host_cpuid(struct cpuid_host *h)
     }
 }
 
+static uint64_t host_tsc(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return lo | (uint64_t)hi << 32;
+}
+
 /* A predecessor that died while it loaded the guest may have mapped some or all of it. */
 static bool map_memory(uint32_t pages)
 {
@@ -179,6 +187,7 @@ static void open_guest(struct process *p, struct vmm_setup *s)
                              .seconds = GUEST_EPOCH_SECONDS };
     if (!vmm_init(&p->vmm, s))
         report(p, END_REASON_INTERNAL, "a limit is broken");
+    inject_open(&p->vmm, c, p->env.info->incarnation);
 }
 
 static bool write_guest(void *context, gpa_t to, const void *bytes, uint64_t n)
@@ -220,7 +229,7 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
-    if (!map_memory(e->config->vm_pages))
+    if (e->info->incarnation != 0 && !map_memory(e->config->vm_pages))
         report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
     struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
     if (res.error != BOOT_OK)
@@ -238,10 +247,12 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
 static void set_clock(struct process *p)
 {
-    if (p->vmm.deadline >= p->armed && p->armed > p->vmm.now)
+    uint64_t wake = vmm_wake(&p->vmm);
+
+    if (wake >= p->armed && p->armed > p->env.exit->tsc)
         return; /* fires early enough; an early exit costs less than setting it each
                    time */
-    p->armed = p->vmm.deadline;
+    p->armed = wake;
     if (p->armed != DEV_NEVER)
         sys_invoke1(CAP_CLOCK, TIMER_SET, p->armed);
 }
@@ -303,6 +314,7 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
 {
     for (;;) {
         vmm_begin(&p->vmm);
+        inject_begin(&p->vmm);
         console_taken(p);
         console_announce(p);
         if (p->env.exit->kind == EXIT_EVENT)
@@ -311,6 +323,7 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
         if (end != VMM_RUNS)
             finish(p, end);
         console_output(p);
+        inject_end(&p->vmm);
         vmm_commit(&p->vmm);
         answer(p, m);
     }
@@ -322,7 +335,7 @@ static void take_over(struct process *p, const struct vmm_setup *s, struct sys_m
     struct boot_plan plan;
 
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
-    switch (vmm_resume(&p->vmm, s)) {
+    switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
         p->env.output->magic = CONSOLE_MAGIC;
         load_guest(p, &plan);

@@ -215,6 +215,26 @@ static enum vmm_end dispatch(struct vmm *v)
     }
 }
 
+void vmm_set_tsc(struct vmm *v)
+{
+    v->reply->tsc_offset = v->state->tsc_offset - v->state->hidden;
+    v->reply->groups |= STATE_TSC;
+}
+
+/* The first exit of an incarnation that took over. It happened before the ticks that nobody may see: now
+ * stays as it is. The shadow MMU is new, and so is the kernel's epoch. */
+static void continue_guest(struct vmm *v)
+{
+    const struct vmm_state *s = v->state;
+    struct shadow_control c = { s->cr0, s->cr3, s->cr4, s->efer };
+
+    VMM_SET(v, hidden, s->hidden + v->lost);
+    v->lost = 0;
+    vmm_set_tsc(v);
+    shadow_load(v->shadow, &c, &v->ops);
+    v->epoch = v->exit->epoch;
+}
+
 void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
@@ -226,8 +246,10 @@ void vmm_begin(struct vmm *v)
     v->loaded = false;
     v->exception = 0;
     v->interrupted = v->exit->interrupted;
-    v->now = v->exit->tsc;
+    v->now = v->exit->tsc - v->state->hidden;
     undo_begin(&v->undo, v->exit->seq);
+    if (v->lost)
+        continue_guest(v);
 }
 
 /* A new epoch: the kernel has forgotten all tables. */

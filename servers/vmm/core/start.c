@@ -73,19 +73,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     return v->shadow != NULL;
 }
 
-/* Shadow tables are soft: with no epoch known they are all made anew at this exit. */
-static void load_shadow(struct vmm *v)
-{
-    const struct vmm_state *s = v->state;
-    struct shadow_control c = { s->cr0, s->cr3, s->cr4, s->efer };
-    uint64_t ops[REPLY_OPS_MAX];
-    struct shadow_ops forgotten = { .word = ops, .max = REPLY_OPS_MAX };
-
-    shadow_load(v->shadow, &c, &forgotten);
-    v->epoch = 0;
-}
-
-enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c)
+enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc)
 {
     v->now = v->exit->tsc;
     if (v->exit->kind == EXIT_START)
@@ -94,7 +82,7 @@ enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c)
         return VMM_STRANGE;
     if (undo_recover(&v->undo, &v->mem, v->exit->seq) == UNDO_CORRUPT || !state_fits(v->state))
         return VMM_CORRUPT;
-    load_shadow(v);
+    v->lost = tsc - v->exit->tsc;
     return VMM_CONTINUES;
 }
 

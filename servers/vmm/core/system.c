@@ -138,8 +138,7 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
     }
     if (o.groups & STATE_TSC) {
         VMM_SET(v, tsc_offset, m.tsc_offset);
-        v->reply->tsc_offset = m.tsc_offset;
-        v->reply->groups |= STATE_TSC;
+        vmm_set_tsc(v);
     }
     return X86_BUS_OK;
 }

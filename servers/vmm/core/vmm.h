@@ -51,7 +51,8 @@ struct vmm_state {
     uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
     uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
-    uint64_t tsc_offset;
+    uint64_t tsc_offset;    /* guest TSC = v->now + this */
+    uint64_t hidden;        /* ticks in which the guest had no VMM: they are not in v->now */
     uint32_t halted, ended; /* enum vmm_end */
     struct machine machine;
     struct vmm_stats stats;
@@ -66,7 +67,7 @@ struct vmm_segment {
 };
 
 #define VMM_SET(v, field, value)                                                                             \
-    (undo_note(&(v)->undo.dev, &(v)->state->field, sizeof((v)->state->field)),                               \
+    (dev_touch(&(v)->undo.dev, &(v)->state->field, sizeof((v)->state->field)),                               \
      (void)((v)->state->field = (value)))
 
 struct vmm {
@@ -83,9 +84,10 @@ struct vmm {
     bool loaded;
     uint64_t exception; /* to raise after this exit, 0 none */
     uint64_t interrupted;
-    uint64_t now;
+    uint64_t now;      /* the guest's clock: the exit's TSC less hidden ticks */
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
     uint64_t epoch;    /* of the shadow tables, 0: there are none */
+    uint64_t lost;     /* ticks to hide with the first exit of this incarnation */
     uint64_t noted[VMM_STATE_WORDS];
 };
 
@@ -113,8 +115,14 @@ enum vmm_resume {
     VMM_CORRUPT,   /* the segment is damaged: the guest must not go on */
 };
 /* vmm_resume - once in each incarnation, with the first exit received: the state of a guest that begins, or
- * what a predecessor left, its unfinished work rolled back. */
-enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c);
+ * what a predecessor left, its unfinished work rolled back. tsc: now. What passed since the exit is hidden
+ * from a guest that continues: its clocks stood still. */
+enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc);
+/* The TSC at which v->deadline is reached, or DEV_NEVER. */
+static inline uint64_t vmm_wake(const struct vmm *v)
+{
+    return v->deadline == DEV_NEVER ? DEV_NEVER : v->deadline + v->state->hidden;
+}
 /* vmm_start - the guest's first processor state: the answer to EXIT_START. */
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
 
@@ -141,5 +149,7 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);
+/* The answer sets the guest's TSC offset. */
+void vmm_set_tsc(struct vmm *v);
 
 #endif

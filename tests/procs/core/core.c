@@ -166,7 +166,7 @@ enum vmm_end core_run(const struct boot_plan *plan, void (*each)(void))
     uint64_t armed = DEV_NEVER;
 
     need(sys_recv(core_vcpu, 0, &m), "first receive");
-    if (vmm_resume(&vmm, &setup) != VMM_NEW)
+    if (vmm_resume(&vmm, &setup, now()) != VMM_NEW)
         return VMM_END_BROKEN;
     vmm_start(&vmm, &plan->cpu);
     for (;;) {

@@ -229,7 +229,7 @@ static void continue_guest(struct vmm *v)
     struct shadow_control c = { s->cr0, s->cr3, s->cr4, s->efer };
 
     VMM_SET(v, hidden, s->hidden + v->lost);
-    v->lost = 0;
+    v->resumed = false;
     vmm_set_tsc(v);
     shadow_load(v->shadow, &c, &v->ops);
     v->epoch = v->exit->epoch;
@@ -248,7 +248,7 @@ void vmm_begin(struct vmm *v)
     v->interrupted = v->exit->interrupted;
     v->now = v->exit->tsc - v->state->hidden;
     undo_begin(&v->undo, v->exit->seq);
-    if (v->lost)
+    if (v->resumed)
         continue_guest(v);
 }
 

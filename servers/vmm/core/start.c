@@ -83,6 +83,7 @@ enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t ts
     if (undo_recover(&v->undo, &v->mem, v->exit->seq) == UNDO_CORRUPT || !state_fits(v->state))
         return VMM_CORRUPT;
     v->lost = tsc - v->exit->tsc;
+    v->resumed = true;
     return VMM_CONTINUES;
 }
 

@@ -87,7 +87,8 @@ struct vmm {
     uint64_t now;      /* the guest's clock: the exit's TSC less hidden ticks */
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
     uint64_t epoch;    /* of the shadow tables, 0: there are none */
-    uint64_t lost;     /* ticks to hide with the first exit of this incarnation */
+    bool resumed;      /* this incarnation's first exit: */
+    uint64_t lost;     /* ticks to hide with it */
     uint64_t noted[VMM_STATE_WORDS];
 };
 

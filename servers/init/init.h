@@ -2,9 +2,9 @@
 /* init's state and what its files do for each other.
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
- * description, supervise.c waits for what happens then, restart.c replaces a VMM under its guest, audit.c
- * looks at the kernel's tables. One record of the description is one step; whatever fails names the step and
- * ends the machine (fail()). Nothing is taken back on that path. */
+ * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
+ * one under its guest, audit.c looks at the kernel's tables. One record of the description is one step;
+ * whatever fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -24,6 +24,7 @@ enum {
 #define INIT_SCRATCH  0x200000000000ul /* one page */
 #define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
+#define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
 #define INIT_TURN_US 100u
@@ -89,9 +90,11 @@ struct component {
     cptr_t sched;          /* the budget of whichever incarnation is now */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
-    uint64_t died_at;  /* number of the exit at which the last incarnation died */
-    uint32_t deaths;   /* there, in a row */
-    uint32_t failures; /* incarnations that died before it was their turn */
+    uint64_t died_at;                            /* number of the exit at which the last incarnation died */
+    uint32_t deaths;                             /* there, in a row */
+    uint32_t failures;                           /* incarnations that died before it was their turn */
+    const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
+    uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
 };
 
 struct init {
@@ -108,6 +111,8 @@ struct init {
     cptr_t scratch_slot; /* of the root CNode, for views on their way */
     uint64_t seed;
     bool audit;
+    cptr_t watch_timer;
+    uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
 };
@@ -187,6 +192,11 @@ void process_free(struct init *in, struct component *c, struct process *p);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
+
+/* watch.c: VMMs that hang. */
+void watch_begin(struct init *in);
+/* The next one that hangs; NULL: no more of them, and the timer is set. */
+struct component *watch_next(struct init *in);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);

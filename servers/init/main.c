@@ -91,5 +91,6 @@ int main(void)
     build_system(in);
     uint64_t turn = in->boot->tsc_hz / 1000000 * INIT_TURN_US;
     sys_invoke4(SLOT_SCHED, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, turn, turn, INIT_PRIORITY);
+    watch_begin(in);
     supervise(in);
 }

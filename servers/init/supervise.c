@@ -288,6 +288,23 @@ static void handle_fault(struct init *in, const struct umbra_message *m)
     died(in, c, p, "crashed", text);
 }
 
+static void handle_hanging(struct init *in)
+{
+    struct component *c;
+    struct fault_regs r;
+    char text[64];
+
+    while ((c = watch_next(in))) {
+        sys_invoke0(c->now->tcb, TCB_SUSPEND);
+        if (read_regs(c->now, &r))
+            say_regs(c, &r);
+        snprintf(text, sizeof(text), "%lu us on exit %lu", c->spent / (in->boot->tsc_hz / 1000000),
+                 c->watched);
+        c->spent = 0;
+        died(in, c, c->now, "hangs", text);
+    }
+}
+
 _Noreturn void supervise(struct init *in)
 {
     void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in };
@@ -297,6 +314,10 @@ _Noreturn void supervise(struct init *in)
         err_t e = component_receive(in->endpoint, in->reply, &m);
         if (e != ERR_OK)
             fail(in, e, "wait for an event");
+        if (m.tag & TAG_SIGNAL) {
+            handle_hanging(in);
+            continue;
+        }
         if (m.badge & DESC_BADGE_FAULT) {
             handle_fault(in, &m);
             continue;

@@ -76,7 +76,7 @@ void inject_begin(struct vmm *v)
         crash();
     case INJECT_LOOP:
         for (;;)
-            __asm__ volatile("pause");
+            __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
     case INJECT_HEAP:
         exhaust();
         break;

@@ -27,6 +27,7 @@ struct cpu {
     uint32_t work; /* steps since the last look */
     uint32_t pending_lines;
     bool pending_timer, reschedule;
+    bool turn_over; /* current has used a full budget: others of its priority are next */
     uint64_t ready_bits[PRIORITIES / 64];
     struct thread_queue ready[PRIORITIES];
     struct cap irq[IRQ_LINES]; /* Notification slots of the interrupt lines, holder OBJ_IRQ */
@@ -56,6 +57,11 @@ void sched_account(void);           /* charge the current thread up to now */
 void sched_yield(void);
 void sched_refilled(struct sched *s);
 struct tcb *sched_choose(void); /* NULL: nothing to run */
+/* Another thread of this priority is ready. */
+static inline bool sched_has_peer(const struct tcb *t)
+{
+    return cpu.ready_bits[t->priority / 64] >> t->priority % 64 & 1;
+}
 void queue_push(struct thread_queue *q, struct tcb *t);
 void queue_remove(struct thread_queue *q, struct tcb *t);
 

@@ -31,10 +31,11 @@ static inline bool quick_budgets(const struct tcb *from, const struct tcb *to, u
 
     if (unlikely(!s) || unlikely(!s->remaining))
         return false;
-    if (f->budget != f->period &&
-        (now - f->period_start >= f->period || now - cpu.slice_start >= f->remaining))
+    if (now - cpu.slice_start >= f->remaining ||
+        (f->budget != f->period && now - f->period_start >= f->period))
         return false;
-    return s->budget == s->period || (cpu.timer_armed && now + s->remaining >= cpu.timer_armed);
+    return (s->budget == s->period && !sched_has_peer(to)) ||
+           (cpu.timer_armed && now + s->remaining >= cpu.timer_armed);
 }
 
 static inline bool quiet(void)
@@ -48,8 +49,7 @@ static inline void charge(struct tcb *from, uint64_t now)
     uint64_t used = now - cpu.slice_start;
 
     f->consumed += used;
-    if (f->budget != f->period)
-        f->remaining -= used;
+    f->remaining -= used;
     cpu.slice_start = now;
 }
 

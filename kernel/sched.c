@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The scheduler: 256 fixed priorities, first in first out within one; budgets per period.
+/* The scheduler: 256 fixed priorities, first in first out within one; budgets per period. A budget that is
+ * its whole period never ends; its thread goes behind the others of its priority then.
  *
  * Invariants: a thread is in a ready queue exactly if it is READY or GUEST, has a scheduling context with
  * budget left and is not cpu.current. Who has no budget waits for its context's refill. Threads without a
@@ -55,8 +56,8 @@ static void ready_insert(struct tcb *t)
     queue_push(&cpu.ready[t->priority], t);
     cpu.ready_bits[t->priority / 64] |= BIT(t->priority % 64);
     t->queued = 1;
-    if (cpu.current && t->priority > cpu.current->priority)
-        cpu.reschedule = true;
+    if (cpu.current && t->priority >= cpu.current->priority)
+        cpu.reschedule = true; /* of the same priority: the end of the turn needs the timer */
 }
 
 void thread_ready(struct tcb *t)
@@ -147,6 +148,21 @@ void sched_refilled(struct sched *s)
         ready_insert(s->tcb);
 }
 
+static bool is_full(const struct sched *s)
+{
+    return s->budget == s->period;
+}
+
+static void charge_turn(struct sched *s, uint64_t used)
+{
+    if (used < s->remaining) {
+        s->remaining -= used;
+        return;
+    }
+    s->remaining = s->budget;
+    cpu.turn_over = true;
+}
+
 void sched_account(void)
 {
     struct tcb *t = cpu.current;
@@ -155,7 +171,9 @@ void sched_account(void)
     if (t && t->sc) {
         uint64_t used = now - cpu.slice_start;
         t->sc->consumed += used;
-        if (t->sc->budget != t->sc->period)
+        if (is_full(t->sc))
+            charge_turn(t->sc, used);
+        else
             charge(t->sc, used, now);
     }
     cpu.slice_start = now;
@@ -182,7 +200,7 @@ static void arm_timer(const struct tcb *t)
 {
     uint64_t when = cpu.deadlines ? cpu.deadlines->when : UINT64_MAX;
 
-    if (t && t->sc->budget != t->sc->period && cpu.slice_start + t->sc->remaining < when)
+    if (t && (!is_full(t->sc) || sched_has_peer(t)) && cpu.slice_start + t->sc->remaining < when)
         when = cpu.slice_start + t->sc->remaining;
     /* Armed too early is harmless: it fires, and is armed again. */
     if (when != UINT64_MAX && (!cpu.timer_armed || when < cpu.timer_armed)) {
@@ -199,13 +217,13 @@ struct tcb *sched_choose(void)
         sched_account();
         if (!may_run(t)) {
             cpu.current = t = NULL;
-        } else if (highest_ready() > t->priority) {
+        } else if (highest_ready() > t->priority || (cpu.turn_over && sched_has_peer(t))) {
             cpu.current = NULL;
             ready_insert(t);
             t = NULL;
         }
     }
-    cpu.reschedule = false;
+    cpu.reschedule = cpu.turn_over = false;
     if (!t) {
         int p = highest_ready();
         if (p >= 0) {

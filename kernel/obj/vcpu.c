@@ -14,6 +14,7 @@ static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a
 static void complete(struct tcb *t, struct vcpu *v)
 {
     v->ops_done = 0;
+    v->exit.epoch = v->vm->space->epoch; /* of the delivery: a second receiver must not name stale tables */
     t->state = THREAD_READY;
     t->vcpu = NULL;
     v->thread = NULL;
@@ -30,7 +31,6 @@ static void make_exit(struct vcpu *v, enum exit_kind kind)
 
     x->kind = kind;
     x->seq = ++v->seq;
-    x->epoch = v->vm && v->vm->space ? v->vm->space->epoch : 0;
     x->tsc = arch_now();
     x->random = arch_random();
     x->valid = STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2 | v->want;

@@ -46,6 +46,16 @@ static err_t view(struct invocation *v, struct vm *vm)
     return ERR_OK;
 }
 
+/* All shadow tables and roots become stale at once, and the guest enters on none before new ones are made. */
+static err_t renew(struct invocation *v, struct vm *vm)
+{
+    if (!vm->space)
+        return ERR_NOT_BOUND;
+    guestspace_bump(vm->space);
+    result(v, vm->space->epoch);
+    return ERR_OK;
+}
+
 err_t vm_invoke(struct invocation *v)
 {
     struct vm *vm = cap_object(v->cap);
@@ -57,6 +67,8 @@ err_t vm_invoke(struct invocation *v)
         return status(v, vm);
     case VM_VIEW:
         return view(v, vm);
+    case VM_RENEW:
+        return renew(v, vm);
     default:
         return ERR_BAD_METHOD;
     }

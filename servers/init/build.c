@@ -109,6 +109,8 @@ static uint32_t slots_needed(struct init *in, const struct desc_component *d, ui
             continue;
         if (r->op == DESC_OP_MAP)
             n += ((const struct desc_map *)(const void *)r)->count;
+        if (r->op == DESC_OP_VIEW)
+            n++;
         if (r->op == DESC_OP_MODULE)
             n += in->boot
                      ->module[module_find(
@@ -142,7 +144,7 @@ static const char *read_image(struct init *in, uint32_t module, struct image_seg
     return wrong;
 }
 
-static void load_image(struct init *in, struct component *c, const struct image_segment *segments, unsigned n)
+static void load_image(struct init *in, struct process *p, const struct image_segment *segments, unsigned n)
 {
     uint64_t done = 0; /* pages below are mapped */
 
@@ -150,28 +152,32 @@ static void load_image(struct init *in, struct component *c, const struct image_
         uint64_t at = segments[i].address & ~(PAGE_BYTES - 1),
                  end = segments[i].address + segments[i].memory_bytes;
         for (at = at < done ? done : at; at < end; at += PAGE_BYTES) {
-            cptr_t frame = objects_new(in, &c->quota, &c->slots, OBJ_FRAME, FRAME_4K, 1);
+            cptr_t frame = objects_new(in, &p->quota, &p->slots, OBJ_FRAME, FRAME_4K, 1);
             scratch_open(in, frame);
             image_page_fill(segments, n, at, (uint8_t *)INIT_SCRATCH);
             scratch_close(in, frame);
-            space_frame(in, &c->space, frame, FRAME_4K, at, image_page_rights(segments, n, at));
+            space_frame(in, &p->space, frame, FRAME_4K, at, image_page_rights(segments, n, at));
             done = at + PAGE_BYTES;
         }
     }
 }
 
-/* The information page: written here, read-only there. */
-static void make_info(struct init *in, struct component *c)
+/* The information page: written here, read-only there. Its frame is init's: one for each of the two places.
+ */
+static void make_info(struct init *in, struct component *c, struct process *p)
 {
     const struct desc_component *d = c->d;
-    uint64_t address = INIT_INFO + d->head.component * PAGE_BYTES;
-    cptr_t frame = space_page(in, &in->space, address, RIGHT_READ | RIGHT_WRITE);
+    uint64_t address = INIT_INFO + (2 * d->head.component + (p == &c->process[1])) * PAGE_BYTES;
+
+    if (!p->info_frame)
+        p->info_frame = space_page(in, &in->space, address, RIGHT_READ | RIGHT_WRITE);
     struct component_info *info = (struct component_info *)address;
 
     *info = (struct component_info){
         .magic = COMPONENT_INFO_MAGIC,
         .identity = d->identity,
         .index = d->head.component,
+        .incarnation = c->incarnations++,
         .debug = in->boot->debug,
         .tsc_hz = in->boot->tsc_hz,
         .seed = in->seed,
@@ -182,133 +188,168 @@ static void make_info(struct init *in, struct component *c)
     };
     strncpy(info->name, c->name, DESC_NAME_MAX);
     memcpy(info->config, desc_bytes(&in->desc, d->config), d->config_bytes);
-    c->info = info;
-    space_frame(in, &c->space, derived(in, &c->slots, frame, RIGHT_READ, 0), FRAME_4K, BOOT_INFO_ADDRESS,
-                RIGHT_READ);
+    p->info = info;
+    space_frame(in, &p->space, derived(in, &p->slots, p->info_frame, RIGHT_READ, 0), FRAME_4K,
+                BOOT_INFO_ADDRESS, RIGHT_READ);
 }
 
-static void make_memory(struct init *in, struct component *c)
+static void make_memory(struct init *in, const struct desc_component *d, struct process *p)
 {
-    const struct desc_component *d = c->d;
     uint64_t stack = PAGES(d->stack_bytes) * PAGE_BYTES;
 
-    space_memory(in, &c->space, DESC_HEAP, PAGES(d->heap_bytes) * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
-    space_memory(in, &c->space, BOOT_STACK_TOP - stack, stack, RIGHT_READ | RIGHT_WRITE);
+    space_memory(in, &p->space, DESC_HEAP, PAGES(d->heap_bytes) * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
+    space_memory(in, &p->space, BOOT_STACK_TOP - stack, stack, RIGHT_READ | RIGHT_WRITE);
 }
 
-static void make_thread(struct init *in, struct component *c, cptr_t ipc, uint64_t entry)
+static cptr_t make_sched(struct init *in, const struct desc_component *d, struct pool *pool,
+                         struct slots *slots, uint64_t budget_us, uint64_t period_us)
+{
+    cptr_t sched = objects_new(in, pool, slots, OBJ_SCHED, 0, 1);
+    uint64_t us = TICKS_A_US(in->boot->tsc_hz);
+
+    must(in,
+         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, budget_us * us, period_us * us, d->priority),
+         "configure the scheduling context");
+    return sched;
+}
+
+/* Which incarnation a fault or a call is of stands in the badge. */
+static uint64_t badge_of(const struct component *c, const struct process *p, uint64_t badge)
+{
+    return p == &c->process[1] ? badge | INIT_BADGE_OTHER : badge;
+}
+
+static void make_thread(struct init *in, struct component *c, struct process *p, cptr_t ipc, uint64_t entry)
 {
     const struct desc_component *d = c->d;
-    cptr_t sched = objects_new(in, &c->quota, &c->slots, OBJ_SCHED, 0, 1);
-    cptr_t fault = derived(in, &c->slots, in->group[d->fault].cap, RIGHT_WRITE, d->fault_badge);
-    uint64_t us = TICKS_A_US(in->boot->tsc_hz);
+    cptr_t fault =
+        derived(in, &p->slots, in->group[d->fault].cap, RIGHT_WRITE, badge_of(c, p, d->fault_badge));
     struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
                              .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
 
-    must(in,
-         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, d->budget_us * us, d->period_us * us,
-                     d->priority),
-         "configure the scheduling context");
-    must(in, sys_invoke4(c->tcb, TCB_CONFIGURE, c->cnode, c->space.vspace, ipc, fault),
+    p->sched = make_sched(in, d, &p->quota, &p->slots, INIT_TURN_US, INIT_TURN_US);
+    must(in, sys_invoke4(p->tcb, TCB_CONFIGURE, p->cnode, p->space.vspace, ipc, fault),
          "configure the thread");
-    must(in, sys_invoke2(c->tcb, TCB_SET_SCHED, sched, d->priority),
-         "give the thread its scheduling context");
     IPC->words[4] = IPC->words[5] = 0;
-    must(in, sys_call(c->tcb, &m), "set the thread's registers");
+    must(in, sys_call(p->tcb, &m), "set the thread's registers");
 }
 
-static void do_component(struct init *in, const struct desc_component *d)
+static const char *image_of(struct init *in, const struct desc_component *d, struct image_segment *segments,
+                            unsigned *n, uint64_t *entry, uint64_t *pages)
 {
-    struct component *c = &in->component[d->head.component];
+    const char *module = desc_name(&in->desc, d->module);
+    const char *wrong = read_image(in, module_find(in, module), segments, n, entry, pages);
+
+    if (wrong)
+        fail(in, ERR_OK, "boot module \"%s\": %s", module, wrong);
+    return module;
+}
+
+static void do_component(struct init *in, struct component *c, struct process *p)
+{
+    const struct desc_component *d = c->d;
     struct image_segment segments[IMAGE_SEGMENTS_MAX];
     unsigned n;
     uint64_t entry, pages;
 
-    c->d = d;
-    const char *module = desc_name(&in->desc, d->module);
-    const char *wrong = read_image(in, module_find(in, module), segments, &n, &entry, &pages);
-    if (wrong)
-        fail(in, ERR_OK, "boot module \"%s\": %s", module, wrong);
+    const char *module = image_of(in, d, segments, &n, &entry, &pages);
     if (pages * PAGE_BYTES > d->image_bytes)
         fail(in, ERR_OK, "boot module \"%s\": its image of %lu KB is larger than the described %lu KB",
              module, pages * PAGE_BYTES / 1024, d->image_bytes / 1024);
     uint32_t slots = slots_needed(in, d, pages);
-    c->quota = pool_new(in, quota_bytes(d, pages, slots));
-    c->slots = slots_new(in, &c->quota, slots);
-    c->cnode = objects_new(in, &c->quota, &c->slots, OBJ_CNODE, d->cnode_bits, 1);
-    c->tcb = objects_new(in, &c->quota, &c->slots, OBJ_TCB, 0, 1);
-    c->space = (struct space){ .pool = &c->quota, .slots = &c->slots };
-    c->space.vspace = objects_new(in, &c->quota, &c->slots, OBJ_VSPACE, 0, 1);
-    make_memory(in, c);
-    load_image(in, c, segments, n);
-    make_info(in, c);
-    make_thread(in, c, space_page(in, &c->space, BOOT_IPC_ADDRESS, RIGHT_READ | RIGHT_WRITE), entry);
-    c->state = COMPONENT_BUILT;
+    if (!p->quota.cap)
+        p->quota = pool_new(in, quota_bytes(d, pages, slots));
+    if (!p->slots_place)
+        p->slots_place = slot_new(in, &in->slots);
+    p->slots = slots_at(in, &p->quota, slots, p->slots_place);
+    p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
+    p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
+    p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
+    p->space.vspace = objects_new(in, &p->quota, &p->slots, OBJ_VSPACE, 0, 1);
+    make_memory(in, d, p);
+    load_image(in, p, segments, n);
+    make_info(in, c, p);
+    make_thread(in, c, p, space_page(in, &p->space, BOOT_IPC_ADDRESS, RIGHT_READ | RIGHT_WRITE), entry);
+    p->state = PROCESS_BUILT;
 }
 
-static void do_cap(struct init *in, struct component *c, const struct desc_cap *r)
+static void do_cap(struct init *in, struct component *c, struct process *p, const struct desc_cap *r)
 {
+    bool to_init = r->group == c->d->fault;
+    uint64_t badge = to_init ? badge_of(c, p, r->badge) : r->badge;
+
     for (uint32_t i = 0; i < r->count; i++) {
-        cptr_t from = r->group == DESC_OWN_CNODE    ? c->cnode
-                      : r->group == DESC_OWN_TCB    ? c->tcb
+        cptr_t from = r->group == DESC_OWN_CNODE    ? p->cnode
+                      : r->group == DESC_OWN_TCB    ? p->tcb
                       : r->group == DESC_OWN_KERNEL ? (cptr_t)SLOT_KERNEL
                                                     : group_cap(&in->group[r->group], r->first + i);
         unsigned type = r->group < DESC_GROUPS_MAX ? in->desc.group[r->group].type : OBJ_NULL;
         /* what cannot be derived goes over as it is */
         err_t e = type == OBJ_UNTYPED || type == OBJ_REPLY
-                      ? sys_invoke2(c->cnode, CNODE_MOVE, r->slot + i, from)
-                  : r->badge ? sys_invoke4(c->cnode, CNODE_MINT, r->slot + i, from, r->rights, r->badge)
-                             : sys_invoke3(c->cnode, CNODE_COPY, r->slot + i, from, r->rights);
+                      ? sys_invoke2(p->cnode, CNODE_MOVE, r->slot + i, from)
+                  : badge ? sys_invoke4(p->cnode, CNODE_MINT, r->slot + i, from, r->rights, badge)
+                          : sys_invoke3(p->cnode, CNODE_COPY, r->slot + i, from, r->rights);
         if (e != ERR_OK)
             fail(in, e, "grant capability %u of slot %u", i, r->slot);
     }
 }
 
-static void do_map(struct init *in, struct component *c, const struct desc_map *r)
+static void do_map(struct init *in, struct process *p, const struct desc_map *r)
 {
     unsigned bits = in->desc.group[r->group].bits;
 
     for (uint32_t i = 0; i < r->count; i++) {
-        cptr_t frame = derived(in, &c->slots, group_cap(&in->group[r->group], r->first + i), r->rights, 0);
-        space_frame(in, &c->space, frame, bits, r->address + ((uint64_t)i << bits), r->rights);
+        cptr_t frame = derived(in, &p->slots, group_cap(&in->group[r->group], r->first + i), r->rights, 0);
+        space_frame(in, &p->space, frame, bits, r->address + ((uint64_t)i << bits), r->rights);
     }
 }
 
-static void do_view(struct init *in, struct component *c, const struct desc_view *r)
+static void do_view(struct init *in, struct process *p, const struct desc_view *r)
 {
-    cptr_t of = in->group[r->group].cap, view = slot_new(in, &in->slots);
+    cptr_t of = in->group[r->group].cap, made = in->scratch_slot, view = slot_new(in, &p->slots);
     err_t e = ERR_OK;
 
     switch (r->kind) {
     case DESC_VIEW_WINDOW:
-        e = sys_invoke2(of, GUESTSPACE_VIEW, view, r->rights);
+        e = sys_invoke2(of, GUESTSPACE_VIEW, made, r->rights);
         break;
     case DESC_VIEW_EXIT:
     case DESC_VIEW_REPLY:
-        e = sys_invoke2(of, VCPU_VIEW, view, r->kind == DESC_VIEW_REPLY);
+        e = sys_invoke2(of, VCPU_VIEW, made, r->kind == DESC_VIEW_REPLY);
         break;
     default:
-        e = sys_invoke1(of, VM_VIEW, view);
+        e = sys_invoke1(of, VM_VIEW, made);
     }
     must(in, e, "make a view");
-    space_view(in, &c->space, view, r->kind == DESC_VIEW_WINDOW, r->address);
+    must(in, sys_invoke2(p->slots.sub, CNODE_MOVE, slot_index(view), made), "move a view");
+    space_view(in, &p->space, view, r->kind == DESC_VIEW_WINDOW, r->address);
 }
 
-static void do_module(struct init *in, struct component *c, const struct desc_module *r)
+static void do_module(struct init *in, struct process *p, const struct desc_module *r)
 {
     const struct umbra_boot_module *m = &in->boot->module[module_find(in, desc_name(&in->desc, r->name))];
 
     for (uint32_t i = 0; i < m->frames; i++)
-        space_frame(in, &c->space, derived(in, &c->slots, m->cap + i, RIGHT_READ, 0), FRAME_2M,
+        space_frame(in, &p->space, derived(in, &p->slots, m->cap + i, RIGHT_READ, 0), FRAME_2M,
                     r->address + i * LARGE_BYTES, RIGHT_READ);
-    c->info->module[r->which].address = r->address;
-    c->info->module[r->which].bytes = m->bytes;
+    p->info->module[r->which].address = r->address;
+    p->info->module[r->which].bytes = m->bytes;
 }
 
-static void do_start(struct init *in, struct component *c)
+void start_process(struct init *in, struct process *p)
 {
-    c->state = COMPONENT_STARTED;
-    must(in, sys_invoke0(c->tcb, TCB_RESUME), "start the thread");
+    p->state = PROCESS_STARTED;
+    must(in, sys_invoke0(p->tcb, TCB_RESUME), "start the thread");
+}
+
+/* The first incarnation runs on the component's own budget at once; the others take it over. */
+static void do_start(struct init *in, struct component *c, struct process *p)
+{
+    bool first = p == c->now;
+
+    must(in, sys_invoke2(p->tcb, TCB_SET_SCHED, first ? c->sched : p->sched, c->d->priority),
+         "give the thread its scheduling context");
+    start_process(in, p);
 }
 
 /* --- records --- */
@@ -334,52 +375,99 @@ static void do_system_record(struct init *in, const struct desc_record *r)
     }
 }
 
-static void do_component_record(struct init *in, struct component *c, const struct desc_record *r)
+static void do_component_record(struct init *in, struct component *c, struct process *p,
+                                const struct desc_record *r)
 {
     switch (r->op) {
     case DESC_OP_COMPONENT:
-        do_component(in, (const void *)r);
+        do_component(in, c, p);
         break;
     case DESC_OP_CAP:
-        do_cap(in, c, (const void *)r);
+        do_cap(in, c, p, (const void *)r);
         break;
     case DESC_OP_MAP:
-        do_map(in, c, (const void *)r);
+        do_map(in, p, (const void *)r);
         break;
     case DESC_OP_VIEW:
-        do_view(in, c, (const void *)r);
+        do_view(in, p, (const void *)r);
         break;
     case DESC_OP_MODULE:
-        do_module(in, c, (const void *)r);
+        do_module(in, p, (const void *)r);
         break;
     case DESC_OP_NOTIFY:
         must(in,
-             sys_invoke1(c->tcb, TCB_BIND_NOTIFICATION,
+             sys_invoke1(p->tcb, TCB_BIND_NOTIFICATION,
                          in->group[((const struct desc_notify *)(const void *)r)->notification].cap),
              "bind the notification");
         break;
     case DESC_OP_START:
-        do_start(in, c);
+        do_start(in, c, p);
         break;
     }
 }
 
+static const char *const op_names[DESC_OP_END] = { "",        "objects",   "interrupt", "I/O ports",
+                                                   "timer",   "guest",     "component", "capability",
+                                                   "mapping", "view",      "module",    "notification",
+                                                   "start",   "connection" };
+
+void build_process(struct init *in, struct component *c, struct process *p)
+{
+    in->subject = c->name;
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
+        in->step = op_names[r->op];
+        if (r->component == c->d->head.component)
+            do_component_record(in, c, p, r);
+    }
+    in->step = "supervision";
+    in->subject = "system";
+}
+
+bool build_possible(struct init *in, const struct component *c, const struct process *p)
+{
+    struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    unsigned n;
+    uint64_t entry, pages;
+
+    if (p->quota.cap)
+        return true;
+    image_of(in, c->d, segments, &n, &entry, &pages);
+    return pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
+}
+
+/* What the records say of a component before any of them is executed. */
+static void know_component(struct init *in, struct component *c, const struct desc_component *d)
+{
+    c->d = d;
+    c->name = desc_name(&in->desc, d->name);
+    c->now = &c->process[0];
+}
+
+static void know_record(struct component *c, const struct desc_record *r)
+{
+    const struct desc_map *m = (const void *)r;
+
+    if (r->op == DESC_OP_MAP && m->address >= DESC_SEGMENT && m->address < DESC_MODULE)
+        c->restartable = true;
+}
+
 void build_system(struct init *in)
 {
-    static const char *const names[DESC_OP_END] = { "",        "objects",   "interrupt", "I/O ports",
-                                                    "timer",   "guest",     "component", "capability",
-                                                    "mapping", "view",      "module",    "notification",
-                                                    "start",   "connection" };
-
+    in->scratch_slot = slot_new(in, &in->slots);
     for (uint32_t i = 0; i < in->desc.header.components; i++)
-        in->component[i].name = desc_name(&in->desc, desc_component(&in->desc, i)->name);
+        know_component(in, &in->component[i], desc_component(&in->desc, i));
     for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
-        in->step = names[r->op];
+        in->step = op_names[r->op];
         in->subject = r->component == DESC_SYSTEM ? "system" : in->component[r->component].name;
-        if (r->component == DESC_SYSTEM)
+        if (r->component == DESC_SYSTEM) {
             do_system_record(in, r);
-        else
-            do_component_record(in, &in->component[r->component], r);
+            continue;
+        }
+        struct component *c = &in->component[r->component];
+        know_record(c, r);
+        if (r->op == DESC_OP_COMPONENT)
+            c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
+        do_component_record(in, c, c->now, r);
     }
     in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;
     in->step = "supervision";

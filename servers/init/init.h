@@ -2,9 +2,9 @@
 /* init's state and what its files do for each other.
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
- * description, supervise.c waits for what happens then, audit.c looks at the kernel's tables. One record of
- * the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken
- * back on that path. */
+ * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
+ * one under its guest, audit.c looks at the kernel's tables. One record of the description is one step;
+ * whatever fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -21,10 +21,15 @@ enum {
 };
 
 /* Where init maps what it works on; page tables are made when needed. */
-#define INIT_SCRATCH        0x200000000000ul /* one page */
-#define INIT_MODULES        0x210000000000ul /* each module has DESC_MODULE_STEP */
-#define INIT_INFO           0x220000000000ul /* the components' information pages */
-#define INIT_COMPONENT_NONE 0xffffffffu
+#define INIT_SCRATCH  0x200000000000ul /* one page */
+#define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
+#define INIT_INFO     0x220000000000ul /* the components' information pages */
+#define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
+#define INIT_PRIORITY 255u             /* as the kernel starts it */
+/* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
+#define INIT_TURN_US 100u
+/* In the badges of faults and calls: of the incarnation in process[1]. */
+#define INIT_BADGE_OTHER BIT(32)
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -53,25 +58,43 @@ struct group {
     bool sub;
 };
 
-enum component_state {
-    COMPONENT_ABSENT,
-    COMPONENT_BUILT,
-    COMPONENT_STARTED,
-    COMPONENT_READY,
-    COMPONENT_ENDED
+enum process_state {
+    PROCESS_NONE,
+    PROCESS_BUILT,
+    PROCESS_STARTED,
+    PROCESS_WAITING, /* has set itself up and stands still until it shall take over */
+    PROCESS_READY,
+    PROCESS_GONE /* died; its memory is still to be taken back */
+};
+
+/* One incarnation of a component. All of it, capabilities included, is made of quota and goes with it. */
+struct process {
+    struct pool quota;  /* cap 0: not yet */
+    struct slots slots; /* what init holds for it: frames, tables, views, objects */
+    cptr_t slots_place; /* root slot of the CNode of `slots`, 0: not yet */
+    struct space space;
+    cptr_t cnode, tcb, sched;    /* sched: what it sets itself up on, or falls back to */
+    struct component_info *info; /* init's mapping of its information page */
+    cptr_t info_frame;
+    enum process_state state;
 };
 
 struct component {
     const struct desc_component *d;
     const char *name;
     const struct desc_guest *guest; /* NULL: runs none */
-    struct pool quota;              /* all its own memory */
-    struct slots slots;             /* what init holds for it: frames, tables, objects */
-    struct space space;
-    cptr_t cnode, tcb;
-    struct component_info *info; /* init's mapping of its information page */
-    enum component_state state;
-    bool clean;
+    struct process process[2];
+    struct process *now;
+    bool restartable; /* it has a state segment */
+    bool ended, clean;
+    cptr_t sched;          /* the budget of whichever incarnation is now */
+    uint32_t incarnations; /* built so far */
+    uint32_t restarts;
+    uint64_t died_at;                            /* number of the exit at which the last incarnation died */
+    uint32_t deaths;                             /* there, in a row */
+    uint32_t failures;                           /* incarnations that died before it was their turn */
+    const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
+    uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
 };
 
 struct init {
@@ -85,8 +108,11 @@ struct init {
     struct component component[DESC_COMPONENTS_MAX];
     const uint8_t *module[BOOT_MODULES_MAX]; /* where init has mapped it; NULL: not yet */
     cptr_t endpoint, reply;
+    cptr_t scratch_slot; /* of the root CNode, for views on their way */
     uint64_t seed;
     bool audit;
+    cptr_t watch_timer;
+    uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
 };
@@ -108,8 +134,11 @@ cptr_t slot_cnode(const struct slots *s);
 cptr_t objects_new(struct init *in, struct pool *p, struct slots *s, unsigned type, unsigned bits,
                    uint32_t n);
 /* An Untyped of at least so many bytes, as a pool; and slots in a new CNode made of a pool. */
+bool pool_possible(struct init *in, uint64_t bytes);
 struct pool pool_new(struct init *in, uint64_t bytes);
 struct slots slots_new(struct init *in, struct pool *p, uint32_t n);
+/* The same with a given root slot for the CNode's capability. */
+struct slots slots_at(struct init *in, struct pool *p, uint32_t n, cptr_t place);
 
 /* space.c */
 void space_frame(struct init *in, struct space *s, cptr_t frame, unsigned bits, uint64_t address,
@@ -145,9 +174,29 @@ void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t 
 
 /* build.c */
 void build_system(struct init *in);
+/* An incarnation of c in p, whose memory is free: not started. */
+void build_process(struct init *in, struct component *c, struct process *p);
+/* Is there memory for one in p? */
+bool build_possible(struct init *in, const struct component *c, const struct process *p);
+void start_process(struct init *in, struct process *p);
+
+/* restart.c: what happens when the VMM of a guest dies. */
+/* The incarnation that runs is dead or must go: the guest gets another. False: this guest must end. */
+bool restart(struct init *in, struct component *c);
+/* It waits to take over. */
+void restart_waiting(struct process *p);
+/* The guest is served: build who takes over next time. */
+void restart_prepare(struct init *in, struct component *c);
+/* Nothing of it runs any more, its memory is free. */
+void process_free(struct init *in, struct component *c, struct process *p);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
+
+/* watch.c: VMMs that hang. */
+void watch_begin(struct init *in);
+/* The next one that hangs; NULL: no more of them, and the timer is set. */
+struct component *watch_next(struct init *in);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);

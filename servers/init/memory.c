@@ -114,18 +114,29 @@ static unsigned bits_for(uint64_t n)
     return bits;
 }
 
+bool pool_possible(struct init *in, uint64_t bytes)
+{
+    return pool_for(in, NULL, 1ul << bits_for(bytes), 1) != NULL;
+}
+
 struct pool pool_new(struct init *in, uint64_t bytes)
 {
     unsigned bits = bits_for(bytes);
     return (struct pool){ objects_new(in, NULL, &in->slots, OBJ_UNTYPED, bits, 1), 1ul << bits, 0 };
 }
 
-struct slots slots_new(struct init *in, struct pool *p, uint32_t n)
+struct slots slots_at(struct init *in, struct pool *p, uint32_t n, cptr_t place)
 {
     unsigned bits = bits_for((uint64_t)n + 1);
+    struct slots one = { 0, place, place + 1 };
 
     if (bits > CNODE_BITS_MAX)
         fail(in, ERR_OK, "%u capability slots in one CNode", n);
-    cptr_t c = objects_new(in, p, &in->slots, OBJ_CNODE, bits ? bits : 1, 1);
+    cptr_t c = objects_new(in, p, &one, OBJ_CNODE, bits ? bits : 1, 1);
     return (struct slots){ c, 1, 1u << bits };
+}
+
+struct slots slots_new(struct init *in, struct pool *p, uint32_t n)
+{
+    return slots_at(in, p, n, slot_new(in, &in->slots));
 }

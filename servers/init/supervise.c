@@ -20,7 +20,8 @@ static const char *const reasons[] = { [END_REASON_DONE] = "done",
                                        [END_REASON_SHUTDOWN] = "triple fault",
                                        [END_REASON_BAD_IMAGE] = "bad image",
                                        [END_REASON_UNSUPPORTED] = "not supported",
-                                       [END_REASON_INTERNAL] = "internal error" };
+                                       [END_REASON_INTERNAL] = "internal error",
+                                       [END_REASON_CORRUPT] = "saved state damaged" };
 
 /* The line that build.py reads: `guest NAME ended: REASON`. */
 static void say_ended(const struct component *c, const char *reason, const char *text)
@@ -69,7 +70,7 @@ static void end_if_last(struct init *in)
         const struct component *c = &in->component[i];
         if (guests && !c->guest)
             continue;
-        if (c->state != COMPONENT_ENDED)
+        if (!c->ended)
             return;
         clean &= c->clean;
     }
@@ -78,15 +79,15 @@ static void end_if_last(struct init *in)
     end_machine(clean ? END_CLEAN : END_GUEST_FAILED);
 }
 
-/* Nothing of the component runs any more; its own memory is free. A system without a server cannot go on. */
+/* Nothing of the component runs any more. A system without a server cannot go on. */
 static void end_component(struct init *in, struct component *c, bool clean)
 {
-    err_t e = sys_invoke1(SLOT_CNODE, CNODE_REVOKE, c->quota.cap);
-
-    c->state = COMPONENT_ENDED;
+    for (unsigned i = 0; i < 2; i++)
+        process_free(in, c, &c->process[i]);
+    c->ended = true;
     c->clean = clean;
-    if (e != ERR_OK)
-        fail(in, e, "take back the memory of %s", c->name);
+    if (c->restarts)
+        printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {
         printf("init: the system cannot go on without %s\n", c->name);
         say_counters();
@@ -95,23 +96,54 @@ static void end_component(struct init *in, struct component *c, bool clean)
     end_if_last(in);
 }
 
-/* --- the supervisor interface; badge: the component's index --- */
+/* The incarnation p of c is dead, or said that it cannot go on. */
+static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
+{
+    if (p != c->now) {
+        printf("%s: who was to take over %s: %s\n", c->name, how, text);
+        p->state = PROCESS_GONE;
+        c->failures++;
+        return;
+    }
+    if (c->restartable) {
+        printf("%s: %s: %s\n", c->name, how, text);
+        if (restart(in, c))
+            return;
+    }
+    say_ended(c, how, text);
+    end_component(in, c, false);
+}
+
+/* --- the supervisor interface; badge: the component's index, and which incarnation --- */
 
 static struct component *sender(struct init *in, uint64_t badge)
 {
     return &in->component[DESC_BADGE_CLIENT(badge)];
 }
 
+static struct process *incarnation(struct component *c, uint64_t badge)
+{
+    return &c->process[badge & INIT_BADGE_OTHER ? 1 : 0];
+}
+
 err_t supervisor_ready_impl(void *self, uint64_t badge)
 {
     struct init *in = self;
     struct component *c = sender(in, badge);
+    struct process *p = incarnation(c, badge);
 
-    if (c->state != COMPONENT_STARTED)
+    if (p->state != PROCESS_STARTED)
         return ERR_WRONG_STATE;
-    c->state = COMPONENT_READY;
-    printf("init: %s is ready\n", c->name);
-    if (in->audit && c->guest)
+    if (p != c->now) {
+        restart_waiting(p);
+        return ERR_OK; /* nobody hears it: the call is made again when it takes over */
+    }
+    p->state = PROCESS_READY;
+    if (c->restarts)
+        printf("init: %s has taken over at exit %lu\n", c->name, c->died_at);
+    else
+        printf("init: %s is ready\n", c->name);
+    if (in->audit && c->guest && !c->restarts)
         audit_guest(in, c);
     return ERR_OK;
 }
@@ -148,9 +180,13 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
                  reason == END_REASON_HALTED;
     char said[96];
 
-    if (c->state == COMPONENT_ENDED)
+    if (c->ended)
         return ERR_OK;
     clean_text(text, said, sizeof(said));
+    if (reason == END_REASON_INTERNAL && c->restartable) {
+        died(in, c, incarnation(c, badge), reasons[reason], said);
+        return ERR_OK;
+    }
     if (c->guest && !clean)
         say_guest_state(c, guest);
     if (exits)
@@ -193,12 +229,12 @@ struct fault_regs {
     uint64_t rip, rsp, rflags, fs, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
 };
 
-static bool read_regs(const struct component *c, struct fault_regs *r)
+static bool read_regs(const struct process *p, struct fault_regs *r)
 {
     uint64_t words[sizeof(*r) / 8];
     struct sys_message m = { .tag = TAG(TCB_READ_REGS, 0) };
 
-    if (sys_call(c->tcb, &m) != ERR_OK)
+    if (sys_call(p->tcb, &m) != ERR_OK)
         return false;
     for (unsigned i = 0; i < sizeof(*r) / 8; i++)
         words[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
@@ -233,24 +269,40 @@ static void fault_text(const struct umbra_message *m, char *to, size_t room)
  * answered. */
 static void handle_fault(struct init *in, const struct umbra_message *m)
 {
-    struct component *c = &in->component[m->badge & ~DESC_BADGE_FAULT];
+    struct component *c = &in->component[(uint32_t)m->badge];
+    struct process *p = incarnation(c, m->badge);
     struct fault_regs r = { 0 };
     char text[120];
 
-    if (c->state == COMPONENT_ENDED)
+    if (c->ended)
         return;
-    bool known = read_regs(c, &r);
+    bool known = read_regs(p, &r);
     if (TAG_LABEL(m->tag) == FAULT_SYSCALL && m->w[1] == SYS_exit_group) {
         snprintf(text, sizeof(text), "status %lu", r.rdi);
-        say_ended(c, "exit", text);
-        end_component(in, c, false);
+        died(in, c, p, "exit", text);
         return;
     }
     fault_text(m, text, sizeof(text));
     if (known)
         say_regs(c, &r);
-    say_ended(c, "crashed", text);
-    end_component(in, c, false);
+    died(in, c, p, "crashed", text);
+}
+
+static void handle_hanging(struct init *in)
+{
+    struct component *c;
+    struct fault_regs r;
+    char text[64];
+
+    while ((c = watch_next(in))) {
+        sys_invoke0(c->now->tcb, TCB_SUSPEND);
+        if (read_regs(c->now, &r))
+            say_regs(c, &r);
+        snprintf(text, sizeof(text), "%lu us on exit %lu", c->spent / (in->boot->tsc_hz / 1000000),
+                 c->watched);
+        c->spent = 0;
+        died(in, c, c->now, "hangs", text);
+    }
 }
 
 _Noreturn void supervise(struct init *in)
@@ -262,11 +314,17 @@ _Noreturn void supervise(struct init *in)
         err_t e = component_receive(in->endpoint, in->reply, &m);
         if (e != ERR_OK)
             fail(in, e, "wait for an event");
+        if (m.tag & TAG_SIGNAL) {
+            handle_hanging(in);
+            continue;
+        }
         if (m.badge & DESC_BADGE_FAULT) {
             handle_fault(in, &m);
             continue;
         }
         init_serve(&m, self);
         component_answer(in->reply, &m); /* fails if the component is gone: nothing to do then */
+        for (uint32_t i = 0; i < in->desc.header.components; i++)
+            restart_prepare(in, &in->component[i]);
     }
 }

@@ -69,14 +69,12 @@ enum pool_answer client_may_map(const struct client *c, const struct pool *p, ui
 {
     if (!inside(c, gfn, pages))
         return POOL_RANGE;
-    if (pages > c->quota - c->mapped)
-        return POOL_QUOTA;
-    if (pages > pool_left(p))
-        return POOL_EMPTY;
     for (uint32_t i = 0; i < pages; i++)
         if (c->frame_of[gfn + i] != POOL_NO_FRAME)
             return POOL_MAPPED;
-    return POOL_OK;
+    if (pages > c->quota - c->mapped)
+        return POOL_QUOTA;
+    return pages > pool_left(p) ? POOL_EMPTY : POOL_OK;
 }
 
 enum pool_answer client_has_all(const struct client *c, uint64_t gfn, uint32_t pages)

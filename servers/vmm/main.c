@@ -11,12 +11,14 @@
 #include "servers/vmm/boot/bzimage.h"
 #include "servers/vmm/boot/flat.h"
 #include "servers/vmm/core/vmm.h"
+#include "servers/vmm/inject.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 
 /* The guest's clock begins here: there is no clock server yet (docs/limits.md).
  * 2026-01-01. */
 #define GUEST_EPOCH_SECONDS 1767225600
+#define MEMORY_REFUSED      "memmgr refuses the guest's memory"
 #define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
@@ -62,7 +64,8 @@ static void console_output(struct process *p)
 
     while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
-        size_t n = machine_take(&p->vmm.state->machine, NULL, p->vmm.now, e->data, CONSOLE_ENTRY_DATA);
+        size_t n =
+            machine_take(&p->vmm.state->machine, &p->vmm.undo.dev, p->vmm.now, e->data, CONSOLE_ENTRY_DATA);
         if (!n)
             break;
         e->length = n;
@@ -85,20 +88,40 @@ static void console_announce(const struct process *p)
 static void console_input(struct process *p)
 {
     const volatile struct console_input *in = p->env.input;
-    struct console_output *out = p->env.output;
-    uint64_t produced = __atomic_load_n(&in->produced, __ATOMIC_ACQUIRE), taken = out->input_taken;
+    uint64_t produced = __atomic_load_n(&in->produced, __ATOMIC_ACQUIRE), taken = p->vmm.state->input_taken;
     uint8_t bytes[64];
 
     while (taken != produced) {
         size_t n = 0;
         for (; n < sizeof(bytes) && taken + n != produced; n++)
             bytes[n] = in->data[(taken + n) % CONSOLE_INPUT_BYTES];
-        size_t given = machine_give(&p->vmm.state->machine, NULL, p->vmm.now, bytes, n);
+        size_t given = machine_give(&p->vmm.state->machine, &p->vmm.undo.dev, p->vmm.now, bytes, n);
         taken += given;
         if (given < n)
             break;
     }
-    __atomic_store_n(&out->input_taken, taken, __ATOMIC_RELEASE);
+    if (taken != p->vmm.state->input_taken)
+        VMM_SET(&p->vmm, input_taken, taken);
+}
+
+/* What an exit takes is the console's to overwrite when that exit is answered. */
+static void console_taken(const struct process *p)
+{
+    struct console_output *out = p->env.output;
+
+    if (out->input_taken != p->vmm.state->input_taken)
+        __atomic_store_n(&out->input_taken, p->vmm.state->input_taken, __ATOMIC_RELEASE);
+}
+
+/* Output of the exit that a predecessor did not answer is made again. */
+static void console_withdraw(const struct process *p)
+{
+    struct console_output *out = p->env.output;
+    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
+
+    while (produced != taken && out->entry[(produced - 1) % CONSOLE_OUTPUT_ENTRIES].seq == p->env.exit->seq)
+        produced--;
+    __atomic_store_n(&out->produced, produced, __ATOMIC_RELEASE);
 }
 
 /* --- the beginning --- */
@@ -120,6 +143,7 @@ static uint64_t host_tsc(void)
     return lo | (uint64_t)hi << 32;
 }
 
+/* A predecessor that died while it loaded the guest may have mapped some or all of it. */
 static bool map_memory(uint32_t pages)
 {
     err_t e = ERR_OK;
@@ -127,17 +151,17 @@ static bool map_memory(uint32_t pages)
     for (uint32_t done = 0, n; done < pages && e == ERR_OK; done += n) {
         n = pages - done < MEMORY_MAP_MAX ? pages - done : MEMORY_MAP_MAX;
         e = memory_map(CAP_MEMORY, done, n, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE);
+        if (e == ERR_ALREADY_MAPPED)
+            e = ERR_OK;
     }
     return e == ERR_OK;
 }
 
-static void open_guest(struct process *p)
+static void open_guest(struct process *p, struct vmm_setup *s)
 {
     const struct vmm_config *c = p->env.config;
     uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
 
-    if (p->env.info->incarnation == 0 && !map_memory(c->vm_pages))
-        report(p, END_REASON_INTERNAL, "memmgr refuses the guest's memory");
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
                 (uint64_t)gmem_landing);
     host_cpuid(&p->cpuid);
@@ -150,19 +174,20 @@ static void open_guest(struct process *p)
         report(p, END_REASON_INTERNAL, "the heap is too small for the shadow MMU's state");
     for (uint32_t i = 0; i < c->vm_shadow_tables; i++)
         p->tables[i] = CAP_SHADOW + i;
-    struct vmm_setup s = { .state = (struct vmm_state *)p->env.state,
-                           .exit = (const struct umbra_exit_page *)(uintptr_t)p->env.exit,
-                           .reply = (struct umbra_reply_page *)(uintptr_t)p->env.reply,
-                           .window = (unsigned char *)(uintptr_t)p->env.window,
-                           .memory_bytes = memory,
-                           .tables = p->tables,
-                           .table_count = c->vm_shadow_tables,
-                           .shadow_memory = shadow,
-                           .cpuid = &p->cpuid,
-                           .tsc_hz = p->env.info->tsc_hz,
-                           .seconds = GUEST_EPOCH_SECONDS };
-    if (!vmm_init(&p->vmm, &s, host_tsc()))
-        report(p, END_REASON_INTERNAL, "the state segment is of another version, or a limit is broken");
+    *s = (struct vmm_setup){ .segment = (struct vmm_segment *)p->env.state,
+                             .exit = (const struct umbra_exit_page *)(uintptr_t)p->env.exit,
+                             .reply = (struct umbra_reply_page *)(uintptr_t)p->env.reply,
+                             .window = (unsigned char *)(uintptr_t)p->env.window,
+                             .memory_bytes = memory,
+                             .tables = p->tables,
+                             .table_count = c->vm_shadow_tables,
+                             .shadow_memory = shadow,
+                             .cpuid = &p->cpuid,
+                             .tsc_hz = p->env.info->tsc_hz,
+                             .seconds = GUEST_EPOCH_SECONDS };
+    if (!vmm_init(&p->vmm, s))
+        report(p, END_REASON_INTERNAL, "a limit is broken");
+    inject_open(&p->vmm, c, p->env.info->incarnation);
 }
 
 static bool write_guest(void *context, gpa_t to, const void *bytes, uint64_t n)
@@ -204,6 +229,8 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
+    if (e->info->incarnation != 0 && !map_memory(e->config->vm_pages))
+        report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
     struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
     if (res.error != BOOT_OK)
         refuse_image(p, &res);
@@ -220,10 +247,12 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
 static void set_clock(struct process *p)
 {
-    if (p->vmm.deadline >= p->armed && p->armed > p->vmm.now)
+    uint64_t wake = vmm_wake(&p->vmm);
+
+    if (wake >= p->armed && p->armed > p->env.exit->tsc)
         return; /* fires early enough; an early exit costs less than setting it each
                    time */
-    p->armed = p->vmm.deadline;
+    p->armed = wake;
     if (p->armed != DEV_NEVER)
         sys_invoke1(CAP_CLOCK, TIMER_SET, p->armed);
 }
@@ -264,43 +293,78 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     report(p, reason_of(end), text);
 }
 
-static _Noreturn void serve(struct process *p)
+static void next_exit(struct process *p, err_t e, const struct sys_message *m)
 {
-    struct sys_message m = { 0 };
+    char text[96];
 
+    if (e == ERR_OK)
+        return;
+    snprintf(text, sizeof(text), "the kernel refuses the reply: error %d at word %llu", e,
+             (unsigned long long)m->w[0]);
+    report(p, END_REASON_INTERNAL, text);
+}
+
+static void answer(struct process *p, struct sys_message *m)
+{
+    set_clock(p);
+    next_exit(p, sys_reply_recv(CAP_VCPU, 0, m), m);
+}
+
+static _Noreturn void serve(struct process *p, struct sys_message *m)
+{
     for (;;) {
-        set_clock(p);
-        err_t e = sys_reply_recv(CAP_VCPU, 0, &m);
-        if (e != ERR_OK) {
-            char text[96];
-            snprintf(text, sizeof(text), "the kernel refuses the reply: error %d at word %llu", e,
-                     (unsigned long long)m.w[0]);
-            report(p, END_REASON_INTERNAL, text);
-        }
+        vmm_begin(&p->vmm);
+        inject_begin(&p->vmm);
+        console_taken(p);
         console_announce(p);
-        p->vmm.now = p->env.exit->tsc;
         if (p->env.exit->kind == EXIT_EVENT)
             console_input(p);
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);
         console_output(p);
+        inject_end(&p->vmm);
+        vmm_commit(&p->vmm);
+        answer(p, m);
+    }
+}
+
+/* The first exit of this incarnation: of a guest that begins, or of one whose VMM is gone. */
+static void take_over(struct process *p, const struct vmm_setup *s, struct sys_message *m)
+{
+    struct boot_plan plan;
+
+    next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
+    switch (vmm_resume(&p->vmm, s, host_tsc())) {
+    case VMM_NEW:
+        p->env.output->magic = CONSOLE_MAGIC;
+        load_guest(p, &plan);
+        vmm_start(&p->vmm, &plan.cpu);
+        answer(p, m);
+        break;
+    case VMM_CONTINUES:
+        console_withdraw(p);
+        break;
+    case VMM_STRANGE:
+        report(p, END_REASON_INTERNAL, "the state segment is of another version");
+    case VMM_CORRUPT:
+        report(p, END_REASON_CORRUPT, "the state segment is damaged");
     }
 }
 
 int main(void)
 {
     static struct process p = { .armed = DEV_NEVER };
-    struct boot_plan plan;
+    struct vmm_setup setup;
     struct sys_message m = { 0 };
 
     if (!vmm_env_open(&p.env))
         report(&p, END_REASON_BAD_IMAGE, "this program was built for another system description");
-    open_guest(&p);
-    load_guest(&p, &plan);
-    p.env.output->magic = CONSOLE_MAGIC;
-    if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK || sys_recv(CAP_VCPU, 0, &m) != ERR_OK)
-        report(&p, END_REASON_INTERNAL, "no supervisor, or no vCPU");
-    vmm_start(&p.vmm, &plan.cpu);
-    serve(&p);
+    open_guest(&p, &setup);
+    if (p.env.info->incarnation == 0 && !map_memory(p.env.config->vm_pages))
+        report(&p, END_REASON_INTERNAL, MEMORY_REFUSED);
+    if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
+        report(&p, END_REASON_INTERNAL, "no supervisor");
+    take_over(&p, &setup, &m);
+    serve(&p, &m);
 }

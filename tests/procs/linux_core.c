@@ -11,7 +11,7 @@ static void flush_console(void)
     uint8_t text[256];
     size_t n;
 
-    while ((n = machine_take(&vmm_state.machine, NULL, vmm.now, text, sizeof(text) - 1))) {
+    while ((n = machine_take(&vmm.state->machine, &vmm.undo.dev, vmm.now, text, sizeof(text) - 1))) {
         text[n] = 0;
         print((const char *)text);
     }
@@ -49,10 +49,10 @@ TEST(linux_core)
     print(vmm_end_name(end));
     print_number(" rip 0x", vmm.exit->rip, "\n");
     for (unsigned i = 0; i < EXIT_KINDS; i++)
-        if (vmm_state.stats.exits[i]) {
+        if (vmm.state->stats.exits[i]) {
             print("stat ");
             print(kinds[i]);
-            print_number(" 0x", vmm_state.stats.exits[i], "\n");
+            print_number(" 0x", vmm.state->stats.exits[i], "\n");
         }
     CHECK_EQ(end, VMM_END_RESET);
 }

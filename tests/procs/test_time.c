@@ -298,6 +298,17 @@ TEST(yield_lets_the_same_priority_run)
     CHECK_EQ(count[2], 0);
 }
 
+/* Threads that never give up the processor, with full budgets: each gets its turns. */
+TEST(busy_threads_of_the_same_priority_take_turns)
+{
+    CHECK(set_up() && thread_make(&threads[0], spinner, 0, 50, 0) && thread_make(&threads[1], spinner, 1, 50, 0));
+    cptr_t t = timer_on(1);
+    CHECK_OK(sys_invoke1(t, TIMER_SET, now() + boot->tsc_hz / 5));
+    CHECK_EQ(sys_wait(note), 1);
+    uint64_t all = count[0] + count[1];
+    CHECK(count[0] > all / 4 && count[1] > all / 4);
+}
+
 static err_t budget(cptr_t sched, uint64_t ticks, uint64_t period, unsigned ceiling)
 {
     return sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, ticks, period, ceiling);

@@ -41,6 +41,8 @@ def arguments(parser):
     add("--input", metavar="FILE", help="typed to the first guest, a line whenever it waits")
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
     add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
+    add("--set", action="append", default=[], metavar="C.S=VALUE",
+        help="a setting of the system's description, for example vmm0.trace=1")
     add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
     add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")

@@ -88,6 +88,8 @@ def describe(options, guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 4 // MB)]
         settings += ["--memory", str(memory_bytes(guests))]
+    for text in getattr(options, "set", []):
+        settings += ["--set", text]
     compiler("compile", source, "-o", layout.relative(RUN / "system"), *settings)
     return json.loads((RUN / "system/system.json").read_text())
 

@@ -124,6 +124,7 @@ enum {
     VM_BIND = 1, /* GuestSpace cap */
     VM_STATUS,   /* -> epoch, downgrades, last answered exit of vCPU 0 */
     VM_VIEW,     /* slot: a read-only View of the VM's public page */
+    VM_RENEW,    /* a new epoch: whoever serves the VM next begins without shadow tables. -> epoch */
 
     VCPU_BIND = 1,          /* VM cap */
     VCPU_BIND_NOTIFICATION, /* Notification cap or 0 */

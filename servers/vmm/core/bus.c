@@ -4,7 +4,8 @@
  * as ones. */
 #include "servers/vmm/core/vmm.h"
 
-#define PAGE_MASK (PAGE_BYTES - 1)
+#define PAGE_MASK       (PAGE_BYTES - 1)
+#define WRITE_PARTS_MAX 4u /* 16 bytes over two pages */
 
 static uint64_t page_fault_event(uint32_t error)
 {
@@ -33,7 +34,7 @@ static enum x86_bus_result translate(struct vmm *v, uint64_t linear, unsigned ac
         *fault = (struct x86_fault){ EVENT_MAKE(X86_VECTOR_GP, EVENT_EXCEPTION) | EVENT_HAS_ERROR, 0 };
         return X86_BUS_FAULT;
     case TRANSLATE_ABSENT:
-        v->state->ended = VMM_END_ABSENT;
+        VMM_SET(v, ended, VMM_END_ABSENT);
         return X86_BUS_RETRY;
     default:
         return X86_BUS_RETRY;
@@ -95,19 +96,32 @@ static int store(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
     }
 }
 
+/* At most 8 bytes: old contents to the undo record, the store, the shadow MMU. */
+static void write_part(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
+{
+    uint8_t old[8];
+
+    if (gmem_read_bytes(&v->mem, at, old, n) != GMEM_OK ||
+        !undo_guest(&v->undo, at, number(old, n), number(from, n), n))
+        return;
+    if (store(v, at, from, n) == GMEM_OK && shadow_is_table(v->shadow, gfn_of(at)))
+        shadow_table_written(v->shadow, at, n, number(old, n), number(from, n), &v->ops);
+}
+
 static void write_piece(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
 {
-    uint8_t old[16];
-
     if (gmem_kind(&v->map, gfn_of(at)) != GMEM_RAM) {
         v->state->stats.mmio++;
         return; /* devices in memory: none; ROM and nothing: ignored, as on a bus */
     }
-    bool table = shadow_is_table(v->shadow, gfn_of(at));
-    if (table && gmem_read_bytes(&v->mem, at, old, n) != GMEM_OK)
-        return;
-    if (store(v, at, from, n) == GMEM_OK && table)
-        shadow_table_written(v->shadow, at, n, number(old, n), number(from, n), &v->ops);
+    for (unsigned done = 0; done < n; done += 8)
+        write_part(v, (gpa_t){ at.v + done }, from + done, n - done < 8 ? n - done : 8);
+}
+
+/* Room in the undo record for one access, before anything of it is done; else the exit ends first. */
+static bool may_write(const struct vmm *v)
+{
+    return UNDO_WRITES - v->undo.writes >= WRITE_PARTS_MAX;
 }
 
 static enum x86_bus_result bus_read(void *ctx, uint64_t linear, unsigned size, void *data, unsigned access,
@@ -134,8 +148,10 @@ static enum x86_bus_result bus_write(void *ctx, uint64_t linear, unsigned size, 
                                      unsigned access, struct x86_fault *fault)
 {
     struct pieces p;
-    enum x86_bus_result r = find_pieces(ctx, linear, size, access | X86_ACCESS_WRITE, true, &p, fault);
 
+    if (!may_write(ctx))
+        return X86_BUS_RETRY;
+    enum x86_bus_result r = find_pieces(ctx, linear, size, access | X86_ACCESS_WRITE, true, &p, fault);
     if (r != X86_BUS_OK)
         return r;
     write_piece(ctx, p.at[0], data, p.bytes[0]);
@@ -152,8 +168,10 @@ static enum x86_bus_result bus_cmpxchg(void *ctx, uint64_t linear, unsigned size
 {
     uint8_t now[16];
     struct pieces p;
-    enum x86_bus_result r = find_pieces(ctx, linear, size, access | X86_ACCESS_WRITE, true, &p, fault);
 
+    if (!may_write(ctx))
+        return X86_BUS_RETRY;
+    enum x86_bus_result r = find_pieces(ctx, linear, size, access | X86_ACCESS_WRITE, true, &p, fault);
     if (r != X86_BUS_OK)
         return r;
     read_piece(ctx, p.at[0], now, p.bytes[0]);
@@ -182,7 +200,7 @@ static enum x86_bus_result bus_in(void *ctx, uint16_t port, unsigned size, uint3
     struct vmm *v = ctx;
 
     v->state->stats.io_reads++;
-    *value = machine_in(&v->state->machine, NULL, v->now, port, size);
+    *value = machine_in(&v->state->machine, &v->undo.dev, v->now, port, size);
     return X86_BUS_OK;
 }
 
@@ -191,7 +209,7 @@ static enum x86_bus_result bus_out(void *ctx, uint16_t port, unsigned size, uint
     struct vmm *v = ctx;
 
     v->state->stats.io_writes++;
-    machine_out(&v->state->machine, NULL, v->now, port, size, value);
+    machine_out(&v->state->machine, &v->undo.dev, v->now, port, size, value);
     return X86_BUS_OK;
 }
 

@@ -47,17 +47,21 @@ static void store_debug(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
     const struct x86_cpu *c = &v->cpu;
-    struct vmm_state *s = v->state;
+    const struct vmm_state *s = v->state;
     uint64_t differ = (c->dr6 ^ s->dr6) | (c->dr7 ^ s->dr7);
 
     for (unsigned i = 0; i < 4; i++)
         differ |= c->dr[i] ^ s->dr[i];
     if (!differ)
         return;
-    for (unsigned i = 0; i < 4; i++)
-        s->dr[i] = r->dr[i] = c->dr[i];
-    s->dr6 = r->dr6 = c->dr6;
-    s->dr7 = r->dr7 = c->dr7;
+    for (unsigned i = 0; i < 4; i++) {
+        r->dr[i] = c->dr[i];
+        VMM_SET(v, dr[i], c->dr[i]);
+    }
+    r->dr6 = c->dr6;
+    r->dr7 = c->dr7;
+    VMM_SET(v, dr6, c->dr6);
+    VMM_SET(v, dr7, c->dr7);
     r->groups |= STATE_DEBUG;
 }
 
@@ -65,16 +69,21 @@ static void store_control(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
     const struct x86_cpu *c = &v->cpu;
-    struct vmm_state *s = v->state;
+    const struct vmm_state *s = v->state;
 
     if (c->cr0 != s->cr0 || c->cr4 != s->cr4 || c->efer != s->efer) {
-        s->cr0 = r->cr0 = c->cr0;
-        s->cr4 = r->cr4 = c->cr4;
-        s->efer = r->efer = c->efer;
+        r->cr0 = c->cr0;
+        r->cr4 = c->cr4;
+        r->efer = c->efer;
         r->groups |= STATE_CONTROL;
+        VMM_SET(v, cr0, c->cr0);
+        VMM_SET(v, cr4, c->cr4);
+        VMM_SET(v, efer, c->efer);
     }
-    s->cr3 = c->cr3;
-    s->cr8 = c->cr8;
+    if (s->cr3 != c->cr3)
+        VMM_SET(v, cr3, c->cr3);
+    if (s->cr8 != c->cr8)
+        VMM_SET(v, cr8, c->cr8);
 }
 
 void vmm_cpu_store(struct vmm *v)

@@ -24,7 +24,7 @@ static enum vmm_end halted(struct vmm *v, const struct irq_input *in)
     case IRQ_HALT_FOREVER:
         return VMM_END_HALT;
     default:
-        v->state->halted = 0;
+        VMM_SET(v, halted, 0);
         return VMM_RUNS;
     }
 }
@@ -63,7 +63,7 @@ enum vmm_end vmm_events(struct vmm *v)
         v->reply->event = c.event;
         break;
     case IRQ_EXTERNAL:
-        v->reply->event = EVENT_MAKE(machine_ack(m, NULL, v->now), EVENT_INTERRUPT);
+        v->reply->event = EVENT_MAKE(machine_ack(m, &v->undo.dev, v->now), EVENT_INTERRUPT);
         v->state->stats.injected++;
         c.window = machine_intr(m);
         break;

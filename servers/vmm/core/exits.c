@@ -94,7 +94,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
         return VMM_RUNS;
     case X86_HALT:
         retire(v, out.insn.length);
-        v->state->halted = 1;
+        VMM_SET(v, halted, 1);
         return VMM_RUNS;
     case X86_RETRY:
         return (enum vmm_end)v->state->ended;
@@ -171,7 +171,7 @@ static enum vmm_end exception(struct vmm *v)
 
     switch (vector) {
     case X86_VECTOR_DB:
-        v->state->dr6 = error;
+        VMM_SET(v, dr6, error);
         raise(v, EVENT_MAKE(vector, EVENT_EXCEPTION));
         return VMM_RUNS;
     case 8:
@@ -214,7 +214,27 @@ static enum vmm_end dispatch(struct vmm *v)
     }
 }
 
-static void reply_begin(struct vmm *v)
+void vmm_set_tsc(struct vmm *v)
+{
+    v->reply->tsc_offset = v->state->tsc_offset - v->state->hidden;
+    v->reply->groups |= STATE_TSC;
+}
+
+/* The first exit of an incarnation that took over. It happened before the ticks that nobody may see: now
+ * stays as it is. The shadow MMU is new, and so is the kernel's epoch. */
+static void continue_guest(struct vmm *v)
+{
+    const struct vmm_state *s = v->state;
+    struct shadow_control c = { s->cr0, s->cr3, s->cr4, s->efer };
+
+    VMM_SET(v, hidden, s->hidden + v->lost);
+    v->resumed = false;
+    vmm_set_tsc(v);
+    shadow_load(v->shadow, &c, &v->ops);
+    v->epoch = v->exit->epoch;
+}
+
+void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
 
@@ -225,24 +245,26 @@ static void reply_begin(struct vmm *v)
     v->loaded = false;
     v->exception = 0;
     v->interrupted = v->exit->interrupted;
-    v->now = v->exit->tsc;
+    v->now = v->exit->tsc - v->state->hidden;
+    undo_begin(&v->undo, v->exit->seq);
+    if (v->resumed)
+        continue_guest(v);
 }
 
 /* A new epoch: the kernel has forgotten all tables. */
 static void check_epoch(struct vmm *v)
 {
-    if (v->state->epoch == v->exit->epoch)
+    if (v->epoch == v->exit->epoch)
         return;
-    v->state->epoch = v->exit->epoch;
+    v->epoch = v->exit->epoch;
     shadow_reset(v->shadow);
     shadow_root(v->shadow, &v->ops);
 }
 
 enum vmm_end vmm_handle(struct vmm *v)
 {
-    reply_begin(v);
     v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
-    machine_expire(&v->state->machine, NULL, v->now);
+    machine_expire(&v->state->machine, &v->undo.dev, v->now);
     check_epoch(v);
     enum vmm_end end = dispatch(v);
     if (end == VMM_RUNS)
@@ -250,6 +272,12 @@ enum vmm_end vmm_handle(struct vmm *v)
     vmm_cpu_store(v);
     v->reply->op_words = v->ops.count;
     v->reply->seq = v->exit->seq;
-    v->state->ended = end;
+    if (v->state->ended != end)
+        VMM_SET(v, ended, end);
     return end;
+}
+
+void vmm_commit(struct vmm *v)
+{
+    undo_commit(&v->undo);
 }

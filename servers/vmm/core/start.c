@@ -19,34 +19,49 @@ static void make_map(struct gmem_map *m, uint64_t bytes)
     }
 }
 
-static bool state_begin(const struct vmm_setup *c, uint64_t now)
+static bool state_begin(struct vmm *v, const struct vmm_setup *c)
 {
-    struct vmm_state *s = c->state;
+    struct vmm_state *s = v->state;
     struct machine_config m = { .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes };
 
-    if (s->magic == VMM_STATE_MAGIC)
-        return s->version == VMM_STATE_VERSION && s->bytes == sizeof(*s) && machine_check(&s->machine);
-    if (s->magic || !machine_init(&s->machine, &m, now))
+    s->magic = 0; /* until the rest is right */
+    __builtin_memset(s, 0, sizeof(*s));
+    if (!machine_init(&s->machine, &m, v->now))
         return false;
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
-    s->tsc_offset = 0 - now;
+    s->tsc_offset = 0 - v->now;
     s->dr6 = DR6_RESET;
     s->dr7 = DR7_RESET;
     s->version = VMM_STATE_VERSION;
-    s->bytes = sizeof(*s);
+    s->bytes = sizeof(struct vmm_segment);
     s->magic = VMM_STATE_MAGIC;
+    undo_reset(&v->undo, v->exit->seq - 1);
     return true;
 }
 
-bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now)
+static bool state_fits(const struct vmm_state *s)
 {
-    if (c->memory_bytes > TOP_OF_RAM_MAX || !state_begin(c, now))
+    return s->magic == VMM_STATE_MAGIC && s->version == VMM_STATE_VERSION &&
+           s->bytes == sizeof(struct vmm_segment) && machine_check(&s->machine);
+}
+
+bool vmm_init(struct vmm *v, const struct vmm_setup *c)
+{
+    struct vmm_segment *g = c->segment;
+
+    if (c->memory_bytes > TOP_OF_RAM_MAX)
         return false;
-    *v = (struct vmm){ .state = c->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid, .now = now };
+    *v = (struct vmm){ .state = &g->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid };
+    v->undo = (struct undo){ .dev = { undo_note },
+                             .state = (uint64_t *)(void *)&g->state,
+                             .state_words = VMM_STATE_WORDS,
+                             .sums = g->undo.sum,
+                             .write = g->undo.write,
+                             .word = g->undo.word,
+                             .noted = v->noted };
     v->mem = (struct gmem){ .base = c->window, .bytes = c->memory_bytes };
     make_map(&v->map, c->memory_bytes);
-    v->deadline = c->state->machine.deadline;
     struct shadow_config s = { .mem = &v->mem,
                                .map = &v->map,
                                .tables = c->tables,
@@ -58,18 +73,32 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now)
     return v->shadow != NULL;
 }
 
+enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc)
+{
+    v->now = v->exit->tsc;
+    if (v->exit->kind == EXIT_START)
+        return state_begin(v, c) ? VMM_NEW : VMM_CORRUPT;
+    if (v->state->magic == VMM_STATE_MAGIC && !state_fits(v->state))
+        return VMM_STRANGE;
+    if (undo_recover(&v->undo, &v->mem, v->exit->seq) == UNDO_CORRUPT || !state_fits(v->state))
+        return VMM_CORRUPT;
+    v->lost = tsc - v->exit->tsc;
+    v->resumed = true;
+    return VMM_CONTINUES;
+}
+
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
 {
     struct umbra_reply_page *r = v->reply;
-    struct vmm_state *s = v->state;
     struct shadow_control c = { cpu->cr0, cpu->cr3, cpu->cr4, cpu->efer };
 
-    s->cr0 = cpu->cr0;
-    s->cr3 = cpu->cr3;
-    s->cr4 = cpu->cr4;
-    s->efer = cpu->efer;
-    s->started = 1;
-    s->epoch = v->exit->epoch;
+    vmm_begin(v);
+    VMM_SET(v, cr0, cpu->cr0);
+    VMM_SET(v, cr3, cpu->cr3);
+    VMM_SET(v, cr4, cpu->cr4);
+    VMM_SET(v, efer, cpu->efer);
+    v->epoch = v->exit->epoch;
+    v->deadline = v->state->machine.deadline;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     shadow_load(v->shadow, &c, &v->ops);
     r->seq = v->exit->seq;
@@ -87,7 +116,8 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     r->efer = cpu->efer;
     for (unsigned i = 0; i < SEGS; i++)
         r->seg[i] = cpu->seg[i];
-    r->tsc_offset = s->tsc_offset;
+    r->tsc_offset = v->state->tsc_offset;
     r->want = STATE_SEGMENTS;
     r->op_words = v->ops.count;
+    vmm_commit(v);
 }

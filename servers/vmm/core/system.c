@@ -119,7 +119,7 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
     struct vmm *v = ctx;
     struct msr_cpu m = msr_cpu_of(v, cpu);
     struct cr_limits limits = cr_limits_of(v->cpuid);
-    struct msr_outcome o = msr_write(&v->state->msr, &m, &limits, NULL, msr, value);
+    struct msr_outcome o = msr_write(&v->state->msr, &m, &limits, &v->undo.dev, msr, value);
 
     if (o.gp)
         return gp(fault);
@@ -137,9 +137,8 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
         v->reply->groups |= STATE_MSRS;
     }
     if (o.groups & STATE_TSC) {
-        v->state->tsc_offset = m.tsc_offset;
-        v->reply->tsc_offset = m.tsc_offset;
-        v->reply->groups |= STATE_TSC;
+        VMM_SET(v, tsc_offset, m.tsc_offset);
+        vmm_set_tsc(v);
     }
     return X86_BUS_OK;
 }

@@ -9,6 +9,7 @@
 #define VMM_CORE_H
 
 #include "servers/vmm/boot/boot.h"
+#include "servers/vmm/core/undo.h"
 #include "servers/vmm/dev/bus.h"
 #include "servers/vmm/gmem/gmem.h"
 #include "servers/vmm/policy/cpuid.h"
@@ -18,7 +19,7 @@
 #include <umbra/vcpu.h>
 
 #define VMM_STATE_MAGIC   0x455441545356ull
-#define VMM_STATE_VERSION 1
+#define VMM_STATE_VERSION 2
 
 enum vmm_end {
     VMM_RUNS,
@@ -40,24 +41,38 @@ struct vmm_stats {
     uint64_t emulated, io_reads, io_writes, mmio, injected, faults_to_guest, windows;
 };
 
+/* What a guest is besides its memory and its vCPU. A word changes only by VMM_SET and DEV_SET, which write
+ * its old contents down first; what begins with stats is free. */
 struct vmm_state {
     uint64_t magic;
-    uint32_t version, bytes;
-    uint64_t answered; /* the last exit whose handling is complete */
-    uint64_t epoch;
+    uint32_t version, bytes; /* VMM_STATE_VERSION, sizeof(struct vmm_segment) */
     uint64_t memory_bytes;
+    uint64_t input_taken;              /* bytes taken from the console's ring */
     uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
     uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
-    uint64_t tsc_offset;
+    uint64_t tsc_offset;    /* guest TSC = v->now + this */
+    uint64_t hidden;        /* ticks in which the guest had no VMM: they are not in v->now */
     uint32_t halted, ended; /* enum vmm_end */
-    uint32_t started, reserved;
     struct machine machine;
     struct vmm_stats stats;
 };
+#define VMM_STATE_WORDS (offsetof(struct vmm_state, stats) / 8)
+BUILD_ASSERT(offsetof(struct vmm_state, stats) % 8 == 0);
+
+/* The state segment. */
+struct vmm_segment {
+    struct vmm_state state;
+    UNDO_RECORD(VMM_STATE_WORDS) undo;
+};
+
+#define VMM_SET(v, field, value)                                                                             \
+    (dev_touch(&(v)->undo.dev, &(v)->state->field, sizeof((v)->state->field)),                               \
+     (void)((v)->state->field = (value)))
 
 struct vmm {
     struct vmm_state *state;
+    struct undo undo;
     const struct umbra_exit_page *exit; /* changes only while the guest runs, that is within a system call */
     struct umbra_reply_page *reply;
     struct gmem mem;
@@ -69,12 +84,16 @@ struct vmm {
     bool loaded;
     uint64_t exception; /* to raise after this exit, 0 none */
     uint64_t interrupted;
-    uint64_t now;
+    uint64_t now;      /* the guest's clock: the exit's TSC less hidden ticks */
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
+    uint64_t epoch;    /* of the shadow tables, 0: there are none */
+    bool resumed;      /* this incarnation's first exit: */
+    uint64_t lost;     /* ticks to hide with it */
+    uint64_t noted[VMM_STATE_WORDS];
 };
 
 struct vmm_setup {
-    struct vmm_state *state;
+    struct vmm_segment *segment;
     const struct umbra_exit_page *exit;
     struct umbra_reply_page *reply;
     unsigned char *window;
@@ -87,13 +106,32 @@ struct vmm_setup {
     int64_t seconds; /* the date */
 };
 
-/* vmm_init - makes the soft state, and the state segment if it is empty (all zero). False: it is of another
- * version, or a limit is broken. */
-bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now);
+/* vmm_init - makes the soft state; the segment is not looked at. False: a limit is broken. */
+bool vmm_init(struct vmm *v, const struct vmm_setup *c);
+
+enum vmm_resume {
+    VMM_NEW,       /* EXIT_START: a guest that has not run. Load it, then vmm_start */
+    VMM_CONTINUES, /* handle the exit, as if nothing had been */
+    VMM_STRANGE,   /* the segment is of another version */
+    VMM_CORRUPT,   /* the segment is damaged: the guest must not go on */
+};
+/* vmm_resume - once in each incarnation, with the first exit received: the state of a guest that begins, or
+ * what a predecessor left, its unfinished work rolled back. tsc: now. What passed since the exit is hidden
+ * from a guest that continues: its clocks stood still. */
+enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc);
+/* The TSC at which v->deadline is reached, or DEV_NEVER. */
+static inline uint64_t vmm_wake(const struct vmm *v)
+{
+    return v->deadline == DEV_NEVER ? DEV_NEVER : v->deadline + v->state->hidden;
+}
 /* vmm_start - the guest's first processor state: the answer to EXIT_START. */
 void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
-/* vmm_handle - one exit: fills the reply page completely. VMM_RUNS: answer it. */
+
+/* An exit: vmm_begin, what the loop does with devices, vmm_handle, more of it, vmm_commit, and then the
+ * answer. vmm_handle fills the reply page completely. VMM_RUNS: answer it. */
+void vmm_begin(struct vmm *v);
 enum vmm_end vmm_handle(struct vmm *v);
+void vmm_commit(struct vmm *v);
 
 /* --- between the files of core/ --- */
 
@@ -112,5 +150,7 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);
+/* The answer sets the guest's TSC offset. */
+void vmm_set_tsc(struct vmm *v);
 
 #endif

@@ -50,9 +50,12 @@ TEST(the_highest_priority_is_chosen_first_in_first_out)
     CHECK(sched_choose() == thread[1]);
     sched_yield();
     CHECK(sched_choose() == thread[2]);
-    CHECK(after(5000) == thread[2]); /* a full budget never ends */
-    thread_stop(thread[2]);
+    CHECK(after(500) == thread[2]);
+    CHECK(after(500) == thread[1]); /* a full budget never ends, but its turn does */
+    CHECK(after(1000) == thread[2]);
     thread_stop(thread[1]);
+    CHECK(after(5000) == thread[2]);
+    thread_stop(thread[2]);
     CHECK(sched_choose() == thread[0]);
     thread_ready(thread[3]);
     CHECK(sched_choose() == thread[3]);

@@ -8,7 +8,8 @@
 #define TABLES     1024
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
-struct vmm_state vmm_state;
+struct vmm_segment vmm_segment;
+static struct vmm_setup setup;
 struct vmm vmm;
 cptr_t core_vcpu;
 static cptr_t tables[TABLES];
@@ -137,18 +138,18 @@ void core_make(void)
                 : "=a"(r->eax), "=b"(r->ebx), "=c"(r->ecx), "=d"(r->edx)
                 : "a"(cpuid_host_leaf(i)), "c"(0));
     }
-    struct vmm_setup c = { .state = &vmm_state,
-                           .exit = (const void *)PAGES_AT,
-                           .reply = (void *)(PAGES_AT + PAGE_BYTES),
-                           .window = (unsigned char *)WINDOW,
-                           .memory_bytes = CORE_MEMORY,
-                           .tables = tables,
-                           .table_count = TABLES,
-                           .shadow_memory = shadow_memory,
-                           .cpuid = &cpuid_values,
-                           .tsc_hz = boot->tsc_hz,
-                           .seconds = 1767225600 };
-    if (shadow_bytes(TABLES, CORE_MEMORY >> 12) > sizeof(shadow_memory) || !vmm_init(&vmm, &c, now()))
+    setup = (struct vmm_setup){ .segment = &vmm_segment,
+                                .exit = (const void *)PAGES_AT,
+                                .reply = (void *)(PAGES_AT + PAGE_BYTES),
+                                .window = (unsigned char *)WINDOW,
+                                .memory_bytes = CORE_MEMORY,
+                                .tables = tables,
+                                .table_count = TABLES,
+                                .shadow_memory = shadow_memory,
+                                .cpuid = &cpuid_values,
+                                .tsc_hz = boot->tsc_hz,
+                                .seconds = 1767225600 };
+    if (shadow_bytes(TABLES, CORE_MEMORY >> 12) > sizeof(shadow_memory) || !vmm_init(&vmm, &setup))
         need(ERR_NO_MEMORY, "vmm_init");
 }
 
@@ -165,6 +166,8 @@ enum vmm_end core_run(const struct boot_plan *plan, void (*each)(void))
     uint64_t armed = DEV_NEVER;
 
     need(sys_recv(core_vcpu, 0, &m), "first receive");
+    if (vmm_resume(&vmm, &setup, now()) != VMM_NEW)
+        return VMM_END_BROKEN;
     vmm_start(&vmm, &plan->cpu);
     for (;;) {
         if (vmm.deadline < armed || armed <= vmm.now) {
@@ -177,10 +180,12 @@ enum vmm_end core_run(const struct boot_plan *plan, void (*each)(void))
             refused(e, m.w[0]);
             return VMM_END_BROKEN;
         }
+        vmm_begin(&vmm);
         enum vmm_end end = vmm_handle(&vmm);
         if (each)
             each();
         if (end != VMM_RUNS)
             return end;
+        vmm_commit(&vmm);
     }
 }

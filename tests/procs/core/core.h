@@ -14,7 +14,7 @@
 #define CORE_MEMORY      (1ul << CORE_MEMORY_BITS)
 
 extern struct vmm vmm;
-extern struct vmm_state vmm_state;
+extern struct vmm_segment vmm_segment;
 extern cptr_t core_vcpu;
 
 void need(err_t e, const char *what); /* or leave */

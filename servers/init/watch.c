@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VMM that hangs: too much processor time spent on one exit. Looked at now and then, so that the exit path
+ * bears nothing of it; processor time, not time: a VMM that is kept from running by others does not hang. */
+#include "init.h"
+#include "libc/libc.h"
+#include <umbra/vcpu.h>
+
+#define LOOK_MS 100u /* chosen */
+#define HANG_MS 500u /* chosen: loading a guest's images takes some 100 in the emulator */
+#define NOBODY  (~0ull)
+
+static void look_again(struct init *in)
+{
+    sys_invoke1(in->watch_timer, TIMER_SET, libc_tsc() + in->boot->tsc_hz / 1000 * LOOK_MS);
+}
+
+static bool any(const struct init *in)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].restartable && in->component[i].guest)
+            return true;
+    return false;
+}
+
+void watch_begin(struct init *in)
+{
+    if (!any(in))
+        return;
+    for (uint32_t i = 0; i < in->desc.header.components; i++) {
+        struct component *c = &in->component[i];
+        if (!c->restartable || !c->guest)
+            continue;
+        cptr_t view = slot_new(in, &in->slots);
+        if (sys_invoke2(in->group[c->guest->vcpu].cap, VCPU_VIEW, view, 0) != ERR_OK)
+            fail(in, ERR_OK, "the exit page of %s", c->name);
+        space_view(in, &in->space, view, false, INIT_EXITS + i * PAGE_BYTES);
+        c->exit = (const volatile struct umbra_exit_page *)(INIT_EXITS + i * PAGE_BYTES);
+    }
+    cptr_t signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
+    in->watch_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
+    if (sys_invoke1(in->watch_timer, TIMER_BIND, signal) != ERR_OK ||
+        sys_invoke1(SLOT_TCB, TCB_BIND_NOTIFICATION, signal) != ERR_OK)
+        fail(in, ERR_OK, "watch the guests' components");
+    look_again(in);
+}
+
+/* The exit that it is busy with; NOBODY: the guest runs or waits, or there is no exit yet. */
+static uint64_t busy_with(const struct init *in, const struct component *c)
+{
+    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+
+    if (c->now->state == PROCESS_STARTED)
+        return 0; /* sets itself up */
+    if (c->now->state != PROCESS_READY || sys_call(in->group[c->guest->vm].cap, &m) != ERR_OK)
+        return NOBODY;
+    uint64_t seq = c->exit->seq;
+    return seq > m.w[2] ? seq : NOBODY;
+}
+
+static bool hangs(const struct init *in, struct component *c)
+{
+    uint64_t used = 0, seq = busy_with(in, c);
+
+    sys_invoke(c->sched, SCHED_CONSUMED, 0, 0, 0, 0, 0, &used);
+    c->spent = seq == c->watched && seq != NOBODY ? c->spent + used : 0;
+    c->watched = seq;
+    return c->spent > in->boot->tsc_hz / 1000 * HANG_MS;
+}
+
+struct component *watch_next(struct init *in)
+{
+    while (in->watch_place < in->desc.header.components) {
+        struct component *c = &in->component[in->watch_place++];
+        if (c->restartable && c->guest && !c->ended && hangs(in, c))
+            return c;
+    }
+    in->watch_place = 0;
+    look_again(in);
+    return NULL;
+}

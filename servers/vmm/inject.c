@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See inject.h. */
+#include "servers/vmm/inject.h"
+
+#if UMBRA_DEBUG
+#include "sys/sys.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    enum inject_way way;
+    uint64_t at;     /* exit number */
+    uint64_t stores; /* of INJECT_STORE: so many are still made */
+    bool due;        /* this exit is the one */
+} plan;
+
+static _Noreturn void crash(void)
+{
+    __asm__ volatile("movq $0, 8");
+    __builtin_unreachable();
+}
+
+static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
+{
+    if (plan.due && plan.stores-- == 0)
+        crash();
+    undo_note(dev, field, bytes);
+}
+
+static unsigned digits(uint32_t n)
+{
+    unsigned d = 0;
+
+    for (; n; n >>= 4)
+        d++;
+    return d;
+}
+
+void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
+{
+    unsigned ways = digits(c->inject);
+
+    if (!ways)
+        return;
+    plan.way = (enum inject_way)(c->inject >> incarnation % ways * 4 & 15);
+    plan.at = c->inject_at + (uint64_t)incarnation * c->inject_every;
+    plan.stores = c->inject_stores ? 1 + incarnation / ways % c->inject_stores : 1;
+    if (plan.way == INJECT_STORE)
+        v->undo.dev.note = counting_note;
+}
+
+static void exhaust(void)
+{
+    for (size_t n = 1 << 20; n > 16; n /= 2)
+        while (malloc(n))
+            ;
+    abort();
+}
+
+/* Over the soft state, as a wild pointer would. */
+static void scribble(struct vmm *v)
+{
+    memset(v->shadow, 0xa5, 4096);
+    memset(&v->map, 0x5a, sizeof(v->map));
+}
+
+void inject_begin(struct vmm *v)
+{
+    struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
+
+    plan.due = plan.way != INJECT_NONE && v->exit->seq >= plan.at;
+    if (!plan.due)
+        return;
+    switch (plan.way) {
+    case INJECT_DELIVERY:
+        crash();
+    case INJECT_LOOP:
+        for (;;)
+            __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
+    case INJECT_HEAP:
+        exhaust();
+        break;
+    case INJECT_WILD:
+        scribble(v);
+        break;
+    case INJECT_STATE:
+        v->state->machine.served ^= 1;
+        crash();
+    case INJECT_MESSAGE:
+        if (sys_call(CAP_SUPERVISOR, &m) != ERR_OK || TAG_LABEL(m.tag) != 0)
+            abort();
+        break;
+    case INJECT_CAPABILITY:
+        if (sys_invoke1(CAP_VCPU, VCPU_SYNC, ~0ull) != ERR_OK)
+            abort();
+        break;
+    case INJECT_EXIT:
+        exit(3);
+    default:
+        break;
+    }
+}
+
+void inject_end(struct vmm *v)
+{
+    (void)v;
+    if (plan.due && (plan.way == INJECT_REPLY || plan.way == INJECT_STORE))
+        crash();
+}
+#endif

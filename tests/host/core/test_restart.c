@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VMM stopped at any instruction while it handles an exit: who takes over leaves state, guest memory and
+ * answer as if nothing had been (I7, I8). The VMM runs in a child that is single-stepped and killed; what
+ * outlives it is shared memory, as on the target. */
+// USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
+// USES: servers/vmm/boot/*.c servers/vmm/policy/*.c tests/host/support/gmem_host.c
+#include "servers/vmm/core/vmm.h"
+#undef CHECK
+#include "check.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <tests/host/support/gmem_host.h>
+#include <unistd.h>
+
+#define MEMORY_PAGES 32u
+#define TABLES       64u
+#define START_TSC    1000000ull
+#define CODE         0x10000ull
+#define PT           0x4000ull
+
+/* What outlives a VMM. */
+struct lasting {
+    struct vmm_segment segment;
+    struct umbra_exit_page exit;
+    struct umbra_reply_page reply;
+    uint8_t memory[MEMORY_PAGES * PAGE_BYTES];
+};
+
+static struct lasting *now_, *before, *after, *copy;
+static struct gmem *host;
+static cptr_t caps[TABLES];
+static struct cpuid_host cpuid;
+static struct vmm vmm;
+static struct vmm_setup setup;
+
+static struct lasting *shared(void)
+{
+    void *p = mmap(NULL, sizeof(struct lasting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(p != MAP_FAILED);
+    return p;
+}
+
+static void incarnate(void)
+{
+    static void *shadow_memory;
+
+    if (!shadow_memory)
+        shadow_memory = aligned_alloc(64, (shadow_bytes(TABLES, MEMORY_PAGES) + 63) & ~63ul);
+    setup = (struct vmm_setup){ .segment = &now_->segment,
+                                .exit = &now_->exit,
+                                .reply = &now_->reply,
+                                .window = now_->memory,
+                                .memory_bytes = sizeof(now_->memory),
+                                .tables = caps,
+                                .table_count = TABLES,
+                                .shadow_memory = shadow_memory,
+                                .cpuid = &cpuid,
+                                .tsc_hz = 1000000000,
+                                .seconds = 1767225600 };
+    CHECK(vmm_init(&vmm, &setup));
+    vmm.mem.context = host->context;
+}
+
+static void put64(uint64_t at, uint64_t value)
+{
+    memcpy(now_->memory + at, &value, 8);
+}
+
+/* A guest in long mode with 2 MB mapped 1:1 by one table, in ring 0 at CODE. */
+static void begin(void)
+{
+    static const uint8_t code[] = { 0x48, 0x89, 0x07 }; /* mov [rdi], rax */
+    struct boot_cpu cpu;
+
+    now_ = shared();
+    before = calloc(1, sizeof(*before));
+    after = calloc(1, sizeof(*after));
+    copy = calloc(1, sizeof(*copy));
+    host = gmem_host_new(MEMORY_PAGES);
+    free(host->base);
+    host->base = now_->memory;
+    for (unsigned i = 0; i < TABLES; i++)
+        caps[i] = 100 + i;
+    incarnate();
+    now_->exit = (struct umbra_exit_page){ .kind = EXIT_START, .seq = 1, .epoch = 7, .tsc = START_TSC };
+    CHECK_EQ(vmm_resume(&vmm, &setup, START_TSC), VMM_NEW);
+    put64(0x1000, 0x2007);
+    put64(0x2000, 0x3007);
+    put64(0x3000, PT + 7);
+    for (uint64_t i = 0; i < 512; i++)
+        put64(PT + 8 * i, (i << 12) + 7);
+    memcpy(now_->memory + CODE, code, sizeof(code));
+    boot_cpu_long(&cpu, CODE);
+    cpu.cr3 = 0x1000;
+    vmm_start(&vmm, &cpu);
+    memcpy(now_->exit.seg, cpu.seg, sizeof(cpu.seg));
+    now_->exit.rflags = cpu.rflags;
+    now_->exit.rip = cpu.rip;
+}
+
+/* --- exits --- */
+
+static void next_exit(enum exit_kind kind, uint64_t info0, uint64_t info1)
+{
+    struct umbra_exit_page *x = &now_->exit;
+
+    x->kind = kind;
+    x->seq++;
+    x->tsc += 1000 + x->seq * 77;
+    x->info[0] = info0;
+    x->info[1] = info1;
+}
+
+static void io_exit(bool in, uint16_t port, uint32_t rax)
+{
+    now_->exit.gpr[RAX] = rax;
+    next_exit(EXIT_IO, (uint64_t)port << 16 | 1 << 4 | in, CODE + 1);
+}
+
+/* A write of rax to the table entry that maps page i; the table must be known by an access before. */
+static void table_exit(unsigned i, uint64_t rax)
+{
+    now_->exit.gpr[RDI] = PT + 8 * i;
+    now_->exit.gpr[RAX] = rax;
+    next_exit(EXIT_PAGE, PT + 8 * i, 3);
+}
+
+static void handle(void)
+{
+    vmm_begin(&vmm);
+    if (vmm_handle(&vmm) != VMM_RUNS)
+        abort();
+    vmm_commit(&vmm);
+}
+
+/* --- stopping --- */
+
+/* A child that handles the pending exit, stopped before its first instruction. */
+static pid_t child_begins(void)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        handle();
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    CHECK(WIFSTOPPED(status));
+    return child;
+}
+
+/* It goes on for n instructions. False: it is done. */
+static bool child_steps(pid_t child, unsigned n)
+{
+    int status = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        ptrace(PTRACE_SINGLESTEP, child, NULL, NULL);
+        waitpid(child, &status, 0);
+        if (!WIFSTOPPED(status))
+            return false;
+    }
+    return true;
+}
+
+static void check_same(unsigned n)
+{
+    check_note("stopped after %u instructions of exit %llu, kind %u", n, (unsigned long long)now_->exit.seq,
+               now_->exit.kind);
+    CHECK_MEM_EQ(&now_->segment.state, &after->segment.state, VMM_STATE_WORDS * 8);
+    CHECK_MEM_EQ(now_->memory, after->memory, sizeof(now_->memory));
+    CHECK_MEM_EQ(now_->reply.gpr, after->reply.gpr, sizeof(now_->reply.gpr));
+    CHECK_EQ(now_->reply.rip, after->reply.rip);
+    CHECK_EQ(now_->reply.event, after->reply.event);
+}
+
+/* What the child has left up to now, in another place, is taken over. A new incarnation may first have to
+ * show the guest its memory again: then the guest makes the same exit once more. */
+static void take_over(unsigned n)
+{
+    incarnate();
+    CHECK(vmm_resume(&vmm, &setup, now_->exit.tsc) == VMM_CONTINUES);
+    handle();
+    for (unsigned again = 0; again < 3 && now_->exit.kind == EXIT_PAGE && !(now_->reply.groups & STATE_RIP);
+         again++) {
+        now_->exit.seq++;
+        handle();
+    }
+    check_same(n);
+}
+
+/* The pending exit, undisturbed and stopped after every step-th instruction. Ends as undisturbed. */
+static unsigned try_exit(unsigned step)
+{
+    struct lasting *shared_one = now_;
+    unsigned n = 0;
+
+    *before = *now_;
+    pid_t child = child_begins();
+    handle();
+    *after = *now_;
+    *now_ = *before;
+    now_ = copy;
+    do {
+        *copy = *shared_one;
+        take_over(n);
+        n += step;
+    } while (child_steps(child, step));
+    now_ = shared_one;
+    *now_ = *after; /* whoever comes goes on from there */
+    incarnate();
+    next_exit(EXIT_EVENT, 0, 0);
+    CHECK(vmm_resume(&vmm, &setup, now_->exit.tsc) == VMM_CONTINUES);
+    handle();
+    return n / step;
+}
+
+TEST(port_writes_stopped_anywhere_happen_once)
+{
+    begin();
+    static const uint16_t port[] = { 0x20, 0x21, 0x43, 0x40, 0x40, 0x3f8, 0x3f8, 0x70, 0x61, 0x1234 };
+    unsigned tries = 0;
+    for (unsigned i = 0; i < sizeof(port) / sizeof(port[0]); i++) {
+        io_exit(false, port[i], 0x11 + i);
+        tries += try_exit(7);
+    }
+    CHECK_LT(200, tries);
+}
+
+TEST(port_reads_with_side_effects_stopped_anywhere_happen_once)
+{
+    begin();
+    static const uint16_t port[] = { 0x40, 0x40, 0x60, 0x3fd, 0x71, 0x1234, 0x3f8 };
+    uint8_t typed[] = "ab";
+    vmm_begin(&vmm);
+    machine_give(&vmm.state->machine, &vmm.undo.dev, vmm.now, typed, 2);
+    vmm_commit(&vmm);
+    for (unsigned i = 0; i < sizeof(port) / sizeof(port[0]); i++) {
+        io_exit(true, port[i], 0);
+        try_exit(7);
+    }
+}
+
+TEST(an_emulated_table_write_stopped_anywhere_happens_once)
+{
+    begin();
+    static const uint64_t entry[] = { 0x30007, 0 };
+    for (unsigned i = 0; i < 2; i++) {
+        next_exit(EXIT_PAGE, CODE, 16); /* a fetch: the table gets its shadow */
+        handle();
+        table_exit(20, entry[i]);
+        try_exit(23);
+        CHECK_EQ(now_->memory[PT + 160], entry[i] & 0xff);
+    }
+}
+
+/* The child is itself a successor: it begins with what another left in the middle. */
+TEST(a_stop_of_the_successor_is_survived_too)
+{
+    begin();
+    io_exit(false, 0x43, 0x34);
+    *before = *now_;
+    vmm_begin(&vmm);
+    vmm_handle(&vmm);
+    CHECK_LT(1, vmm.undo.words);
+    *copy = *now_; /* all changed, nothing committed */
+    *now_ = *before;
+    handle();
+    *after = *now_;
+    struct lasting *shared_one = now_;
+    *now_ = *copy;
+    pid_t child = fork();
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        incarnate();
+        raise(SIGSTOP);
+        vmm_resume(&vmm, &setup, now_->exit.tsc);
+        handle();
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    unsigned n = 0;
+    now_ = copy;
+    do {
+        *copy = *shared_one;
+        take_over(n++);
+    } while (child_steps(child, 37));
+    CHECK_LT(100, n);
+}
+
+/* --- what was written by nobody --- */
+
+TEST(a_changed_bit_anywhere_in_the_state_is_found)
+{
+    begin();
+    io_exit(false, 0x21, 0x55);
+    handle();
+    io_exit(false, 0x21, 0x56);
+    *before = *now_;
+    for (unsigned i = 0; i < VMM_STATE_WORDS * 64; i += 7) {
+        *now_ = *before;
+        ((uint8_t *)&now_->segment.state)[i / 8] ^= 1 << i % 8;
+        incarnate();
+        check_note("bit %u", i);
+        enum vmm_resume r = vmm_resume(&vmm, &setup, now_->exit.tsc);
+        CHECK(r == VMM_CORRUPT || r == VMM_STRANGE);
+    }
+}
+
+TEST(a_state_of_another_version_is_told_from_a_damaged_one)
+{
+    begin();
+    io_exit(false, 0x21, 0x55);
+    now_->segment.state.version++;
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_STRANGE);
+}
+
+TEST(a_damaged_record_is_found)
+{
+    begin();
+    io_exit(false, 0x43, 0x34);
+    vmm_begin(&vmm);
+    vmm_handle(&vmm);
+    CHECK_LT(0, vmm.undo.words);
+    *before = *now_;
+    for (unsigned k = 0; k < vmm.undo.words; k++) {
+        *now_ = *before;
+        now_->segment.undo.word[k].old ^= 1;
+        incarnate();
+        CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CORRUPT);
+    }
+}
+
+/* --- clocks --- */
+
+TEST(ticks_without_a_vmm_are_hidden_from_the_guest)
+{
+    begin();
+    io_exit(true, 0x40, 0);
+    uint64_t guest_tsc = now_->exit.tsc - vmm.state->hidden + vmm.state->tsc_offset;
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc + 123456), VMM_CONTINUES);
+    handle();
+    CHECK_EQ(vmm.state->hidden, 123456);
+    CHECK(now_->reply.groups & STATE_TSC);
+    CHECK_EQ(now_->exit.tsc + 123456 + now_->reply.tsc_offset, guest_tsc);
+    CHECK_EQ(vmm_wake(&vmm), vmm.deadline == DEV_NEVER ? DEV_NEVER : vmm.deadline + 123456);
+}

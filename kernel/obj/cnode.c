@@ -50,8 +50,6 @@ err_t cnode_slots(const struct cap *cnode, uint64_t first, uint64_t n, struct ca
 
 err_t cspace_empty(const struct tcb *t, uint64_t index, struct cap **out)
 {
-    if (t->cspace.type != OBJ_CNODE)
-        return ERR_NO_CAP;
     return cnode_slots(&t->cspace, index, 1, out);
 }
 

@@ -4,6 +4,7 @@
  * Invariants: a frame is mapped in at most one guest space at one gfn, as its metadata says (I6); whatever
  * takes away bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf
  * entries carry the rights; the D bit is the dirty log. */
+#include "ipc.h"
 #include "space.h"
 
 struct change {
@@ -173,8 +174,10 @@ static err_t change(struct invocation *v, struct guestspace *g)
             e = ERR_RANGE;
         if (e == ERR_OK && c.range)
             e = check_map(g, &c);
-        if (e != ERR_OK)
+        if (e != ERR_OK) {
+            error_record(RECORD_CHANGE, c.op <= CHANGE_MAP_2M ? c.op : 0, e);
             break;
+        }
         if (c.range)
             perform_map(g, &c);
         else

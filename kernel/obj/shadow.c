@@ -489,7 +489,9 @@ void shadow_finalise(struct cap *c)
 {
     struct frame_meta *m = meta_of((hpa_t){ c->obj });
 
-    if (META_KIND(m->owner) == META_SHADOW && (m->owner & META_SHADOW_USED)) {
+    bool holds = meta_level(m->owner) > 1 && !(m->owner & META_SHADOW_EMPTY); /* counted links, perhaps */
+
+    if (META_KIND(m->owner) == META_SHADOW && ((m->owner & META_SHADOW_USED) || holds)) {
         hpa_t at = hpa_of(META_HFN(m->owner));
         struct vm *vm = phys(at);
         if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)

@@ -144,7 +144,8 @@ BUILD_ASSERT(sizeof(struct vcpu) <= 1 << BITS_VCPU);
 /* Metadata of a physical frame: what the kernel must know of memory that it handed out.
  *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other
  * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40,
- * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here */
+ * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here; META_GUEST:
+ * of that guest space */
 struct frame_meta {
     uint64_t owner, stamp;
 };

@@ -28,11 +28,11 @@ static bool make_memory(struct vm_test *v)
 
 static bool make_views(struct vm_test *v)
 {
-    uint64_t at = VM_PAGES_AT;
+    uint64_t at = VM_PAGES_AT + v->place * 0x10000ul;
 
     return map_tables(SLOT_VSPACE, at) &&
            good(sys_invoke2(v->space, GUESTSPACE_VIEW, v->window, RIGHT_READ | RIGHT_WRITE), "window") &&
-           good(sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, VM_WINDOW), "map window") &&
+           good(sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->memory), "map window") &&
            good(sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0), "exit view") &&
            good(sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, at), "map exit page") &&
            good(sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1), "reply view") &&
@@ -43,10 +43,17 @@ static bool make_views(struct vm_test *v)
 
 bool vm_make(struct vm_test *v)
 {
-    *v = (struct vm_test){ 0 };
+    return vm_make_at(v, 0, 0);
+}
+
+bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory)
+{
+    uint64_t at = VM_PAGES_AT + place * 0x10000ul;
+
+    *v = (struct vm_test){ .place = place };
     v->space = new_object(OBJ_GUESTSPACE, 0);
     v->range = new_object(OBJ_RANGE, VM_BITS);
-    v->vm = new_object(OBJ_VM, 0);
+    v->vm = new_object_of(vm_memory ? vm_memory : TEST_UNTYPED, OBJ_VM, 0);
     v->vcpu = new_object(OBJ_VCPU, 0);
     v->notification = new_object(OBJ_NOTIFICATION, 0);
     v->window = new_slot();
@@ -65,10 +72,10 @@ bool vm_make(struct vm_test *v)
         v->table[i] = tables + i;
         ok = ok && good(sys_invoke1(v->table[i], SHADOW_BIND, v->vm), "SHADOW_BIND");
     }
-    v->x = (const volatile void *)VM_PAGES_AT;
-    v->r = (volatile void *)(VM_PAGES_AT + 0x1000);
-    v->public = (const volatile void *)(VM_PAGES_AT + 0x2000);
-    v->memory = (volatile uint8_t *)VM_WINDOW;
+    v->x = (const volatile void *)at;
+    v->r = (volatile void *)(at + 0x1000);
+    v->public = (const volatile void *)(at + 0x2000);
+    v->memory = (volatile uint8_t *)(VM_WINDOW + place * (1ul << 39));
     return ok && make_memory(v) && make_views(v);
 }
 

@@ -59,6 +59,7 @@ err_t irq_invoke(struct invocation *v);
 err_t irqcontrol_invoke(struct invocation *v);
 err_t ioport_invoke(struct invocation *v);
 err_t kernelcap_invoke(struct invocation *v);
+err_t kernel_audit(struct invocation *v); /* obj/audit.c */
 
 /* Finalisers and losses of the object types (invoke.c calls them). */
 void tcb_finalise(struct tcb *t);

@@ -101,6 +101,7 @@ BUILD_ASSERT(sizeof(struct guestspace) == 1 << BITS_GUESTSPACE);
 struct vm {
     struct cap guestspace;
     struct guestspace *space; /* NULL: cannot run */
+    struct vcpu *vcpus;       /* linked by next */
     uint64_t downgrades;
     _Alignas(PAGE_BYTES) struct umbra_vm_public public;
 };
@@ -116,6 +117,7 @@ struct shadow_root {
 };
 
 #define ROOT_LIST_MAX 16
+#define VCPUS_MAX     64 /* of a VM: its loss of guest memory stops them all in one step */
 
 struct vcpu {
     /* page 0: the kernel's */

@@ -66,6 +66,7 @@ err_t vm_invoke(struct invocation *v)
  * again, is bound to it: what was current must not be current then (I2, I3). */
 static void leave_space(struct vm *vm)
 {
+    vcpus_stop(vm);
     if (vm->space)
         guestspace_bump(vm->space);
     vm->space = NULL;

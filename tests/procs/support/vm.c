@@ -171,3 +171,17 @@ void vm_skip(struct vm_test *v, unsigned n)
     v->r->rip = v->x->rip + n;
     v->r->shadow = 0;
 }
+
+bool vm_audit(const struct vm_test *v)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_AUDIT, 1), .w = { v->vcpu } };
+    bool ok = good(sys_call(SLOT_KERNEL, &m), "KERNEL_AUDIT");
+
+    if (ok && (m.w[0] || m.w[2] != m.w[3])) {
+        print_number("# audit: 0x", m.w[0], " violations");
+        print_number(", 0x", m.w[2], " links counted");
+        print_number(", 0x", m.w[3], " found\n");
+        ok = false;
+    }
+    return ok;
+}

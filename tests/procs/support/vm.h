@@ -43,6 +43,8 @@ void vm_real_mode(struct vm_test *v, uint16_t ip);
 void vm_long_mode(struct vm_test *v, uint64_t rip, uint64_t rsp, bool user);
 /* Long-mode tables 2 (level 4) .. 5 (level 1): 2 MB from address 0. Leaves are left to the caller. */
 void vm_long_tables(struct vm_test *v);
+/* The kernel's tables are as I1, I2 and I6 say, and each link is counted. False: printed. */
+bool vm_audit(const struct vm_test *v);
 /* RIP behind an instruction of n bytes. */
 void vm_skip(struct vm_test *v, unsigned n);
 

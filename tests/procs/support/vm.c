@@ -11,12 +11,18 @@ static bool good(err_t e, const char *what)
 
 static bool make_memory(struct vm_test *v)
 {
-    cptr_t level2 = new_object(OBJ_PAGETABLE, 0), level1 = new_objects(OBJ_PAGETABLE, 0, 2);
-    bool ok = good(sys_invoke3(level2, PAGETABLE_MAP, v->space, 0, 2), "level 2 of guest memory");
+    v->level2 = new_object(OBJ_PAGETABLE, 0);
+    v->level1 = new_objects(OBJ_PAGETABLE, 0, 2);
+    return vm_memory(v);
+}
+
+bool vm_memory(struct vm_test *v)
+{
+    bool ok = good(sys_invoke3(v->level2, PAGETABLE_MAP, v->space, 0, 2), "level 2 of guest memory");
 
     for (unsigned i = 0; i < 2; i++)
         ok = ok &&
-             good(sys_invoke3(level1 + i, PAGETABLE_MAP, v->space, i << 21, 1), "level 1 of guest memory");
+             good(sys_invoke3(v->level1 + i, PAGETABLE_MAP, v->space, i << 21, 1), "level 1 of guest memory");
     for (unsigned i = 0; i < (1u << (VM_BITS - 12)) / CHANGE_PAGES_MAX; i++)
         ok = ok &&
              good(sys_invoke2(v->space, GUESTSPACE_CHANGE,

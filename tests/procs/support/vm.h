@@ -13,6 +13,7 @@
 
 struct vm_test {
     cptr_t space, range, window, vm, vcpu, notification, exit_view, reply_view, public_view;
+    cptr_t level2, level1; /* PageTables of guest memory: one, two */
     cptr_t table[VM_TABLES];
     const volatile struct umbra_exit_page *x;
     volatile struct umbra_reply_page *r;
@@ -28,6 +29,8 @@ bool vm_make(struct vm_test *v);
 /* The same beside others: place 0..3 chooses the addresses; the VM object is made of vm_memory (0:
  * TEST_UNTYPED). */
 bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory);
+/* Map tables and range into the guest space. */
+bool vm_memory(struct vm_test *v);
 void vm_load(struct vm_test *v, uint64_t gpa, const void *bytes, unsigned n);
 void op(struct vm_test *v, uint64_t word);
 /* Receive the pending exit, or run until there is one. */

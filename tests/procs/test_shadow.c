@@ -315,8 +315,6 @@ TEST(a_root_on_the_list_goes_with_its_table)
 
     CHECK(begin(&v));
     op(&v, OP_W0(OP_SETUP, 0, SHADOW_KIND(LONG, 4), v.table[6]));
-    op(&v, OP_W0(OP_LINK, RWXU, 0, v.table[6]));
-    op(&v, v.table[3]);
     CHECK_OK(one(&v, OP_W0(OP_ROOT_LIST, 0, 3, v.table[6]), 0x5000));
     CHECK_OK(delete_cap(v.table[6]));
     CHECK(vm_audit(&v));

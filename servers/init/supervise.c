@@ -81,6 +81,8 @@ static void end_if_last(struct init *in)
 /* Nothing of the component runs any more; its own memory is free. A system without a server cannot go on. */
 static void end_component(struct init *in, struct component *c, bool clean)
 {
+    if (in->audit && c->guest)
+        audit_system(in);
     err_t e = sys_invoke1(SLOT_CNODE, CNODE_REVOKE, c->quota.cap);
 
     c->state = COMPONENT_ENDED;

@@ -36,6 +36,7 @@ struct tcb {
     uint64_t handler;                           /* Linux system calls */
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
+    struct cap dying; /* no capability: CNodes that its calls have yet to empty (cap.c) */
     struct umbra_ipc_buffer *buffer;
     struct tcb *next, *prev; /* the queue it is in */
     void *queue;             /* endpoint or notification it waits on */

@@ -108,7 +108,10 @@ static err_t remove(struct invocation *v, bool with_self)
     if (!c)
         return ERR_RANGE;
     /* An empty slot, too: of a CNode that was there the contents may still be on their way out. */
-    return with_self ? cap_delete(c) : cap_revoke(c);
+    cap_work_begin(&v->caller->dying);
+    err_t e = with_self ? cap_delete(c) : cap_revoke(c);
+    cap_work_end(e);
+    return e;
 }
 
 err_t cnode_invoke(struct invocation *v)

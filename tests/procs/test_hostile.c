@@ -408,6 +408,10 @@ static bool reply_of(unsigned style)
     if (style)
         for (unsigned i = 0; i < ops; i++)
             random_op();
+    while (style && one_in(32) &&
+           h.v.words < REPLY_OPS_MAX - 10) /* so much that it is done in several goes */
+        for (unsigned i = 0; i < 40 && h.v.words < REPLY_OPS_MAX - 10; i++)
+            op(&h.v, OP_W0(one_in(2) ? OP_CLEAR : OP_FLUSH, 0, 0, h.v.table[6 + below(10)]));
     if (style == 2 && one_in(8)) /* nothing but garbage */
         for (unsigned i = 0; i < PAGE_BYTES / 8; i++)
             ((volatile uint64_t *)h.v.r)[i] = word();

@@ -464,6 +464,7 @@ TEST(what_nobody_goes_on_with_is_finished_by_small_steps)
     cap_work_inherit(&world_caller(0)->dying);
     cap_work_end(PREEMPTED);
     for (; anything_dying(); calls++) {
+        CHECK_LT(calls, 100);
         preempt_after(PREEMPT_STEPS);
         CHECK_EQ(delete_slot(1, PAY_OTHER), ERR_OK);
         CHECK(before - left_in(a) <= 64);

@@ -95,6 +95,8 @@ static err_t decode_record(const struct invocation *v, unsigned i, struct change
     err_t e = cspace_cap(v->caller, (cptr_t)w0, OBJ_RANGE, RIGHT_WRITE, &c->range);
     if (e != ERR_OK)
         return e;
+    if (c->range->d0) /* frames behind the progress would never leave again */
+        return REFUSED(ERR_WRONG_STATE, "range %x is being deleted", (cptr_t)w0);
     uint64_t size = 1ull << (c->range->bits - PAGE_SHIFT);
     if (c->offset >= size || c->pages > size - c->offset)
         return REFUSED(ERR_RANGE, "change offset %lx pages %lu of a range of %lx", c->offset, c->pages, size);

@@ -342,6 +342,64 @@ TEST(frames_are_free_when_their_table_goes)
     CHECK_OK(map(next, w.range, 6));
 }
 
+static struct {
+    cptr_t range;
+    volatile bool done;
+} removal;
+
+static void remover(uint64_t unused)
+{
+    (void)unused;
+    delete_cap(removal.range);
+    removal.done = true;
+}
+
+/* Deleting a range takes many steps. What is looked at half way: its first frame is out of the guest space,
+ * its last is not. True: we are there, and the thread that deletes waits. */
+static bool half_way(struct thread *t, cptr_t space, uint64_t ticks)
+{
+    cptr_t timer = new_object(OBJ_TIMER, 0), n = new_object(OBJ_NOTIFICATION, 0);
+
+    sys_invoke1(timer, TIMER_BIND, n);
+    removal.done = false;
+    bool ok = thread_start(t, remover, 0) == ERR_OK && sys_invoke1(timer, TIMER_SET, now() + ticks) == ERR_OK;
+    sys_wait(n);
+    return ok && frame_at(space, 0) == UINT64_MAX && frame_at(space, 1023) != UINT64_MAX;
+}
+
+TEST(a_range_that_is_being_deleted_maps_nothing_any_more)
+{
+    cptr_t g = new_object(OBJ_GUESTSPACE, 0), h = new_object(OBJ_GUESTSPACE, 0),
+           memory = new_object(OBJ_UNTYPED, 22);
+    struct thread t;
+    bool hit = false;
+
+    CHECK(tables(g, 0) && tables(g, 512) && tables(h, 0));
+    CHECK(thread_make(&t, NULL, 0, 100, 0));
+    for (uint64_t ticks = 2000; ticks < 4000000 && !hit; ticks += ticks / 16) {
+        removal.range = new_slot();
+        CHECK_OK(sys_retype(IPC, memory, OBJ_RANGE, 22, SLOT_CNODE, removal.range, 1));
+        CHECK_OK(change(g, removal.range, CHANGE_MAP, RW, 512, 0, 0));
+        CHECK_OK(change(g, removal.range, CHANGE_MAP, RW, 512, 512, 512));
+        hit = half_way(&t, g, ticks);
+        if (hit) {
+            CHECK_EQ(map(h, removal.range, 7), ERR_WRONG_STATE);
+            CHECK_EQ(change(h, removal.range, CHANGE_MAP_2M, RW, 512, 512, 0), ERR_WRONG_STATE);
+        }
+        for (unsigned i = 0; i < 1000 && !removal.done; i++) {
+            cptr_t n = new_object(OBJ_NOTIFICATION, 0), timer = new_object(OBJ_TIMER, 0);
+            sys_invoke1(timer, TIMER_BIND, n);
+            sys_invoke1(timer, TIMER_SET, now() + boot->tsc_hz / 1000);
+            sys_wait(n);
+        }
+        CHECK(removal.done);
+        CHECK_OK(sys_invoke0(t.tcb, TCB_SUSPEND));
+        CHECK_EQ(frame_at(h, 7), UINT64_MAX);
+        CHECK_EQ(frame_at(g, 1023), UINT64_MAX);
+    }
+    CHECK(hit);
+}
+
 /* A large page, its table gone before its guest space and after it. */
 TEST(large_pages_are_free_when_their_table_goes)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A VMM that means harm: random replies, and objects that go and come again in the same memory, in random
  * order. After each step the kernel's tables are audited (KERNEL_AUDIT); another VM beside it must notice
- * nothing. Everything is chosen by the seed that a failing test prints. */
+ * nothing. Everything is chosen by the seed that a failing test prints, but for the moment at which the timer
+ * ends a guest. */
 // MEMORY: 192M
 // TIMEOUT: 180
 #include "support/vm.h"

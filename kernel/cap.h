@@ -30,10 +30,10 @@ struct cap {
     uint8_t holder; /* type of the object that this slot is part of; 0: a CNode's slot */
     uint8_t kind;   /* View: enum view_kind; PageTable: level */
     uint8_t pad;
-    uint64_t obj; /* hpa of the object; IOPort: first port; IRQ: line */
-    uint64_t d0;  /* badge | mapped address | Untyped: bytes used | IOPort: last port */
-    uint64_t
-        d1; /* id of the space it is mapped in, 0 none | Untyped: bytes known to be zero | zombie: cursor */
+    uint64_t obj; /* hpa of the object; IOPort: first port; IRQ: line; zombie: previous of its list */
+    uint64_t d0;  /* badge | mapped address | Untyped: bytes used | IOPort: last port | zombie: cursor */
+    uint64_t d1;  /* id of the space it is mapped in, 0 none | Untyped: bytes known to be zero | zombie: next
+                     of its list */
     struct cap *parent, *child, *next, *prev; /* first child; siblings, not circular */
 };
 BUILD_ASSERT(sizeof(struct cap) == 1 << BITS_SLOT);
@@ -55,6 +55,12 @@ void cap_move(struct cap *dest, struct cap *src);
 /* cap_revoke, cap_delete - take away all descendants (and the capability). OK or PREEMPTED. */
 err_t cap_revoke(struct cap *slot);
 err_t cap_delete(struct cap *slot);
+/* Around them: the list of the thread that calls. At the end a little is done for threads that ended
+ * themselves. */
+void cap_work_begin(struct cap *own);
+void cap_work_end(err_t e);
+/* The thread that ends another finishes what that one began. */
+void cap_work_inherit(struct cap *from);
 /* cap_clear - unlink a childless internal slot without telling its holder. */
 void cap_clear(struct cap *slot);
 

@@ -27,7 +27,7 @@ static const invoke_fn handlers[OBJ_TYPES] = {
 
 #if UMBRA_DEBUG
 #define METHODS_RECORDED 16
-static uint8_t recorded[OBJ_TYPES][METHODS_RECORDED][(ERR_COUNT + 7) / 8];
+static uint8_t recorded[RECORDS][METHODS_RECORDED][(ERR_COUNT + 7) / 8];
 
 void error_record(unsigned type, unsigned method, err_t e)
 {
@@ -40,12 +40,15 @@ void error_record(unsigned type, unsigned method, err_t e)
 void errors_dump(void)
 {
     static const char *const names[] = UMBRA_ERROR_NAMES;
+    static const char *const extra[RECORDS] = {
+        [OBJ_NULL] = "syscall", [RECORD_OP] = "op", [RECORD_CHANGE] = "change"
+    };
 
-    for (unsigned t = 0; t < OBJ_TYPES; t++)
+    for (unsigned t = 0; t < RECORDS; t++)
         for (unsigned m = 0; m < METHODS_RECORDED; m++)
             for (unsigned e = 1; e < ERR_COUNT; e++)
                 if (recorded[t][m][e / 8] & 1u << e % 8)
-                    log_printf("error-seen %s %u %s\n", t ? object_name(t) : "syscall", m, names[e]);
+                    log_printf("error-seen %s %u %s\n", extra[t] ? extra[t] : object_name(t), m, names[e]);
 }
 #else
 void errors_dump(void) {}
@@ -198,6 +201,7 @@ void object_dump(const struct cap *c)
         const struct vcpu *v = cap_object(c);
         log_printf("  exit %lu kind %u %s rip=%lx root epoch %lu\n", v->seq, v->exit.kind,
                    v->pending ? "pending" : "answered", v->exit.rip, v->root.epoch);
+        arch_vcpu_dump(v);
         break;
     }
     case OBJ_SHADOW: {

@@ -59,6 +59,7 @@ err_t irq_invoke(struct invocation *v);
 err_t irqcontrol_invoke(struct invocation *v);
 err_t ioport_invoke(struct invocation *v);
 err_t kernelcap_invoke(struct invocation *v);
+err_t kernel_audit(struct invocation *v); /* obj/audit.c */
 
 /* Finalisers and losses of the object types (invoke.c calls them). */
 void tcb_finalise(struct tcb *t);
@@ -90,6 +91,8 @@ void vcpu_recv(struct tcb *t, struct vcpu *v);
 err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index);
 void vcpu_signalled(struct vcpu *v);
 void vcpu_cancel(struct tcb *t);
+/* The VM has lost its memory: who receives on its vCPUs is told. */
+void vcpus_stop(const struct vm *vm);
 /* Run the guest of the current thread once. */
 void vcpu_run(struct tcb *t);
 /* obj/shadow.c: one operation list: OK, or an error and the index where it stopped. */

@@ -12,7 +12,13 @@
 /* Debug builds remember which refusals were seen (KERNEL_ERRORS); type OBJ_NULL: a system call, by its
  * number. */
 void error_record(unsigned type, unsigned method, err_t e);
+enum {
+    RECORD_OP = OBJ_TYPES,
+    RECORD_CHANGE,
+    RECORDS
+}; /* pseudo-types: by operation of a reply, of a CHANGE */
 #else
+enum { RECORD_OP, RECORD_CHANGE };
 static inline void error_record(unsigned type, unsigned method, err_t e)
 {
     (void)type, (void)method, (void)e;

@@ -36,6 +36,7 @@ struct tcb {
     uint64_t handler;                           /* Linux system calls */
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
+    struct cap dying; /* no capability: CNodes that its calls have yet to empty (cap.c) */
     struct umbra_ipc_buffer *buffer;
     struct tcb *next, *prev; /* the queue it is in */
     void *queue;             /* endpoint or notification it waits on */
@@ -101,6 +102,7 @@ BUILD_ASSERT(sizeof(struct guestspace) == 1 << BITS_GUESTSPACE);
 struct vm {
     struct cap guestspace;
     struct guestspace *space; /* NULL: cannot run */
+    struct vcpu *vcpus;       /* linked by next */
     uint64_t downgrades;
     _Alignas(PAGE_BYTES) struct umbra_vm_public public;
 };
@@ -116,6 +118,7 @@ struct shadow_root {
 };
 
 #define ROOT_LIST_MAX 16
+#define VCPUS_MAX     64 /* of a VM: its loss of guest memory stops them all in one step */
 
 struct vcpu {
     /* page 0: the kernel's */
@@ -144,7 +147,8 @@ BUILD_ASSERT(sizeof(struct vcpu) <= 1 << BITS_VCPU);
 /* Metadata of a physical frame: what the kernel must know of memory that it handed out.
  *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other
  * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40,
- * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here */
+ * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here; META_GUEST:
+ * of that guest space */
 struct frame_meta {
     uint64_t owner, stamp;
 };

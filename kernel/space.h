@@ -28,4 +28,7 @@ uint64_t *space_walk(const struct space *s, uint64_t address, unsigned level);
 /* Entries were taken away at address. */
 void space_flush(const struct space *s, uint64_t address);
 
+/* guestspace.c: a table that left the space of ref named this frame at gfn. */
+void frame_forget(uint64_t ref, hpa_t frame, uint64_t gfn);
+
 #endif

@@ -72,6 +72,8 @@ void arch_vcpu_init(struct vcpu *v);
 bool arch_vcpu_root_fits(const struct vcpu *v);
 /* Run the guest once: -> EXIT_* with the exit page filled, or EXIT_NONE after an interrupt of the host. */
 enum exit_kind arch_vcpu_run(struct vcpu *v);
+/* For a dump: how the processor is told to run it. */
+void arch_vcpu_dump(const struct vcpu *v);
 /* Copy groups of guest state to the exit page, and from a local copy of the reply page. The check changes
  * nothing. */
 void arch_vcpu_read(struct vcpu *v, uint32_t groups);

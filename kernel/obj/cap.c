@@ -4,12 +4,55 @@
  * Revoke works leaf first, one capability a step, and may stop after any step: the tree is whole between
  * steps, and running the same call again goes on. CNodes are emptied from a list of dying ones, so nothing
  * recurses; when a slot goes whose only children are dying CNodes, these move up to its parent (two CNodes
- * that hold each other's memory would otherwise wait for each other). What objects do is not here. */
+ * that hold each other's memory would otherwise wait for each other). Each thread has its own list: who calls
+ * empties what its call began, and what it finds dying below what it revokes, and little else. What objects
+ * do is not here. */
 #include "cap.h"
 #include "cpu.h"
 #include "log.h"
 
-static struct cap *dying; /* slot 0 of CNodes being emptied, linked by d1 */
+#define ORPHAN_STEPS 64u /* chosen: as long as two looks at interrupts are apart */
+
+/* Dying CNodes: their slots 0 in a ring of d1 (next) and obj (previous) through a head that is no capability.
+ */
+static struct cap orphans;           /* begun by threads that have ended themselves */
+static struct cap *dying = &orphans; /* of the thread that calls */
+
+static struct cap *at(uint64_t pointer)
+{
+    return (struct cap *)(uintptr_t)pointer;
+}
+
+static struct cap *first_of(const struct cap *head)
+{
+    return head->d1 && at(head->d1) != head ? at(head->d1) : NULL;
+}
+
+static void join(struct cap *a, struct cap *b)
+{
+    a->d1 = (uintptr_t)b;
+    b->obj = (uintptr_t)a;
+}
+
+static void dying_add(struct cap *zero)
+{
+    if (!dying->d1)
+        join(dying, dying);
+    join(zero, at(dying->d1));
+    join(dying, zero);
+}
+
+static void dying_remove(struct cap *zero)
+{
+    join(at(zero->obj), at(zero->d1));
+}
+
+/* This call empties it, whoever began. */
+static void adopt(struct cap *zombie)
+{
+    dying_remove(zombie);
+    dying_add(zombie);
+}
 
 static void unlink(struct cap *c)
 {
@@ -106,8 +149,7 @@ static void cnode_begin_death(struct cap *c)
     cap_move(zero, c);
     zero->flags |= CAP_ZOMBIE;
     zero->d0 = 1;
-    zero->d1 = (uint64_t)(uintptr_t)dying;
-    dying = zero;
+    dying_add(zero);
 }
 
 static err_t delete_leaf(struct cap *c)
@@ -135,6 +177,7 @@ static err_t remove_step(struct cap *slot)
     if (!c->child)
         return delete_leaf(c);
     struct cap *zombie = c->child;
+    adopt(zombie);
     unlink(zombie);
     link_below(zombie, c->parent);
     c->flags |= CAP_CONDEMNED; /* it may seem empty now, but must not be used again before it goes */
@@ -143,7 +186,7 @@ static err_t remove_step(struct cap *slot)
 
 static err_t drain_step(void)
 {
-    struct cap *zero = dying;
+    struct cap *zero = first_of(dying);
     struct cap *slots = zero;
 
     for (unsigned scanned = 0; zero->d0 < 1ull << zero->bits; zero->d0++) {
@@ -152,14 +195,14 @@ static err_t drain_step(void)
         if (++scanned == 256)
             return ERR_OK;
     }
-    dying = (struct cap *)(uintptr_t)zero->d1;
+    dying_remove(zero);
     cap_clear(zero);
     return ERR_OK;
 }
 
 static err_t drain(void)
 {
-    while (dying) {
+    while (first_of(dying)) {
         err_t e = drain_step();
         if (e != ERR_OK)
             return e;
@@ -175,8 +218,12 @@ err_t cap_revoke(struct cap *slot)
         err_t e = drain();
         if (e != ERR_OK)
             return e;
-        if (!slot->child) /* after drain there are no zombies anywhere */
+        if (!slot->child)
             return ERR_OK;
+        if (slot->child->flags & CAP_ZOMBIE) {
+            adopt(slot->child);
+            continue;
+        }
         e = remove_step(slot->child);
         if (e != ERR_OK)
             return e;
@@ -194,6 +241,33 @@ err_t cap_delete(struct cap *slot)
         return ERR_OK;
     e = delete_leaf(slot);
     return e != ERR_OK ? e : drain();
+}
+
+void cap_work_begin(struct cap *own)
+{
+    dying = own;
+}
+
+void cap_work_end(err_t e)
+{
+    dying = &orphans;
+    for (unsigned i = 0; e == ERR_OK && i < ORPHAN_STEPS && first_of(dying); i++)
+        if (drain_step() != ERR_OK)
+            return;
+}
+
+void cap_work_inherit(struct cap *from)
+{
+    if (from == dying)
+        dying = &orphans;
+    if (!first_of(from))
+        return;
+    struct cap *first = at(from->d1), *last = at(from->obj);
+    if (!dying->d1)
+        join(dying, dying);
+    join(last, at(dying->d1));
+    join(dying, first);
+    join(from, from);
 }
 
 const char *object_name(unsigned type)

@@ -50,8 +50,6 @@ err_t cnode_slots(const struct cap *cnode, uint64_t first, uint64_t n, struct ca
 
 err_t cspace_empty(const struct tcb *t, uint64_t index, struct cap **out)
 {
-    if (t->cspace.type != OBJ_CNODE)
-        return ERR_NO_CAP;
     return cnode_slots(&t->cspace, index, 1, out);
 }
 
@@ -110,7 +108,10 @@ static err_t remove(struct invocation *v, bool with_self)
     if (!c)
         return ERR_RANGE;
     /* An empty slot, too: of a CNode that was there the contents may still be on their way out. */
-    return with_self ? cap_delete(c) : cap_revoke(c);
+    cap_work_begin(&v->caller->dying);
+    err_t e = with_self ? cap_delete(c) : cap_revoke(c);
+    cap_work_end(e);
+    return e;
 }
 
 err_t cnode_invoke(struct invocation *v)

@@ -4,6 +4,7 @@
  * Invariants: a frame is mapped in at most one guest space at one gfn, as its metadata says (I6); whatever
  * takes away bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf
  * entries carry the rights; the D bit is the dirty log. */
+#include "ipc.h"
 #include "space.h"
 
 struct change {
@@ -94,6 +95,8 @@ static err_t decode_record(const struct invocation *v, unsigned i, struct change
     err_t e = cspace_cap(v->caller, (cptr_t)w0, OBJ_RANGE, RIGHT_WRITE, &c->range);
     if (e != ERR_OK)
         return e;
+    if (c->range->d0) /* frames behind the progress would never leave again */
+        return REFUSED(ERR_WRONG_STATE, "range %x is being deleted", (cptr_t)w0);
     uint64_t size = 1ull << (c->range->bits - PAGE_SHIFT);
     if (c->offset >= size || c->pages > size - c->offset)
         return REFUSED(ERR_RANGE, "change offset %lx pages %lu of a range of %lx", c->offset, c->pages, size);
@@ -131,7 +134,8 @@ static void perform_map(struct guestspace *g, const struct change *c)
         uint64_t frame = c->range->obj + ((c->offset + i) << PAGE_SHIFT);
         uint64_t *e = space_walk(&s, (c->gfn + i) << PAGE_SHIFT, c->large ? 2 : 1);
         *e = frame | PTE_P | PTE_U | (c->rights & RIGHT_WRITE ? PTE_W : 0) | (c->large ? PTE_PS : 0);
-        meta_of((hpa_t){ frame })->owner = owner_word(g, c->gfn + i, c->large);
+        *meta_of((hpa_t){ frame }) =
+            (struct frame_meta){ owner_word(g, c->gfn + i, c->large), meta_of(phys_to_hpa(g))->stamp };
     }
 }
 
@@ -173,8 +177,10 @@ static err_t change(struct invocation *v, struct guestspace *g)
             e = ERR_RANGE;
         if (e == ERR_OK && c.range)
             e = check_map(g, &c);
-        if (e != ERR_OK)
+        if (e != ERR_OK) {
+            error_record(RECORD_CHANGE, c.op <= CHANGE_MAP_2M ? c.op : 0, e);
             break;
+        }
         if (c.range)
             perform_map(g, &c);
         else
@@ -261,7 +267,7 @@ static struct guestspace *frame_leaves(hpa_t frame)
     if (META_KIND(m->owner) != META_GUEST)
         return NULL;
     hpa_t at = hpa_of(META_HFN(m->owner));
-    if (meta_of(at)->owner == META_GUESTSPACE) {
+    if (meta_of(at)->owner == META_GUESTSPACE && meta_of(at)->stamp == m->stamp) {
         uint64_t *e = guestspace_entry(phys(at), META_GUEST_GFN(m->owner).v);
         if (e && pte_hpa(*e).v == frame.v) {
             *e = 0;
@@ -270,6 +276,22 @@ static struct guestspace *frame_leaves(hpa_t frame)
     }
     m->owner = 0;
     return g;
+}
+
+/* A table that has left the guest space of ref held the frame at gfn: the frame is free again, unless it was
+ * freed and mapped since, by another table or in another guest space in the same place. */
+void frame_forget(uint64_t ref, hpa_t frame, uint64_t gfn)
+{
+    struct frame_meta *m = meta_of(frame);
+    uint64_t id = ref >> 28, at = ref & 0xfffffff;
+    struct space s;
+
+    if (META_KIND(m->owner) != META_GUEST || META_HFN(m->owner).v != at ||
+        META_GUEST_GFN(m->owner).v != gfn || (m->stamp & (BIT(36) - 1)) != id)
+        return;
+    const uint64_t *e = space_find(ref, &s) ? guestspace_entry(s.guest, gfn) : NULL;
+    if (!e || pte_hpa(*e).v != frame.v)
+        m->owner = 0;
 }
 
 /* A range ends: its frames leave whatever guest spaces have them. d0 is the progress. */

@@ -70,6 +70,8 @@ err_t kernelcap_invoke(struct invocation *v)
     case KERNEL_ERRORS:
         errors_dump();
         return ERR_OK;
+    case KERNEL_AUDIT:
+        return kernel_audit(v);
     default:
         return ERR_BAD_METHOD;
     }

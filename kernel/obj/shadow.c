@@ -8,6 +8,7 @@
  * differs (I3). */
 #include "arch/pte.h"
 #include "invoke.h"
+#include "ipc.h"
 
 #define SHADOW_LINKS_MAX (BIT(24) - 1)
 #define LARGE_PAGES      512u
@@ -249,7 +250,7 @@ static err_t root_check(const struct table *t)
 {
     if (t->level != top_level(t->format))
         return REFUSED(ERR_WRONG_LEVEL, "root of level %u", t->level);
-    return META_SHADOW_LINKS(t->meta->owner) >= SHADOW_LINKS_MAX ? ERR_RANGE : ERR_OK;
+    return ERR_OK; /* roots are its only links: 20 a vCPU, VCPUS_MAX of them */
 }
 
 static void root_hold(const struct table *t)
@@ -421,13 +422,11 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
         uint64_t w0 = shared[i], w[8] = { 0 };
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
         *index = i;
-        if (code == 0 || code >= OP_CODES || n > words - i - 1) {
-            e = REFUSED(ERR_BAD_OPERATION, "operation word %lx at %u of %u", w0, i, words);
-            break;
-        }
-        for (unsigned k = 0; k < n; k++)
+        for (unsigned k = 0; k < n && n < words - i; k++)
             w[k] = shared[i + 1 + k];
-        e = apply_one(&b, w0, w);
+        e = n < words - i ? apply_one(&b, w0, w) : ERR_BAD_OPERATION;
+        if (e != ERR_OK)
+            error_record(RECORD_OP, code < OP_CODES ? code : 0, REFUSED(e, "operation %lx at %u", w0, i));
         i += 1 + n;
         b.work += work_of(w0, w[0]);
         if (e == ERR_OK && b.work >= WORK_MAX && i < words) {
@@ -490,7 +489,9 @@ void shadow_finalise(struct cap *c)
 {
     struct frame_meta *m = meta_of((hpa_t){ c->obj });
 
-    if (META_KIND(m->owner) == META_SHADOW && (m->owner & META_SHADOW_USED)) {
+    bool holds = meta_level(m->owner) > 1 && !(m->owner & META_SHADOW_EMPTY); /* counted links, perhaps */
+
+    if (META_KIND(m->owner) == META_SHADOW && ((m->owner & META_SHADOW_USED) || holds)) {
         hpa_t at = hpa_of(META_HFN(m->owner));
         struct vm *vm = phys(at);
         if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)

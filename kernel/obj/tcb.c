@@ -246,6 +246,7 @@ err_t tcb_invoke(struct invocation *v)
 void tcb_finalise(struct tcb *t)
 {
     thread_stop(t);
+    cap_work_inherit(&t->dying);
     if (t->sc)
         t->sc->tcb = NULL;
     if (t->bound)

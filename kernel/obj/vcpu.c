@@ -88,15 +88,17 @@ static void stop_receiver(struct vcpu *v)
     thread_ready(t);
 }
 
+void vcpus_stop(const struct vm *vm)
+{
+    for (struct vcpu *v = vm->vcpus; v; v = v->next)
+        stop_receiver(v);
+}
+
 void vcpu_run(struct tcb *t)
 {
     struct vcpu *v = t->vcpu;
     enum exit_kind kind;
 
-    if (!v->vm->space) { /* its memory went away while it ran */
-        stop_receiver(v);
-        return;
-    }
     if (v->bound && v->bound->bits) {
         exit_before_entry(v, EXIT_EVENT);
         v->exit.events = v->bound->bits;
@@ -243,9 +245,30 @@ static err_t bind(struct invocation *v, struct vcpu *vc)
         return ERR_ALREADY_BOUND;
     if (vm->depth >= DERIVE_DEPTH_MAX)
         return ERR_TOO_DEEP;
+    struct vm *m = cap_object(vm);
+    unsigned n = 0;
+    for (const struct vcpu *o = m->vcpus; o; o = o->next)
+        n++;
+    if (n >= VCPUS_MAX)
+        return ERR_RANGE;
     cap_derive(&vc->vm_slot, vm, RIGHT_ALL, 0);
-    vc->vm = cap_object(vm);
+    vc->vm = m;
+    vc->next = m->vcpus;
+    m->vcpus = vc;
     return ERR_OK;
+}
+
+static void leave_vm(struct vcpu *v)
+{
+    stop_receiver(v);
+    if (!v->vm)
+        return;
+    shadow_roots_drop(v);
+    struct vcpu **at = &v->vm->vcpus;
+    while (*at != v)
+        at = &(*at)->next;
+    *at = v->next;
+    v->vm = NULL;
 }
 
 static err_t bind_notification(struct invocation *v, struct vcpu *vc)
@@ -273,6 +296,8 @@ static err_t bind_notification(struct invocation *v, struct vcpu *vc)
     if (n) {
         cap_derive(&vc->notification, c, RIGHT_ALL, 0);
         n->vcpu = vc;
+        if (n->bits)
+            vcpu_signalled(vc);
     }
     return ERR_OK;
 }
@@ -333,8 +358,7 @@ err_t vcpu_invoke(struct invocation *v)
 
 void vcpu_finalise(struct vcpu *v)
 {
-    stop_receiver(v);
-    shadow_roots_drop(v);
+    leave_vm(v);
     if (v->bound)
         v->bound->vcpu = NULL;
     if (v->notification.type != OBJ_NULL)
@@ -349,9 +373,7 @@ void vcpu_lost(struct cap *slot)
     struct vcpu *v = (struct vcpu *)((uintptr_t)slot & ~((1ul << BITS_VCPU) - 1));
 
     if (slot == &v->vm_slot) {
-        stop_receiver(v);
-        shadow_roots_drop(v);
-        v->vm = NULL;
+        leave_vm(v);
     } else {
         v->bound->vcpu = NULL;
         v->bound = NULL;

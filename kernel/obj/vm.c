@@ -74,8 +74,19 @@ err_t vm_invoke(struct invocation *v)
     }
 }
 
+/* Tables of this VM may go unseen from now on, while the GuestSpace lives on and another VM, or this one
+ * again, is bound to it: what was current must not be current then (I2, I3). */
+static void leave_space(struct vm *vm)
+{
+    vcpus_stop(vm);
+    if (vm->space)
+        guestspace_bump(vm->space);
+    vm->space = NULL;
+}
+
 void vm_finalise(struct vm *vm)
 {
+    leave_space(vm);
     if (vm->guestspace.type != OBJ_NULL)
         cap_clear(&vm->guestspace);
     *meta_of(phys_to_hpa(vm)) = (struct frame_meta){ 0, 0 };
@@ -83,7 +94,5 @@ void vm_finalise(struct vm *vm)
 
 void vm_lost(struct cap *slot)
 {
-    struct vm *vm = (struct vm *)((uintptr_t)slot & ~((1ul << BITS_VM) - 1));
-
-    vm->space = NULL;
+    leave_space((struct vm *)((uintptr_t)slot & ~((1ul << BITS_VM) - 1)));
 }

@@ -183,13 +183,14 @@ static err_t pagetable_map(const struct invocation *v)
 /* What the table maps is not mapped any more, and of guest memory the frames are free again (I6). */
 static void forget_entries(const struct cap *c)
 {
-    uint64_t *table = cap_object(c), owner = META_GUEST | (c->d1 & 0xfffffff) << 4;
+    uint64_t *table = cap_object(c), gfn = c->d0 >> PAGE_SHIFT;
+    uint64_t step = level_bytes(c->kind) >> PAGE_SHIFT;
 
-    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
-        struct frame_meta *m = table[i] & PTE_P ? meta_of(pte_hpa(table[i])) : NULL;
-        if (m && (m->owner & 0xffffffff) == owner && (c->kind == 1 || (table[i] & PTE_PS)))
-            m->owner = 0;
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++, gfn += step) {
+        uint64_t e = table[i];
         table[i] = 0;
+        if ((e & PTE_P) && (c->kind == 1 || (e & PTE_PS)) && meta_of(pte_hpa(e)))
+            frame_forget(c->d1, pte_hpa(e), gfn);
     }
 }
 

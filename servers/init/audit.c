@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How the frames of a guest lie in the machine's memory, by the kernel's own tables (KERNEL_FRAMES). Asked
- * for by the word `audit` on the kernel's command line; changes nothing. */
+/* How the frames of a guest lie in the machine's memory (KERNEL_FRAMES), and which memory every component
+ * holds or has mapped (KERNEL_DUMP): by the kernel's own tables. Asked for by the word `audit` on the
+ * kernel's command line; changes nothing. tests/system/test_memory.py reads the lines. */
 #include "init.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,4 +77,55 @@ void audit_guest(struct init *in, struct component *c)
     if (ok)
         say(c, frame, pages);
     free(frame);
+}
+
+static void dump(cptr_t c)
+{
+    sys_invoke1(SLOT_KERNEL, KERNEL_DUMP, c); /* an empty slot has no line */
+}
+
+static void dump_slots(const char *what, const struct component *c, cptr_t cnode, uint32_t slots)
+{
+    printf("audit %s %s\n", what, c->name);
+    for (uint32_t i = 1; i < slots; i++)
+        dump(CPTR_SUB(cnode, i));
+}
+
+static void dump_process(struct init *in, const struct component *c, const struct process *p)
+{
+    if (p->state == PROCESS_NONE)
+        return;
+    cptr_t near =
+        slot_new(in, &in->slots); /* a capability address has two levels, and its CNode is in a CNode */
+    if (sys_invoke3(SLOT_CNODE, CNODE_COPY, near, p->cnode, RIGHT_READ) == ERR_OK)
+        dump_slots("slots", c, near, 1u << c->d->cnode_bits);
+    sys_invoke1(SLOT_CNODE, CNODE_DELETE, near);
+    dump_slots("held", c, p->slots.sub, p->slots.next);
+}
+
+static void dump_component(struct init *in, const struct component *c)
+{
+    if (c->ended)
+        return;
+    for (unsigned i = 0; i < 2; i++)
+        dump_process(in, c, &c->process[i]);
+    if (!c->guest)
+        return;
+    printf("audit vcpu %s\n", c->name);
+    dump(in->group[c->guest->vcpu].cap);
+}
+
+void audit_system(struct init *in)
+{
+    printf("audit boot untyped\n");
+    for (uint32_t i = 0; i < in->boot->untyped_count; i++)
+        if (!in->boot->untyped[i].device)
+            dump(in->boot->untyped[i].cap);
+    printf("audit boot modules\n");
+    for (uint32_t i = 0; i < in->boot->module_count; i++)
+        for (uint32_t k = 0; k < in->boot->module[i].frames; k++)
+            dump(in->boot->module[i].cap + k);
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        dump_component(in, &in->component[i]);
+    printf("audit end\n");
 }

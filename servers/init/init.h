@@ -200,5 +200,7 @@ struct component *watch_next(struct init *in);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);
+/* What all components hold, and how the processor is told to run their guests. */
+void audit_system(struct init *in);
 
 #endif

@@ -82,6 +82,8 @@ static void end_if_last(struct init *in)
 /* Nothing of the component runs any more. A system without a server cannot go on. */
 static void end_component(struct init *in, struct component *c, bool clean)
 {
+    if (in->audit && c->guest)
+        audit_system(in);
     for (unsigned i = 0; i < 2; i++)
         process_free(in, c, &c->process[i]);
     c->ended = true;

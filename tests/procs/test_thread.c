@@ -17,18 +17,6 @@ static err_t configure(cptr_t tcb, cptr_t cspace, cptr_t vspace, cptr_t buffer, 
     return sys_invoke4(tcb, TCB_CONFIGURE, cspace, vspace, buffer, fault);
 }
 
-/* A capability that is so deep that nothing can be derived from it. */
-static cptr_t deepest(cptr_t c)
-{
-    for (unsigned i = 0; i < 100; i++) {
-        cptr_t next = copy_cap(c, RIGHT_ALL);
-        if (!next)
-            return c;
-        c = next;
-    }
-    return 0;
-}
-
 TEST(configure_refusals)
 {
     cptr_t t = new_object(OBJ_TCB, 0), ep = new_object(OBJ_ENDPOINT, 0), none = new_slot();

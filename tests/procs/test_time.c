@@ -301,7 +301,8 @@ TEST(yield_lets_the_same_priority_run)
 /* Threads that never give up the processor, with full budgets: each gets its turns. */
 TEST(busy_threads_of_the_same_priority_take_turns)
 {
-    CHECK(set_up() && thread_make(&threads[0], spinner, 0, 50, 0) && thread_make(&threads[1], spinner, 1, 50, 0));
+    CHECK(set_up() && thread_make(&threads[0], spinner, 0, 50, 0) &&
+          thread_make(&threads[1], spinner, 1, 50, 0));
     cptr_t t = timer_on(1);
     CHECK_OK(sys_invoke1(t, TIMER_SET, now() + boot->tsc_hz / 5));
     CHECK_EQ(sys_wait(note), 1);

@@ -4,8 +4,6 @@
 
 static const uint8_t real_ten[] = { 0xb0, 0x41, 0xe6, 0xe9, 0x31, 0xc0, 0x0f, 0xa2, 0xf4, 0x90 };
 
-#define RWXU (SH_READ | SH_WRITE | SH_USER | SH_EXEC)
-
 TEST(real_mode_guest_of_ten_bytes)
 {
     struct vm_test v;

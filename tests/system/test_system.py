@@ -63,7 +63,7 @@ def test_two_guests_run_from_a_description(tiny):
 
 def audits(log):
     return {m[1]: {k: int(v, 16 if k == "order" else 10) for k, v in zip(m[2].split()[::2], m[2].split()[1::2])}
-            for m in re.finditer(r"^audit (\S+) (.*)$", log, re.M)}
+            for m in re.finditer(r"^audit (\S+) (pages .*)$", log, re.M)}
 
 
 def test_guest_memory_is_scattered_by_the_seed_and_results_are_not(tiny):

@@ -273,6 +273,14 @@ static void prepare_root(struct vcpu *v, struct vmcb *b)
     }
 }
 
+void arch_vcpu_dump(const struct vcpu *v)
+{
+    const struct vmcb *b = vmcb_of(v);
+
+    log_printf("  nested paging %lu cr3=%lx asid %u intercepts %x %x %x\n", b->nested, b->cr3, b->asid,
+               b->intercept_cr, b->intercept1, b->intercept2);
+}
+
 bool arch_vcpu_root_fits(const struct vcpu *v)
 {
     return v->root.format == (v->efer & EFER_LMA ? GUEST_LONG : GUEST_PAE);
@@ -355,6 +363,8 @@ static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
     case SVM_EXIT_MWAIT:
     case SVM_EXIT_MWAIT_COND:
         return instruction(x, INSN_MWAIT);
+    case SVM_EXIT_RDPRU:
+        return instruction(x, INSN_RDPRU);
     case SVM_EXIT_XSETBV:
         return instruction(x, INSN_XSETBV);
     case SVM_EXIT_NPF:

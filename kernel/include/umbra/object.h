@@ -151,6 +151,8 @@ enum {
     KERNEL_FRAMES, /* GuestSpace cap, first gfn, n <= 60 -> host frame number or -1 each; for audits and tests
                     */
     KERNEL_ERRORS, /* log which (object, method, error) were returned; debug builds */
+    KERNEL_AUDIT,  /* vCPU cap -> violations of I1, I2, I6 (each a line in the log), shadow tables of this
+                      epoch, links  counted in them, links found in entries and in this vCPU's roots */
 };
 
 /* GUESTSPACE_CHANGE: word 0 = range cap 0..31, operation 32..35, rights 36..39, pages 40..63;

@@ -113,7 +113,7 @@ struct umbra_exit_page {
     uint64_t info[3];
     uint64_t interrupted; /* an event whose delivery this exit broke off (EVENT_*), else 0 */
     uint64_t events;      /* EXIT_EVENT: the Notification's bits, taken */
-    uint64_t epoch; /* when the exit was delivered; the one field that a second delivery may find changed */
+    uint64_t epoch;  /* when the exit was delivered; the one field that a second delivery may find changed */
     uint64_t tsc;    /* host TSC at the exit: the VMM's only clock */
     uint64_t random; /* the VMM's only randomness */
     uint32_t valid;  /* STATE_* groups that are current */

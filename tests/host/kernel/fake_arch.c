@@ -125,6 +125,10 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     (void)v;
     abort();
 }
+void arch_vcpu_dump(const struct vcpu *v)
+{
+    (void)v;
+}
 void arch_vcpu_read(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;

@@ -2,7 +2,7 @@
 /* Random histories of Retype, Copy, Mint, Move, Delete, Revoke, mappings and bindings over several CNodes and
  * untypeds, preempted at any step, gone on with or given up, with everything checked after each call; then
  * named cases. */
-/* USES: kernel/obj/cnode.c kernel/obj/[d-v]*.c kernel/[dfils]*.c */
+/* USES: kernel/obj/a*.c kernel/obj/cnode.c kernel/obj/[d-v]*.c kernel/[dfils]*.c */
 /* USES: tests/host/kernel/fake_arch.c tests/host/kernel/[tw]*[kd].c tests/host/kernel/cap_inside.c */
 #include "world.h"
 #include <string.h>
@@ -42,9 +42,29 @@ static uint64_t index_in(const struct cap *c, const struct slots *s)
     return c - s->first;
 }
 
-/* Deleting, preempted at a random step: to the end, or given up half way as when the caller is killed. */
+/* Deleting by one of the threads, preempted at a random step: to the end, or given up half way: for good, for
+ * later, or by a thread that ends, whose work another inherits. */
+static unsigned by;
+
+static err_t give_up(void)
+{
+    unsigned other = any(CALLERS);
+
+    if (other != by && any(3) == 0) {
+        cap_work_begin(&world_caller(other)->dying);
+        cap_work_inherit(&world_caller(by)->dying);
+        cap_work_end(PREEMPTED);
+    } else if (any(5) == 0) { /* it ends itself */
+        cap_work_begin(&world_caller(by)->dying);
+        cap_work_inherit(&world_caller(by)->dying);
+        cap_work_end(PREEMPTED);
+    }
+    return PREEMPTED;
+}
+
 static err_t take_away(const struct call *c)
 {
+    world_choose(by = any(CALLERS));
     for (unsigned i = 0;; i++) {
         preempt_after(any(6));
         err_t e = call_once(c);
@@ -53,7 +73,7 @@ static err_t take_away(const struct call *c)
         if (any(3) == 0)
             tree_check();
         if (any(6) == 0)
-            return PREEMPTED;
+            return give_up();
         CHECK_LT(i, 100000);
     }
 }
@@ -180,7 +200,7 @@ static void do_take_away(bool self)
     if (take_away(&c) != ERR_OK)
         return;
     CHECK(!victim->child);
-    CHECK(!first_dying());
+    CHECK(!next_dying(&world_caller(by)->dying, NULL));
     if (self)
         CHECK_EQ(victim->type, OBJ_NULL);
     for (unsigned i = 0; i < n; i++)
@@ -245,7 +265,7 @@ static void take_everything(void)
             ERR_OK);
     tree_check();
     CHECK(!root_slots[SLOT_UNTYPED].child && !root_slots[SLOT_ROOT].child);
-    CHECK(!cpu.deadlines && !first_dying());
+    CHECK(!cpu.deadlines && !anything_dying());
     CHECK_EQ(census.nodes, SLOT_FREE - 1);
     for (unsigned i = 0; i < frame_meta_count; i++)
         CHECK_EQ(frame_meta[i].owner, META_NONE);
@@ -346,4 +366,111 @@ TEST(memory_of_a_dying_cnode_is_not_handed_out)
         tree_check();
         take_everything();
     }
+}
+
+/* --- who pays --- */
+
+enum { PAY_U = 10, PAY_A, PAY_OTHER };
+
+static const struct call delete_a = { NULL, CNODE_DELETE, 1, { PAY_A }, NULL, CNODE_BITS };
+
+static err_t delete_slot(unsigned thread, unsigned slot)
+{
+    struct call c = delete_a;
+
+    c.cap = &root_slots[SLOT_ROOT], c.cspace = root_slots, c.w[0] = slot;
+    world_choose(thread);
+    return call_once(&c);
+}
+
+/* A CNode full of capabilities whose deletion thread 0 has begun. */
+static struct cap *half_deleted(void)
+{
+    world_init();
+    CHECK_EQ(retype(&root_slots[SLOT_UNTYPED], OBJ_UNTYPED, 16, SLOT_ROOT, PAY_U), ERR_OK);
+    CHECK_EQ(retype(&root_slots[PAY_U], OBJ_CNODE, 8, SLOT_ROOT, PAY_A), ERR_OK);
+    struct cap *a = cap_object(&root_slots[PAY_A]);
+    for (unsigned i = 1; i < 256; i++)
+        CHECK_EQ(call(&(struct call){ &root_slots[PAY_U],
+                                      UNTYPED_RETYPE,
+                                      5,
+                                      { OBJ_ENDPOINT, 0, PAY_A, i, 1 },
+                                      root_slots,
+                                      CNODE_BITS }),
+                 ERR_OK);
+    CHECK_EQ(retype(&root_slots[SLOT_UNTYPED], OBJ_ENDPOINT, 0, SLOT_ROOT, PAY_OTHER), ERR_OK);
+    preempt_after(10);
+    CHECK_EQ(delete_slot(0, PAY_A), PREEMPTED);
+    CHECK(next_dying(&world_caller(0)->dying, NULL) == a);
+    tree_check();
+    return a;
+}
+
+static unsigned left_in(const struct cap *cnode)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 1; i < 256; i++)
+        n += cnode[i].type != OBJ_NULL;
+    return n;
+}
+
+TEST(what_another_thread_began_to_delete_costs_a_caller_nothing)
+{
+    const struct cap *a = half_deleted();
+    unsigned before = left_in(a);
+
+    CHECK(before > 200);
+    CHECK_EQ(delete_slot(1, PAY_OTHER), ERR_OK);
+    CHECK_EQ(root_slots[PAY_OTHER].type, OBJ_NULL);
+    CHECK_EQ(left_in(a), before);
+    while (delete_slot(0, PAY_A) == PREEMPTED)
+        tree_check();
+    CHECK_EQ(left_in(a), 0);
+    CHECK(!anything_dying());
+}
+
+TEST(who_takes_the_memory_empties_the_cnode_that_another_began_with)
+{
+    const struct cap *a = half_deleted();
+
+    while (delete_slot(1, PAY_U) == PREEMPTED)
+        tree_check();
+    CHECK_EQ(left_in(a), 0);
+    CHECK(!anything_dying());
+    CHECK_EQ(delete_slot(0, PAY_A), ERR_OK);
+}
+
+TEST(who_ends_a_thread_finishes_what_it_began)
+{
+    const struct cap *a = half_deleted();
+
+    cap_work_begin(&world_caller(1)->dying);
+    cap_work_inherit(&world_caller(0)->dying);
+    cap_work_end(PREEMPTED);
+    while (delete_slot(1, PAY_OTHER) == PREEMPTED)
+        tree_check();
+    CHECK_EQ(left_in(a), 0);
+    CHECK(!anything_dying());
+}
+
+/* A thread that ended itself half way: each later caller does a little of it, and only that. */
+TEST(what_nobody_goes_on_with_is_finished_by_small_steps)
+{
+    const struct cap *a = half_deleted();
+    unsigned before = left_in(a), calls = 0;
+
+    cap_work_begin(&world_caller(0)->dying);
+    cap_work_inherit(&world_caller(0)->dying);
+    cap_work_end(PREEMPTED);
+    for (; anything_dying(); calls++) {
+        CHECK_LT(calls, 100);
+        preempt_after(PREEMPT_STEPS);
+        CHECK_EQ(delete_slot(1, PAY_OTHER), ERR_OK);
+        CHECK(before - left_in(a) <= 64);
+        before = left_in(a);
+        tree_check();
+    }
+    CHECK(calls > 3);
+    CHECK_EQ(left_in(a), 0);
 }

@@ -15,9 +15,16 @@ bool below(const struct cap *c, const struct cap *ancestor)
     return false;
 }
 
+/* A dying CNode's slot 0 is the begin of the CNode; its obj links it. */
+static uint64_t obj_of(const struct cap *c)
+{
+    return c->flags & CAP_ZOMBIE ? phys_to_hpa(c).v : c->obj;
+}
+
 static bool makes_space(const struct cap *c) /* an original that occupies memory */
 {
-    return (c->flags & CAP_ORIGINAL) && c->type != OBJ_UNTYPED && c->type < OBJ_VIEW && c->obj >= UNTYPED_AT;
+    return (c->flags & CAP_ORIGINAL) && c->type != OBJ_UNTYPED && c->type < OBJ_VIEW &&
+           obj_of(c) >= UNTYPED_AT;
 }
 
 static uint64_t bytes_of(const struct cap *c)
@@ -39,10 +46,10 @@ static void check_node(const struct cap *c, const struct cap *parent)
         CHECK_EQ(c->depth, parent->depth + 1);
     if (c->flags & CAP_ORIGINAL) {
         CHECK_EQ(parent->type, OBJ_UNTYPED);
-        CHECK(c->obj >= parent->obj && c->obj % bytes_of(c) == 0);
+        CHECK(obj_of(c) >= parent->obj && obj_of(c) % bytes_of(c) == 0);
         if (!(c->flags & CAP_ZOMBIE))
-            CHECK(c->obj - parent->obj + bytes_of(c) <= parent->d0);
-        CHECK(c->obj - parent->obj + bytes_of(c) <= bytes_of(parent));
+            CHECK(obj_of(c) - parent->obj + bytes_of(c) <= parent->d0);
+        CHECK(obj_of(c) - parent->obj + bytes_of(c) <= bytes_of(parent));
     } else {
         CHECK_EQ(c->type, parent->type);
         CHECK_EQ(c->obj, parent->obj);
@@ -57,7 +64,7 @@ static void visit(struct cap *c)
     CHECK_LT(census.nodes, NODES_MAX);
     census.node[census.nodes++] = c;
     if (c->type == OBJ_CNODE && (c->flags & CAP_ORIGINAL))
-        census.cnode[census.cnodes++] = (struct slots){ cap_object(c), c->bits };
+        census.cnode[census.cnodes++] = (struct slots){ phys((hpa_t){ obj_of(c) }), c->bits };
 }
 
 /* Children of all nodes found so far; each is found once, as it has one parent and links are checked both
@@ -103,7 +110,7 @@ static bool in_an_object(const struct cap *slot)
     for (unsigned i = 0; i < census.nodes; i++) {
         const struct cap *o = census.node[i];
         uint64_t at = phys_to_hpa(slot).v;
-        if (o->type == slot->holder && makes_space(o) && at >= o->obj && at < o->obj + bytes_of(o))
+        if (o->type == slot->holder && makes_space(o) && at >= obj_of(o) && at < obj_of(o) + bytes_of(o))
             return true;
     }
     return false;
@@ -128,7 +135,7 @@ static void check_slots(void)
 
 static int by_object(const void *a, const void *b)
 {
-    uint64_t x = (*(struct cap *const *)a)->obj, y = (*(struct cap *const *)b)->obj;
+    uint64_t x = obj_of(*(struct cap *const *)a), y = obj_of(*(struct cap *const *)b);
     return x < y ? -1 : x > y;
 }
 
@@ -142,7 +149,7 @@ static void check_no_overlap(void)
             object[n++] = census.node[i];
     qsort(object, n, sizeof(object[0]), by_object);
     for (unsigned i = 1; i < n; i++)
-        CHECK(object[i - 1]->obj + bytes_of(object[i - 1]) <= object[i]->obj);
+        CHECK(obj_of(object[i - 1]) + bytes_of(object[i - 1]) <= obj_of(object[i]));
     /* Of two untypeds one contains the other as its descendant, or they are apart; so with untyped and
      * object. */
     for (unsigned i = 0; i < census.nodes; i++) {
@@ -152,9 +159,9 @@ static void check_no_overlap(void)
         for (unsigned k = 0; k < census.nodes; k++) {
             struct cap *o = census.node[k];
             if (o == u || !(o->flags & CAP_ORIGINAL) || (o->flags & CAP_ZOMBIE) || o->type >= OBJ_VIEW ||
-                o->obj < UNTYPED_AT || below(u, o))
+                obj_of(o) < UNTYPED_AT || below(u, o))
                 continue;
-            bool apart = o->obj + bytes_of(o) <= u->obj || u->obj + bytes_of(u) <= o->obj;
+            bool apart = obj_of(o) + bytes_of(o) <= u->obj || u->obj + bytes_of(u) <= obj_of(o);
             CHECK(apart || below(o, u));
         }
         const uint64_t *p = cap_object(u);
@@ -214,11 +221,13 @@ void tree_check(void)
             check_node(&root_slots[i], NULL);
             visit(&root_slots[i]);
         }
-    for (struct cap *z = first_dying(); z; z = (struct cap *)(uintptr_t)z->d1) {
-        CHECK(z->flags & CAP_ZOMBIE);
-        CHECK_EQ(phys_to_hpa(z).v, z->obj);
-        if (!z->parent)
-            visit(z);
+    for (unsigned i = 0; i <= CALLERS; i++) {
+        const struct cap *head = i < CALLERS ? &world_caller(i)->dying : NULL;
+        for (struct cap *z = next_dying(head, NULL); z; z = next_dying(head, z)) {
+            CHECK(z->flags & CAP_ZOMBIE);
+            if (!z->parent)
+                visit(z);
+        }
     }
     visit_below();
     qsort(census.node, census.nodes, sizeof(census.node[0]), by_address);

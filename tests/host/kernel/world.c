@@ -29,8 +29,28 @@ void world_init(void)
     put(SLOT_ROOT, OBJ_CNODE, CNODE_AT, CNODE_BITS);
     put(SLOT_UNTYPED, OBJ_UNTYPED, UNTYPED_AT, UNTYPED_BITS);
     put(SLOT_SCHEDCTL, OBJ_SCHEDCONTROL, 0, 0);
-    caller = phys((hpa_t){ 0x100000 });
-    caller->state = THREAD_READY;
+    for (unsigned i = 0; i < CALLERS; i++)
+        world_caller(i)->state = THREAD_READY;
+    world_choose(0);
+}
+
+struct tcb *world_caller(unsigned i)
+{
+    return phys((hpa_t){ 0x100000 + i * PAGE_BYTES });
+}
+
+void world_choose(unsigned i)
+{
+    caller = world_caller(i);
+}
+
+bool anything_dying(void)
+{
+    bool any = next_dying(NULL, NULL) != NULL;
+
+    for (unsigned i = 0; i < CALLERS; i++)
+        any |= next_dying(&world_caller(i)->dying, NULL) != NULL;
+    return any;
 }
 
 void preempt_after(unsigned n)

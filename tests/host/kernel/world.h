@@ -54,7 +54,13 @@ extern struct census census;
 void tree_check(void);
 bool below(const struct cap *c, const struct cap *ancestor);
 
-/* dying CNodes: tests/host/kernel/cap_inside.c */
-struct cap *first_dying(void);
+/* The next dying CNode of a list behind z (NULL: the first); head NULL: of threads that have ended.
+ * tests/host/kernel/cap_inside.c */
+struct cap *next_dying(const struct cap *head, const struct cap *z);
+/* Threads that call; call_once is the chosen one's. */
+#define CALLERS 3
+struct tcb *world_caller(unsigned i);
+void world_choose(unsigned i);
+bool anything_dying(void);
 
 #endif

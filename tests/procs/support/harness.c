@@ -116,6 +116,12 @@ cptr_t new_object(unsigned type, unsigned bits)
     return new_objects(type, bits, 1);
 }
 
+cptr_t new_object_of(cptr_t untyped, unsigned type, unsigned bits)
+{
+    cptr_t s = new_slot();
+    return sys_retype(IPC, untyped, type, bits, SLOT_CNODE, s, 1) == ERR_OK ? s : 0;
+}
+
 cptr_t map_tables(cptr_t vspace, uint64_t address)
 {
     for (unsigned level = 3; level >= 1; level--) {
@@ -141,6 +147,17 @@ cptr_t copy_cap(cptr_t source, unsigned rights)
 {
     cptr_t slot = new_slot();
     return sys_invoke3(SLOT_CNODE, CNODE_COPY, slot, source, rights) == ERR_OK ? slot : 0;
+}
+
+cptr_t deepest(cptr_t c)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        cptr_t next = copy_cap(c, RIGHT_ALL);
+        if (!next)
+            return c;
+        c = next;
+    }
+    return 0;
 }
 
 err_t delete_cap(cptr_t slot)

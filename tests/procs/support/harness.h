@@ -55,6 +55,10 @@ cptr_t new_object(unsigned type, unsigned bits);
 cptr_t new_objects(unsigned type, unsigned bits, unsigned n);
 /* A derived capability in a new slot; 0: refused. */
 cptr_t copy_cap(cptr_t source, unsigned rights);
+/* One that is so deep that nothing can be derived from it. */
+cptr_t deepest(cptr_t c);
+/* Objects in order from an untyped of the test's own, so that their addresses are used again; 0: refused. */
+cptr_t new_object_of(cptr_t untyped, unsigned type, unsigned bits);
 err_t delete_cap(cptr_t slot);
 /* The untyped memory that the test may use up: 64 MB or what there is. */
 #define TEST_UNTYPED (boot->first_free)

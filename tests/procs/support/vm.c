@@ -11,12 +11,18 @@ static bool good(err_t e, const char *what)
 
 static bool make_memory(struct vm_test *v)
 {
-    cptr_t level2 = new_object(OBJ_PAGETABLE, 0), level1 = new_objects(OBJ_PAGETABLE, 0, 2);
-    bool ok = good(sys_invoke3(level2, PAGETABLE_MAP, v->space, 0, 2), "level 2 of guest memory");
+    v->level2 = new_object(OBJ_PAGETABLE, 0);
+    v->level1 = new_objects(OBJ_PAGETABLE, 0, 2);
+    return vm_memory(v);
+}
+
+bool vm_memory(struct vm_test *v)
+{
+    bool ok = good(sys_invoke3(v->level2, PAGETABLE_MAP, v->space, 0, 2), "level 2 of guest memory");
 
     for (unsigned i = 0; i < 2; i++)
         ok = ok &&
-             good(sys_invoke3(level1 + i, PAGETABLE_MAP, v->space, i << 21, 1), "level 1 of guest memory");
+             good(sys_invoke3(v->level1 + i, PAGETABLE_MAP, v->space, i << 21, 1), "level 1 of guest memory");
     for (unsigned i = 0; i < (1u << (VM_BITS - 12)) / CHANGE_PAGES_MAX; i++)
         ok = ok &&
              good(sys_invoke2(v->space, GUESTSPACE_CHANGE,
@@ -28,11 +34,11 @@ static bool make_memory(struct vm_test *v)
 
 static bool make_views(struct vm_test *v)
 {
-    uint64_t at = VM_PAGES_AT;
+    uint64_t at = VM_PAGES_AT + v->place * 0x10000ul;
 
     return map_tables(SLOT_VSPACE, at) &&
            good(sys_invoke2(v->space, GUESTSPACE_VIEW, v->window, RIGHT_READ | RIGHT_WRITE), "window") &&
-           good(sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, VM_WINDOW), "map window") &&
+           good(sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->memory), "map window") &&
            good(sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0), "exit view") &&
            good(sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, at), "map exit page") &&
            good(sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1), "reply view") &&
@@ -43,10 +49,17 @@ static bool make_views(struct vm_test *v)
 
 bool vm_make(struct vm_test *v)
 {
-    *v = (struct vm_test){ 0 };
+    return vm_make_at(v, 0, 0);
+}
+
+bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory)
+{
+    uint64_t at = VM_PAGES_AT + place * 0x10000ul;
+
+    *v = (struct vm_test){ .place = place };
     v->space = new_object(OBJ_GUESTSPACE, 0);
     v->range = new_object(OBJ_RANGE, VM_BITS);
-    v->vm = new_object(OBJ_VM, 0);
+    v->vm = new_object_of(vm_memory ? vm_memory : TEST_UNTYPED, OBJ_VM, 0);
     v->vcpu = new_object(OBJ_VCPU, 0);
     v->notification = new_object(OBJ_NOTIFICATION, 0);
     v->window = new_slot();
@@ -65,10 +78,10 @@ bool vm_make(struct vm_test *v)
         v->table[i] = tables + i;
         ok = ok && good(sys_invoke1(v->table[i], SHADOW_BIND, v->vm), "SHADOW_BIND");
     }
-    v->x = (const volatile void *)VM_PAGES_AT;
-    v->r = (volatile void *)(VM_PAGES_AT + 0x1000);
-    v->public = (const volatile void *)(VM_PAGES_AT + 0x2000);
-    v->memory = (volatile uint8_t *)VM_WINDOW;
+    v->x = (const volatile void *)at;
+    v->r = (volatile void *)(at + 0x1000);
+    v->public = (const volatile void *)(at + 0x2000);
+    v->memory = (volatile uint8_t *)(VM_WINDOW + place * (1ul << 39));
     return ok && make_memory(v) && make_views(v);
 }
 
@@ -163,4 +176,18 @@ void vm_skip(struct vm_test *v, unsigned n)
     v->r->groups |= STATE_RIP;
     v->r->rip = v->x->rip + n;
     v->r->shadow = 0;
+}
+
+bool vm_audit(const struct vm_test *v)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_AUDIT, 1), .w = { v->vcpu } };
+    bool ok = good(sys_call(SLOT_KERNEL, &m), "KERNEL_AUDIT");
+
+    if (ok && (m.w[0] || m.w[2] != m.w[3])) {
+        print_number("# audit: 0x", m.w[0], " violations");
+        print_number(", 0x", m.w[2], " links counted");
+        print_number(", 0x", m.w[3], " found\n");
+        ok = false;
+    }
+    return ok;
 }

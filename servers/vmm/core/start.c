@@ -4,8 +4,9 @@
 #include "servers/vmm/core/vmm.h"
 
 #define TOP_OF_RAM_MAX (3ull << 30)
-#define DR6_RESET      0xffff0ff0
-#define DR7_RESET      0x400
+BUILD_ASSERT(TOP_OF_RAM_MAX <= LAPIC_BASE); /* else memory would hide the APIC */
+#define DR6_RESET 0xffff0ff0
+#define DR7_RESET 0x400
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
@@ -22,7 +23,9 @@ static void make_map(struct gmem_map *m, uint64_t bytes)
 static bool state_begin(const struct vmm_setup *c, uint64_t now)
 {
     struct vmm_state *s = c->state;
-    struct machine_config m = { .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes };
+    struct machine_config m = {
+        .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes, .tsc_offset = 0 - now
+    };
 
     if (s->magic == VMM_STATE_MAGIC)
         return s->version == VMM_STATE_VERSION && s->bytes == sizeof(*s) && machine_check(&s->machine);
@@ -30,7 +33,7 @@ static bool state_begin(const struct vmm_setup *c, uint64_t now)
         return false;
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
-    s->tsc_offset = 0 - now;
+    s->tsc_offset = m.tsc_offset;
     s->dr6 = DR6_RESET;
     s->dr7 = DR7_RESET;
     s->version = VMM_STATE_VERSION;

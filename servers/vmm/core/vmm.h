@@ -18,7 +18,7 @@
 #include <umbra/vcpu.h>
 
 #define VMM_STATE_MAGIC   0x455441545356ull
-#define VMM_STATE_VERSION 1
+#define VMM_STATE_VERSION 2
 
 enum vmm_end {
     VMM_RUNS,
@@ -46,7 +46,7 @@ struct vmm_state {
     uint64_t answered; /* the last exit whose handling is complete */
     uint64_t epoch;
     uint64_t memory_bytes;
-    uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
+    uint64_t cr0, cr3, cr4, efer; /* as the guest believes; CR8 is the local APIC's TPR */
     uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
     uint64_t tsc_offset;

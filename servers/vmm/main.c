@@ -216,6 +216,14 @@ static void load_guest(struct process *p, struct boot_plan *plan)
         report(p, END_REASON_INTERNAL, "guest memory refuses the image");
 }
 
+/* Nothing stands in the ROMs: that there is memory is all that a guest can find. */
+static void protect_rom(const struct process *p)
+{
+    if (p->env.config->vm_pages > VMM_ROM_END &&
+        memory_protect(CAP_MEMORY, VMM_ROM_FIRST, VMM_ROM_END - VMM_ROM_FIRST, MEMORY_RIGHTS_READ) != ERR_OK)
+        report(p, END_REASON_INTERNAL, "memmgr refuses to protect the guest's ROM");
+}
+
 /* --- the loop --- */
 
 static void set_clock(struct process *p)
@@ -298,6 +306,7 @@ int main(void)
         report(&p, END_REASON_BAD_IMAGE, "this program was built for another system description");
     open_guest(&p);
     load_guest(&p, &plan);
+    protect_rom(&p);
     p.env.output->magic = CONSOLE_MAGIC;
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK || sys_recv(CAP_VCPU, 0, &m) != ERR_OK)
         report(&p, END_REASON_INTERNAL, "no supervisor, or no vCPU");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* bzImages: read the header, check, place, then write. See bzimage.h for what holds. */
 #include "servers/vmm/boot/bzimage.h"
+#include "servers/vmm/boot/mptable.h"
 
 /* Offsets in the setup header and in struct boot_params, which holds it at the same place (boot.rst,
  * zero-page.rst). */
@@ -280,7 +281,7 @@ bool bzimage_load(const struct bzimage_request *r, const struct boot_plan *plan,
 {
     uint8_t zero_page[PAGE_BYTES] = { 0 };
     fill_zero_page(r, plan, zero_page);
-    return boot_write_bda(m) && boot_write_long_mode(m) && write_cmdline(r, plan, m) &&
+    return boot_write_bda(m) && boot_write_mp(m) && boot_write_long_mode(m) && write_cmdline(r, plan, m) &&
            m->write(m->context, (gpa_t){ BOOT_ZERO_PAGE }, zero_page, sizeof(zero_page)) &&
            m->write(m->context, (gpa_t){ plan->kernel.start }, r->image + plan->kernel_offset,
                     plan->kernel.bytes);

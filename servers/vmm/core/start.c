@@ -10,9 +10,11 @@ BUILD_ASSERT(TOP_OF_RAM_MAX <= LAPIC_BASE); /* else memory would hide the APIC *
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
-    /* 640K, the hole for video memory and ROMs, the rest. */
-    *m = (struct gmem_map){ .count = 2,
+    /* 640K, nothing where video memory would be, ROM that reads as zero so that who looks for tables in it
+     * need not exit for every word, the rest. */
+    *m = (struct gmem_map){ .count = 3,
                             .region = { { { 0 }, { 0xa0 }, GMEM_RAM },
+                                        { { VMM_ROM_FIRST }, { VMM_ROM_END }, GMEM_ROM },
                                         { { 0x100 }, { bytes >> PAGE_SHIFT }, GMEM_RAM } } };
     if (bytes <= 0x100000) {
         m->count = 1;

@@ -20,6 +20,10 @@
 #define VMM_STATE_MAGIC   0x455441545356ull
 #define VMM_STATE_VERSION 2
 
+/* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
+#define VMM_ROM_FIRST 0xc0
+#define VMM_ROM_END   0x100
+
 enum vmm_end {
     VMM_RUNS,
     VMM_END_HALT,     /* HLT with interrupts off: nothing can wake it */

@@ -261,6 +261,7 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     char text[96];
 
     console_output(p);
+    sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     if (p->env.config->trace)
         for (unsigned i = 0; i < EXIT_KINDS; i++)
             if (s->stats.exits[i])

@@ -195,7 +195,8 @@ static void load_guest(struct process *p, struct boot_plan *plan)
                                  .image_bytes = e->kernel_bytes,
                                  .initrd_bytes = e->initrd_bytes,
                                  .cmdline = e->config->vm_command_line,
-                                 .memory_bytes = memory };
+                                 .memory_bytes = memory,
+                                 .tsc_khz = e->info->tsc_hz / 1000 };
     struct flat_request f = {
         .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
     };

@@ -183,10 +183,10 @@ static bool contains(const char *text, const char *word)
     return false;
 }
 
-/* A space and the word with its value; returns the length. */
+/* The word with its value and a space; returns the length. */
 static unsigned format_tsc(char out[40], uint64_t khz)
 {
-    static const char prefix[] = " " TSC_WORD;
+    static const char prefix[] = TSC_WORD;
     char digits[20];
     unsigned n = 0, count = 0;
     for (; prefix[n]; n++)
@@ -195,6 +195,7 @@ static unsigned format_tsc(char out[40], uint64_t khz)
         digits[count++] = (char)('0' + khz % 10);
     while (count)
         out[n++] = digits[--count];
+    out[n++] = ' ';
     out[n] = 0;
     return n;
 }
@@ -272,9 +273,9 @@ static bool write_cmdline(const struct bzimage_request *r, const struct boot_pla
     uint64_t extra = 0;
     while (plan->cmdline_extra[extra])
         extra++;
-    uint64_t n = plan->cmdline.bytes - extra - 1, end = plan->cmdline.start + n;
-    return m->write(m->context, (gpa_t){ plan->cmdline.start }, r->cmdline, n) &&
-           m->write(m->context, (gpa_t){ end }, plan->cmdline_extra, extra + 1);
+    return m->write(m->context, (gpa_t){ plan->cmdline.start }, plan->cmdline_extra, extra) &&
+           m->write(m->context, (gpa_t){ plan->cmdline.start + extra }, r->cmdline,
+                    plan->cmdline.bytes - extra);
 }
 
 bool bzimage_load(const struct bzimage_request *r, const struct boot_plan *plan, const struct boot_memory *m)

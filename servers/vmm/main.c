@@ -220,7 +220,8 @@ static void load_guest(struct process *p, struct boot_plan *plan)
                                  .image_bytes = e->kernel_bytes,
                                  .initrd_bytes = e->initrd_bytes,
                                  .cmdline = e->config->vm_command_line,
-                                 .memory_bytes = memory };
+                                 .memory_bytes = memory,
+                                 .tsc_khz = e->info->tsc_hz / 1000 };
     struct flat_request f = {
         .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
     };
@@ -241,6 +242,14 @@ static void load_guest(struct process *p, struct boot_plan *plan)
                  (!e->initrd_bytes || boot_load_initrd(plan, &m, 0, e->initrd, e->initrd_bytes));
     if (!loaded)
         report(p, END_REASON_INTERNAL, "guest memory refuses the image");
+}
+
+/* Nothing stands in the ROMs: that there is memory is all that a guest can find. */
+static void protect_rom(const struct process *p)
+{
+    if (p->env.config->vm_pages > VMM_ROM_END &&
+        memory_protect(CAP_MEMORY, VMM_ROM_FIRST, VMM_ROM_END - VMM_ROM_FIRST, MEMORY_RIGHTS_READ) != ERR_OK)
+        report(p, END_REASON_INTERNAL, "memmgr refuses to protect the guest's ROM");
 }
 
 /* --- the loop --- */
@@ -282,6 +291,7 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     char text[96];
 
     console_output(p);
+    sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     if (p->env.config->trace)
         for (unsigned i = 0; i < EXIT_KINDS; i++)
             if (s->stats.exits[i])
@@ -339,6 +349,8 @@ static void take_over(struct process *p, const struct vmm_setup *s, struct sys_m
     case VMM_NEW:
         p->env.output->magic = CONSOLE_MAGIC;
         load_guest(p, &plan);
+        protect_rom(p);
+        next_exit(p, sys_recv(CAP_VCPU, 0, m), m); /* the same exit, in the epoch that protecting began */
         vmm_start(&p->vmm, &plan.cpu);
         answer(p, m);
         break;

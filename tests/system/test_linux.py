@@ -83,8 +83,6 @@ def verifying_guest(*arguments, flavour="amd64", append=""):
 
 # QEMU 7.2's VMRUN loads a guest's DR7 without arming the breakpoints that it names (docs/platform.md).
 EMULATOR_LACKS = "verify debug absent hardware breakpoints do not fire"
-# The realtime kernel hangs on any PC without a local APIC, also bare in QEMU: docs/limits.md.
-FLAVOURS = tuple(name for name in guest.FLAVOURS if name != "rt-amd64")
 
 
 def verdicts(console):
@@ -100,7 +98,7 @@ def require_verified(outcome):
     assert outcome.status == 0, outcome.said
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", guest.FLAVOURS)
 def test_shell_takes_commands_and_ctrl_c_and_powers_off(headless, flavour):
     typed = FIRST + "uname -r\necho $((6 * 7)) | tee /tmp/x\nsleep 1000\n\x03\necho ended=$?\ncat /tmp/x\npoweroff -f\n"
     outcome = headless("--kernel", guest.kernel(flavour), "--initrd", guest.initramfs(), "--append", "console=ttyS0",
@@ -239,7 +237,7 @@ def test_memory_is_as_large_as_asked_for_and_all_of_it_works(headless, memory, l
 
 
 @needs_verify
-@pytest.mark.parametrize("flavour", ["amd64"] + [pytest.param(name, marks=pytest.mark.long) for name in FLAVOURS[1:]])
+@pytest.mark.parametrize("flavour", ["amd64"] + [pytest.param(name, marks=pytest.mark.long) for name in guest.FLAVOURS[1:]])
 def test_verifying_workload_passes(headless, flavour):
     outcome = headless(*verifying_guest(flavour=flavour), seconds=400)
     require_verified(outcome)

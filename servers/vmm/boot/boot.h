@@ -65,7 +65,7 @@ struct boot_plan {
     uint64_t kernel_offset;                    /* where in the image the kernel piece begins */
     struct boot_piece room;                    /* the kernel unpacks itself here: nothing else lies there */
     uint64_t memory_bytes;
-    char cmdline_extra[40]; /* behind the request's command line; empty: nothing */
+    char cmdline_extra[40]; /* in front of the request's command line; empty: nothing */
 };
 
 /* Writing guest memory, which is all zero before. write returns false where the guest has none: loading stops

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* bzImages: read the header, check, place, then write. See bzimage.h for what holds. */
 #include "servers/vmm/boot/bzimage.h"
+#include "servers/vmm/boot/mptable.h"
 
 /* Offsets in the setup header and in struct boot_params, which holds it at the same place (boot.rst,
  * zero-page.rst). */
@@ -182,10 +183,10 @@ static bool contains(const char *text, const char *word)
     return false;
 }
 
-/* A space and the word with its value; returns the length. */
+/* The word with its value and a space; returns the length. */
 static unsigned format_tsc(char out[40], uint64_t khz)
 {
-    static const char prefix[] = " " TSC_WORD;
+    static const char prefix[] = TSC_WORD;
     char digits[20];
     unsigned n = 0, count = 0;
     for (; prefix[n]; n++)
@@ -194,6 +195,7 @@ static unsigned format_tsc(char out[40], uint64_t khz)
         digits[count++] = (char)('0' + khz % 10);
     while (count)
         out[n++] = digits[--count];
+    out[n++] = ' ';
     out[n] = 0;
     return n;
 }
@@ -271,16 +273,16 @@ static bool write_cmdline(const struct bzimage_request *r, const struct boot_pla
     uint64_t extra = 0;
     while (plan->cmdline_extra[extra])
         extra++;
-    uint64_t n = plan->cmdline.bytes - extra - 1, end = plan->cmdline.start + n;
-    return m->write(m->context, (gpa_t){ plan->cmdline.start }, r->cmdline, n) &&
-           m->write(m->context, (gpa_t){ end }, plan->cmdline_extra, extra + 1);
+    return m->write(m->context, (gpa_t){ plan->cmdline.start }, plan->cmdline_extra, extra) &&
+           m->write(m->context, (gpa_t){ plan->cmdline.start + extra }, r->cmdline,
+                    plan->cmdline.bytes - extra);
 }
 
 bool bzimage_load(const struct bzimage_request *r, const struct boot_plan *plan, const struct boot_memory *m)
 {
     uint8_t zero_page[PAGE_BYTES] = { 0 };
     fill_zero_page(r, plan, zero_page);
-    return boot_write_bda(m) && boot_write_long_mode(m) && write_cmdline(r, plan, m) &&
+    return boot_write_bda(m) && boot_write_mp(m) && boot_write_long_mode(m) && write_cmdline(r, plan, m) &&
            m->write(m->context, (gpa_t){ BOOT_ZERO_PAGE }, zero_page, sizeof(zero_page)) &&
            m->write(m->context, (gpa_t){ plan->kernel.start }, r->image + plan->kernel_offset,
                     plan->kernel.bytes);

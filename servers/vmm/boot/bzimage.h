@@ -25,8 +25,8 @@ struct bzimage_request {
 /* bzimage_plan - checks everything and fills *plan; on an error *plan is not to be used. Places:
  *   kernel  at its preferred address; one that is not relocatable at code32_start
  *   command line  the request's; with tsc_khz, unless it says tsc_early_khz itself or there is no room, with
- * that behind it: measuring the TSC against the PIT takes port accesses of under 10 us, else Linux gives up
- *           its TSC for good
+ * that in front of it (behind `--` it would be an argument of init): measuring the TSC against the PIT takes
+ *           port accesses of under 10 us, else Linux gives up its TSC for good
  *   initrd  as high as memory and the kernel's initrd_addr_max allow, page aligned; else below the kernel */
 struct boot_result bzimage_plan(const struct bzimage_request *r, struct boot_plan *plan);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How the emulator reaches the guest: linear addresses through the guest's own tables, memory through gmem,
- * tables with the shadow MMU told of every change, ports through the machine. An address without memory reads
- * as ones. */
+ * tables with the shadow MMU told of every change, ports and devices in memory through the machine. */
 #include "servers/vmm/core/vmm.h"
 
 #define PAGE_MASK       (PAGE_BYTES - 1)
@@ -65,7 +64,7 @@ static void read_piece(struct vmm *v, gpa_t at, uint8_t *to, unsigned n)
     if (gmem_kind(&v->map, gfn_of(at)) != GMEM_MMIO && gmem_read_bytes(&v->mem, at, to, n) == GMEM_OK)
         return;
     v->state->stats.mmio++;
-    __builtin_memset(to, 0xff, n);
+    machine_read(&v->state->machine, &v->undo.dev, v->now, at, to, n);
 }
 
 static uint64_t number(const uint8_t *bytes, unsigned n)
@@ -110,9 +109,13 @@ static void write_part(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
 
 static void write_piece(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
 {
-    if (gmem_kind(&v->map, gfn_of(at)) != GMEM_RAM) {
+    enum gmem_kind kind = gmem_kind(&v->map, gfn_of(at));
+
+    if (kind != GMEM_RAM) {
         v->state->stats.mmio++;
-        return; /* devices in memory: none; ROM and nothing: ignored, as on a bus */
+        if (kind == GMEM_MMIO)
+            machine_write(&v->state->machine, &v->undo.dev, v->now, at, from, n);
+        return; /* ROM keeps what it has */
     }
     for (unsigned done = 0; done < n; done += 8)
         write_part(v, (gpa_t){ at.v + done }, from + done, n - done < 8 ? n - done : 8);

@@ -17,7 +17,7 @@ void vmm_cpu_load(struct vmm *v)
     c->cr2 = x->cr2;
     c->cr3 = v->state->cr3;
     c->cr4 = v->state->cr4;
-    c->cr8 = v->state->cr8;
+    c->cr8 = v->state->machine.lapic.tpr >> 4;
     c->efer = v->state->efer;
     for (unsigned i = 0; i < 4; i++)
         c->dr[i] = v->state->dr[i];
@@ -82,8 +82,6 @@ static void store_control(struct vmm *v)
     }
     if (s->cr3 != c->cr3)
         VMM_SET(v, cr3, c->cr3);
-    if (s->cr8 != c->cr8)
-        VMM_SET(v, cr8, c->cr8);
 }
 
 void vmm_cpu_store(struct vmm *v)

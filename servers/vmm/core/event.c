@@ -10,6 +10,7 @@ static struct irq_input input_of(const struct vmm *v)
 
     return (struct irq_input){ .interrupted = v->interrupted,
                                .exception = v->exception,
+                               .nmi = machine_nmi(&v->state->machine),
                                .intr = machine_intr(&v->state->machine),
                                .flag_if = rflags & X86_FLAG_IF,
                                .shadow = shadow };
@@ -17,7 +18,7 @@ static struct irq_input input_of(const struct vmm *v)
 
 static enum vmm_end halted(struct vmm *v, const struct irq_input *in)
 {
-    switch (irq_halt(in, false)) {
+    switch (irq_halt(in, machine_nmi_possible(&v->state->machine))) {
     case IRQ_HALT_PARK:
         v->reply->flags |= REPLY_PARK;
         return VMM_RUNS;
@@ -58,8 +59,11 @@ enum vmm_end vmm_events(struct vmm *v)
     }
     struct irq_choice c = irq_choose(&in);
     switch (c.what) {
-    case IRQ_EVENT:
     case IRQ_NMI:
+        machine_nmi_taken(m, &v->undo.dev, v->now);
+        v->reply->event = c.event;
+        break;
+    case IRQ_EVENT:
         v->reply->event = c.event;
         break;
     case IRQ_EXTERNAL:

@@ -4,14 +4,17 @@
 #include "servers/vmm/core/vmm.h"
 
 #define TOP_OF_RAM_MAX (3ull << 30)
-#define DR6_RESET      0xffff0ff0
-#define DR7_RESET      0x400
+BUILD_ASSERT(TOP_OF_RAM_MAX <= LAPIC_BASE); /* else memory would hide the APIC */
+#define DR6_RESET 0xffff0ff0
+#define DR7_RESET 0x400
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
-    /* 640K, the hole for video memory and ROMs, the rest. */
-    *m = (struct gmem_map){ .count = 2,
+    /* 640K, nothing where video memory would be, ROM that reads as zero so that who looks for tables in it
+     * need not exit for every word, the rest. */
+    *m = (struct gmem_map){ .count = 3,
                             .region = { { { 0 }, { 0xa0 }, GMEM_RAM },
+                                        { { VMM_ROM_FIRST }, { VMM_ROM_END }, GMEM_ROM },
                                         { { 0x100 }, { bytes >> PAGE_SHIFT }, GMEM_RAM } } };
     if (bytes <= 0x100000) {
         m->count = 1;
@@ -22,7 +25,9 @@ static void make_map(struct gmem_map *m, uint64_t bytes)
 static bool state_begin(struct vmm *v, const struct vmm_setup *c)
 {
     struct vmm_state *s = v->state;
-    struct machine_config m = { .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes };
+    struct machine_config m = {
+        .hz = c->tsc_hz, .seconds = c->seconds, .memory_bytes = c->memory_bytes, .tsc_offset = 0 - v->now
+    };
 
     s->magic = 0; /* until the rest is right */
     __builtin_memset(s, 0, sizeof(*s));
@@ -30,7 +35,7 @@ static bool state_begin(struct vmm *v, const struct vmm_setup *c)
         return false;
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
-    s->tsc_offset = 0 - v->now;
+    s->tsc_offset = m.tsc_offset;
     s->dr6 = DR6_RESET;
     s->dr7 = DR7_RESET;
     s->version = VMM_STATE_VERSION;

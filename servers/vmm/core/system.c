@@ -22,6 +22,8 @@ void vmm_cpuid(struct vmm *v)
     struct x86_cpu *c = &v->cpu;
     struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)c->gpr[RAX], (uint32_t)c->gpr[RCX]);
 
+    if (!lapic_enabled(&v->state->machine.lapic))
+        cpuid_hide_apic((uint32_t)c->gpr[RAX], &r);
     c->gpr[RAX] = r.eax;
     c->gpr[RBX] = r.ebx;
     c->gpr[RCX] = r.ecx;
@@ -80,6 +82,8 @@ enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, ui
         break;
     case 8:
         r = cr_write_cr8(&s, value);
+        if (!r.gp)
+            machine_set_tpr(&v->state->machine, &v->undo.dev, v->now, (uint32_t)r.next.cr8 << 4);
         break;
     default:
         *fault = (struct x86_fault){ EVENT_MAKE(X86_VECTOR_UD, EVENT_EXCEPTION), 0 };
@@ -95,7 +99,9 @@ static struct msr_cpu msr_cpu_of(const struct vmm *v, const struct x86_cpu *cpu)
                          .tsc_offset = v->state->tsc_offset,
                          .cr = state_of(cpu),
                          .fs_base = cpu->seg[SEG_FS].base,
-                         .gs_base = cpu->seg[SEG_GS].base };
+                         .gs_base = cpu->seg[SEG_GS].base,
+                         .apic_base = v->state->machine.lapic.base,
+                         .tsc_deadline = v->state->machine.lapic.deadline };
 
     m.msrs = (struct umbra_msrs){ x->msrs.star,         x->msrs.lstar,          x->msrs.cstar,
                                   x->msrs.sfmask,       x->msrs.kernel_gs_base, x->msrs.sysenter_cs,
@@ -113,6 +119,18 @@ enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t 
     return o.gp ? gp(fault) : X86_BUS_OK;
 }
 
+static void tell_device(struct vmm *v, const struct msr_outcome *o, const struct msr_cpu *m)
+{
+    struct machine *machine = &v->state->machine;
+
+    if (o->device == MSR_DEVICE_APIC_BASE)
+        machine_set_apic_base(machine, &v->undo.dev, v->now, m->apic_base);
+    else if (o->device == MSR_DEVICE_TSC_DEADLINE)
+        machine_set_deadline(machine, &v->undo.dev, v->now, m->tsc_deadline);
+    else if (o->groups & STATE_TSC)
+        machine_set_tsc(machine, &v->undo.dev, v->now, m->tsc_offset);
+}
+
 enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, uint64_t value,
                                   struct x86_fault *fault)
 {
@@ -123,6 +141,7 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 
     if (o.gp)
         return gp(fault);
+    tell_device(v, &o, &m);
     if (o.groups & STATE_CONTROL) {
         enum x86_bus_result r = take(v, cpu, &o.cr, false, fault);
         if (r != X86_BUS_OK)

@@ -19,7 +19,11 @@
 #include <umbra/vcpu.h>
 
 #define VMM_STATE_MAGIC   0x455441545356ull
-#define VMM_STATE_VERSION 2
+#define VMM_STATE_VERSION 3
+
+/* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
+#define VMM_ROM_FIRST 0xc0
+#define VMM_ROM_END   0x100
 
 enum vmm_end {
     VMM_RUNS,
@@ -47,8 +51,8 @@ struct vmm_state {
     uint64_t magic;
     uint32_t version, bytes; /* VMM_STATE_VERSION, sizeof(struct vmm_segment) */
     uint64_t memory_bytes;
-    uint64_t input_taken;              /* bytes taken from the console's ring */
-    uint64_t cr0, cr3, cr4, cr8, efer; /* as the guest believes */
+    uint64_t input_taken;         /* bytes taken from the console's ring */
+    uint64_t cr0, cr3, cr4, efer; /* as the guest believes; CR8 is the local APIC's TPR */
     uint64_t dr[4], dr6, dr7;
     struct msr_state msr;
     uint64_t tsc_offset;    /* guest TSC = v->now + this */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Port dispatch by a sorted table, the count of accesses to nothing, deadlines. See bus.h for what holds. */
+/* Dispatch of ports and memory by sorted tables, the count of accesses to nothing, deadlines. See bus.h for
+ * what holds. */
 #include "servers/vmm/dev/bus.h"
 #include "servers/vmm/dev/pci.h"
 
@@ -177,13 +178,79 @@ static void access_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, un
     }
 }
 
+/* ---- devices in memory ---- */
+
+struct mmio_entry {
+    uint64_t first, last; /* whole pages */
+    bool (*there)(const struct machine *m);
+    void (*read)(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
+    void (*write)(struct machine *m, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n);
+};
+
+static bool lapic_there(const struct machine *m)
+{
+    return lapic_enabled(&m->lapic);
+}
+
+static bool ioapic_there(const struct machine *m)
+{
+    (void)m;
+    return true;
+}
+
+#define MEMORY_OF(device)                                                                                    \
+    static void device##_memory_read(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to,   \
+                                     unsigned n)                                                             \
+    {                                                                                                        \
+        device##_read(&m->device, ctx, offset, to, n);                                                       \
+    }                                                                                                        \
+    static void device##_memory_write(struct machine *m, struct dev_ctx *ctx, uint32_t offset,               \
+                                      const uint8_t *from, unsigned n)                                       \
+    {                                                                                                        \
+        device##_write(&m->device, ctx, offset, from, n);                                                    \
+    }
+
+MEMORY_OF(lapic)
+MEMORY_OF(ioapic)
+
+static const struct mmio_entry mmio[] = {
+    { IOAPIC_BASE, IOAPIC_BASE + IOAPIC_BYTES - 1, ioapic_there, ioapic_memory_read, ioapic_memory_write },
+    { LAPIC_BASE, LAPIC_BASE + LAPIC_BYTES - 1, lapic_there, lapic_memory_read, lapic_memory_write },
+};
+#define MMIO_ENTRIES (sizeof(mmio) / sizeof(mmio[0]))
+
+bool mmio_entry_at(unsigned i, struct mmio_entry_view *view)
+{
+    if (i >= MMIO_ENTRIES)
+        return false;
+    *view = (struct mmio_entry_view){ mmio[i].first, mmio[i].last };
+    return true;
+}
+
+/* The device at an address, if it is switched on. */
+static const struct mmio_entry *find_memory(const struct machine *m, uint64_t at)
+{
+    size_t low = 0, high = MMIO_ENTRIES;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (at > mmio[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < MMIO_ENTRIES && at >= mmio[low].first && mmio[low].there(m) ? &mmio[low] : NULL;
+}
+
 /* ---- time and lines ---- */
 
 /* When something next becomes due, as far as that can matter: maybe in the past. */
 static uint64_t next_due(const struct machine *m, uint64_t now)
 {
     uint64_t next = dev_min(uart_next_deadline(&m->uart, now), cmos_next_deadline(&m->cmos, now));
-    if (!pic_masked(&m->pic, 0)) /* a masked timer wakes nobody; its edge is found when it is unmasked */
+    next = dev_min(next, lapic_next_deadline(&m->lapic, now));
+    if (!pic_masked(&m->pic, 0) ||
+        !ioapic_masked(&m->ioapic,
+                       0)) /* a masked timer wakes nobody; its edge is found when it is unmasked */
         next = dev_min(next, pit_next_deadline(&m->pit, now));
     return next;
 }
@@ -195,9 +262,12 @@ static void settle(struct machine *m, struct dev_ctx *ctx)
         pit_expire(&m->pit, ctx);
         cmos_expire(&m->cmos, ctx);
         uart_expire(&m->uart, ctx);
+        lapic_expire(&m->lapic, ctx);
         DEV_SET(ctx, m->served, ctx->now);
     }
-    pic_sample(&m->pic, ctx);
+    ioapic_sample(&m->ioapic, ctx, &m->lapic);
+    pic_sample(&m->pic, ctx); /* and forgets what rose */
+    lapic_sample(&m->lapic, ctx, pic_intr(&m->pic));
     uint64_t due = next_due(m, ctx->now), soonest = m->served + m->hz / MIN_PERIOD_HZ;
     uint64_t deadline = due < soonest ? soonest : due;
     if (deadline != m->deadline)
@@ -219,6 +289,8 @@ bool machine_init(struct machine *m, const struct machine_config *config, uint64
     m->served = now;
     m->lines.a20 = 1;
     m->lines.level = 1; /* OUT of an idle timer is high */
+    lapic_init(&m->lapic, config->tsc_offset);
+    ioapic_init(&m->ioapic);
     pic_init(&m->pic);
     pit_init(&m->pit, config->hz, now);
     cmos_init(&m->cmos, config->hz, now, config->seconds, config->memory_bytes);
@@ -259,10 +331,54 @@ void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_
     settle(m, &ctx);
 }
 
+void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint8_t *to, unsigned n)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    const struct mmio_entry *e = find_memory(m, at.v);
+    if (!e) {
+        __builtin_memset(to, 0xff, n);
+        return;
+    }
+    e->read(m, &ctx, (uint32_t)(at.v - e->first), to, n);
+    settle(m, &ctx);
+}
+
+void machine_write(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, const uint8_t *from,
+                   unsigned n)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    const struct mmio_entry *e = find_memory(m, at.v);
+    if (!e)
+        return;
+    e->write(m, &ctx, (uint32_t)(at.v - e->first), from, n);
+    settle(m, &ctx);
+}
+
+/* What the processor says to its APIC, each a call of the device and what follows from it. */
+#define TOLD_BY_PROCESSOR(name, function, type)                                                              \
+    void name(struct machine *m, struct dev_undo *undo, uint64_t now, type value)                            \
+    {                                                                                                        \
+        struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };                               \
+        function(&m->lapic, &ctx, value);                                                                    \
+        settle(m, &ctx);                                                                                     \
+    }
+TOLD_BY_PROCESSOR(machine_set_apic_base, lapic_set_base, uint64_t)
+TOLD_BY_PROCESSOR(machine_set_tpr, lapic_set_tpr, uint32_t)
+TOLD_BY_PROCESSOR(machine_set_deadline, lapic_set_deadline, uint64_t)
+TOLD_BY_PROCESSOR(machine_set_tsc, lapic_set_tsc, uint64_t)
+
+void machine_nmi_taken(struct machine *m, struct dev_undo *undo, uint64_t now)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    DEV_SET(&ctx, m->lapic.nmi, 0);
+    settle(m, &ctx);
+}
+
 void machine_expire(struct machine *m, struct dev_undo *undo, uint64_t now)
 {
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
-    settle(m, &ctx);
+    if (now >= m->deadline)
+        settle(m, &ctx);
 }
 
 size_t machine_take(struct machine *m, struct dev_undo *undo, uint64_t now, uint8_t *bytes, size_t max)
@@ -284,7 +400,9 @@ size_t machine_give(struct machine *m, struct dev_undo *undo, uint64_t now, cons
 uint8_t machine_ack(struct machine *m, struct dev_undo *undo, uint64_t now)
 {
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
-    uint8_t vector = pic_ack(&m->pic, &ctx);
+    /* With nothing to give the wire decides who says "spurious". */
+    bool outside = lapic_takes_extint(&m->lapic) && (pic_intr(&m->pic) || lapic_pending(&m->lapic) < 0);
+    uint8_t vector = outside ? pic_ack(&m->pic, &ctx) : lapic_ack(&m->lapic, &ctx);
     settle(m, &ctx);
     return vector;
 }

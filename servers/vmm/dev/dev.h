@@ -36,6 +36,7 @@ enum dev_request {
     DEV_REQUEST_RESET_KBD,    /* keyboard controller command FEh..: pulse of the reset line */
     DEV_REQUEST_RESET_PORT92, /* port 92h bit 0 */
     DEV_REQUEST_RESET_CF9,    /* port CF9h, bit 2 rising */
+    DEV_REQUEST_RESET_INIT,   /* an INIT that the processor sent itself */
     DEV_REQUEST_POWEROFF,     /* port 604h or 8900h: see power.h */
     DEV_REQUESTS
 };

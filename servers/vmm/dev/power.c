@@ -9,8 +9,12 @@
 
 const char *dev_request_name(uint32_t request)
 {
-    static const char *const name[DEV_REQUESTS] = { "none", "reset by the keyboard controller",
-                                                    "reset by port 92h", "reset by port CF9h", "power off" };
+    static const char *const name[DEV_REQUESTS] = { "none",
+                                                    "reset by the keyboard controller",
+                                                    "reset by port 92h",
+                                                    "reset by port CF9h",
+                                                    "reset by an INIT to itself",
+                                                    "power off" };
     return request < DEV_REQUESTS ? name[request] : "unknown";
 }
 

@@ -2,7 +2,6 @@
 /* CPUID leaves (APM vol. 3, appendix E). See cpuid.h for what holds. */
 #include "servers/vmm/policy/cpuid.h"
 
-#define SIGNATURE     0x00060fb1u /* family 15, model 6Bh, stepping 1 */
 #define LAST_LEAF     7u
 #define LAST_EXTENDED 0x80000008u
 
@@ -15,11 +14,14 @@ enum { ROW_1, ROW_7, ROW_EXTENDED_1 };
 #define B(n) (1u << (n))
 
 /* Leaf 1. ECX: SSE3 PCLMULQDQ SSSE3 CMPXCHG16B SSE4.1 SSE4.2 MOVBE POPCNT AES RDRAND. */
-#define ECX_1 (B(0) | B(1) | B(9) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(30))
+#define ECX_1          (B(0) | B(1) | B(9) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(30))
+#define ECX_1_DEADLINE B(24) /* TSC deadline: the local APIC is the VMM's own */
 /* EDX: FPU DE PSE TSC MSR PAE CMPXCHG8B SYSENTER PGE CMOV PAT CLFLUSH MMX FXSR SSE SSE2. */
 #define EDX_1                                                                                                \
     (B(0) | B(2) | B(3) | B(4) | B(5) | B(6) | B(8) | B(11) | B(13) | B(15) | B(16) | B(19) | B(23) |        \
      B(24) | B(25) | B(26))
+#define EDX_APIC   B(9) /* leaves 1 and 8000_0001h */
+#define EAX_6_ARAT B(2) /* the APIC's timer never stops */
 /* Leaf 7. EBX: FSGSBASE BMI1 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT SHA; EDX: fast short REP MOV. */
 #define EBX_7 (B(0) | B(3) | B(7) | B(8) | B(9) | B(18) | B(19) | B(20) | B(23) | B(29))
 #define EDX_7 B(4)
@@ -43,7 +45,8 @@ uint32_t cpuid_host_leaf(unsigned i)
 static struct cpuid_regs leaf_1(const struct cpuid_host *host)
 {
     const struct cpuid_regs *h = &host->row[ROW_1];
-    return (struct cpuid_regs){ SIGNATURE, EBX_CLFLUSH_64, h->ecx & ECX_1, h->edx & EDX_1 };
+    return (struct cpuid_regs){ CPUID_SIGNATURE, EBX_CLFLUSH_64, (h->ecx & ECX_1) | ECX_1_DEADLINE,
+                                (h->edx & EDX_1) | EDX_APIC };
 }
 
 static struct cpuid_regs leaf_7(const struct cpuid_host *host)
@@ -56,7 +59,8 @@ static struct cpuid_regs leaf_extended_1(const struct cpuid_host *host)
 {
     const struct cpuid_regs *h = &host->row[ROW_EXTENDED_1];
     uint32_t repeated = leaf_1(host).edx & EDX_REPEATED;
-    return (struct cpuid_regs){ SIGNATURE, 0, h->ecx & ECX_EXTENDED, (h->edx & EDX_EXTENDED) | repeated };
+    return (struct cpuid_regs){ CPUID_SIGNATURE, 0, h->ecx & ECX_EXTENDED,
+                                (h->edx & EDX_EXTENDED) | repeated };
 }
 
 /* 48 characters in three leaves. */
@@ -76,6 +80,8 @@ struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint
         return (struct cpuid_regs){ LAST_LEAF, VENDOR_B, VENDOR_C, VENDOR_D };
     case 1:
         return leaf_1(host);
+    case 6:
+        return (struct cpuid_regs){ EAX_6_ARAT, 0, 0, 0 };
     case 7:
         return subleaf ? (struct cpuid_regs){ 0 } : leaf_7(host);
     case 0x80000000:
@@ -98,6 +104,16 @@ struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint
     default:
         return (struct cpuid_regs){ 0 };
     }
+}
+
+void cpuid_hide_apic(uint32_t leaf, struct cpuid_regs *regs)
+{
+    if (leaf == 1)
+        regs->ecx &= ~ECX_1_DEADLINE;
+    if (leaf == 1 || leaf == 0x80000001)
+        regs->edx &= ~EDX_APIC;
+    if (leaf == 6)
+        regs->eax &= ~EAX_6_ARAT;
 }
 
 const char *cpuid_missing(const struct cpuid_host *host)

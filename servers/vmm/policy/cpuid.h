@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The guest's processor as CPUID describes it: an AMD family 15 (K8) with what today's user programs look
+/* The guest's processor as CPUID describes it: an AMD family 17 (11h) with what today's user programs look
  * for.
  *
- * A pure function of the leaf and the host's own values; nothing in it depends on the guest's state, because
- * XSAVE is hidden. Invariants: a feature bit shows only if the host has it and the VMM (or plain execution)
- * provides it; never SVM, XSAVE and AVX, PCID, INVPCID, LA57, APIC, x2APIC, MONITOR, RDTSCP, MTRR, MCE,
- * hypervisor. Family 15 because an operating system then does without microcode, topology, P-state and
- * speculation MSRs. */
+ * A pure function of the leaf and the host's own values; of the guest's state only APIC_BASE shows
+ * (cpuid_hide_apic), because XSAVE is hidden. Invariants: a feature bit shows only if the host has it and the
+ * VMM (or plain execution) provides it; never SVM, XSAVE and AVX, PCID, INVPCID, LA57, x2APIC, MONITOR,
+ * RDTSCP, MTRR, MCE, hypervisor. Why family 17: docs/decisions.md. */
 #ifndef VMM_POLICY_CPUID_H
 #define VMM_POLICY_CPUID_H
 
 #include <umbra/types.h>
 
+#define CPUID_SIGNATURE   0x00200f32u /* family 17, model 3, stepping 2 */
 #define GUEST_PHYS_BITS   40 /* CPUID 8000_0008h; reserved-bit checks of CR3 and page tables go by it */
 #define GUEST_LINEAR_BITS 48
 
@@ -30,6 +30,9 @@ uint32_t cpuid_host_leaf(unsigned i);
 
 /* cpuid_guest - what CPUID gives the guest. Leaves beyond the last are all zero, as on AMD processors. */
 struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint32_t subleaf);
+
+/* cpuid_hide_apic - takes away from a leaf what is not there while APIC_BASE has the APIC disabled. */
+void cpuid_hide_apic(uint32_t leaf, struct cpuid_regs *regs);
 
 /* cpuid_missing - 0, or the first thing without which no 64-bit operating system starts, as text for a
  * person. */

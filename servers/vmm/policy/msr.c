@@ -7,24 +7,27 @@
  * HWCR.FFDIS so. Hidden features' (MTRR, MCA, x2APIC, SPEC_CTRL, TSC_AUX, SVM, performance counters) are #GP.
  */
 #include "servers/vmm/policy/msr.h"
+#include "servers/vmm/dev/lapic.h"
 
 enum how {
     HOW_ZERO,  /* reads as `fixed`, writes are ignored */
     HOW_FIXED, /* reads as `fixed`, writes are #GP */
     HOW_STORE, /* remembers; bits outside `fixed` are #GP */
-    HOW_APIC,  /* APIC_BASE of a processor whose APIC is off for good */
+    HOW_APIC,  /* a field of msr_cpu: APIC_BASE, of which only the enable bit can change */
     HOW_PAT,
     HOW_TSC,
     HOW_TSC_ADJUST,
     HOW_EFER,
     HOW_PLAIN,     /* a field of msr_cpu, any value */
     HOW_CANONICAL, /* a field of msr_cpu, canonical addresses */
+    HOW_DEADLINE,  /* the same, of a device */
     HOW_SFMASK,    /* a field of msr_cpu, 32 bits */
 };
 
 struct row {
     uint32_t first, last;
-    uint8_t how, store;
+    uint8_t how;
+    uint8_t store;  /* HOW_STORE, HOW_PAT: enum msr_store; a device's register: enum msr_device */
     uint16_t field; /* offset in struct msr_cpu */
     uint32_t groups;
     uint64_t fixed;
@@ -33,14 +36,13 @@ struct row {
 #define ONE(index)         .first = (index), .last = (index)
 #define FIELD(name, state) .field = offsetof(struct msr_cpu, name), .groups = (state)
 #define PAT_RESET          0x0007040600070406ull
-#define APIC_BASE_OFF      0xfee00100ull /* bootstrap processor, bit 11 (enable) clear */
-#define APIC_BASE_ENABLE   (BIT(11) | BIT(10))
+#define APIC_BASE_FIXED    (LAPIC_BASE | LAPIC_BASE_BSP)
 #define HWCR_TSC_FREQ      BIT(24) /* the TSC counts at the highest clock: operating systems ask */
 #define DE_CFG_LFENCE      BIT(1)  /* LFENCE waits for everything before it */
 
 static const struct row table[] = {
     { ONE(0x00000010), HOW_TSC, FIELD(tsc_offset, STATE_TSC) },
-    { ONE(0x0000001b), HOW_APIC, .fixed = APIC_BASE_OFF },
+    { ONE(0x0000001b), HOW_APIC, MSR_DEVICE_APIC_BASE, FIELD(apic_base, 0) },
     { ONE(0x0000003b), HOW_TSC_ADJUST, STORE_TSC_ADJUST, FIELD(tsc_offset, STATE_TSC) },
     { ONE(0x0000008b), HOW_FIXED }, /* microcode patch level */
     { ONE(0x00000174), HOW_PLAIN, 0, FIELD(msrs.sysenter_cs, STATE_MSRS) },
@@ -49,6 +51,7 @@ static const struct row table[] = {
     { ONE(0x000001d9), HOW_STORE, STORE_DEBUGCTL, .fixed = 0x3f }, /* DebugCtl */
     { .first = 0x1db, .last = 0x1de, .how = HOW_ZERO },            /* last branch and exception records */
     { ONE(0x00000277), HOW_PAT, STORE_PAT },
+    { ONE(0x000006e0), HOW_DEADLINE, MSR_DEVICE_TSC_DEADLINE, FIELD(tsc_deadline, 0) },
     { ONE(0xc0000080), HOW_EFER, 0, FIELD(cr.efer, STATE_CONTROL) },
     { ONE(0xc0000081), HOW_PLAIN, 0, FIELD(msrs.star, STATE_MSRS) },
     { ONE(0xc0000082), HOW_CANONICAL, 0, FIELD(msrs.lstar, STATE_MSRS) },
@@ -78,6 +81,13 @@ static const struct row *find(uint32_t index)
     return NULL;
 }
 
+/* The row of an MSR that this processor has now; the deadline goes with its APIC. */
+static const struct row *find_for(const struct msr_cpu *cpu, uint32_t index)
+{
+    const struct row *row = find(index);
+    return row && row->how == HOW_DEADLINE && !(cpu->apic_base & LAPIC_BASE_ENABLE) ? NULL : row;
+}
+
 static uint64_t *field_of(struct msr_cpu *cpu, const struct row *row)
 {
     return (uint64_t *)((uint8_t *)cpu + row->field);
@@ -94,13 +104,12 @@ void msr_init(struct msr_state *s)
 struct msr_outcome msr_read(const struct msr_state *s, const struct msr_cpu *cpu, uint32_t index,
                             uint64_t *value)
 {
-    const struct row *row = find(index);
+    const struct row *row = find_for(cpu, index);
     if (!row)
         return (struct msr_outcome){ .gp = true };
     switch (row->how) {
     case HOW_ZERO:
     case HOW_FIXED:
-    case HOW_APIC:
         *value = row->fixed;
         break;
     case HOW_STORE:
@@ -138,7 +147,7 @@ static bool value_allowed(const struct row *row, uint64_t v)
     case HOW_FIXED:
         return false;
     case HOW_APIC:
-        return !(v & APIC_BASE_ENABLE);
+        return (v & ~LAPIC_BASE_ENABLE) == APIC_BASE_FIXED;
     case HOW_STORE:
         return !(v & ~row->fixed);
     case HOW_PAT:
@@ -168,7 +177,7 @@ static void write_tsc(struct msr_state *s, struct msr_cpu *cpu, struct dev_undo 
 struct msr_outcome msr_write(struct msr_state *s, struct msr_cpu *cpu, const struct cr_limits *limits,
                              struct dev_undo *undo, uint32_t index, uint64_t value)
 {
-    const struct row *row = find(index);
+    const struct row *row = find_for(cpu, index);
     struct msr_outcome out = { .known = row != NULL };
     if (!row || !value_allowed(row, value)) {
         out.gp = true;
@@ -177,7 +186,6 @@ struct msr_outcome msr_write(struct msr_state *s, struct msr_cpu *cpu, const str
     out.groups = row->groups;
     switch (row->how) {
     case HOW_ZERO:
-    case HOW_APIC:
         break;
     case HOW_STORE:
     case HOW_PAT:
@@ -194,6 +202,11 @@ struct msr_outcome msr_write(struct msr_state *s, struct msr_cpu *cpu, const str
         out.gp = out.cr.gp;
         out.groups = out.gp ? 0 : row->groups;
         cpu->cr = out.cr.next;
+        break;
+    case HOW_APIC:
+    case HOW_DEADLINE:
+        out.device = (enum msr_device)row->store;
+        *field_of(cpu, row) = value;
         break;
     default:
         *field_of(cpu, row) = value;

@@ -34,13 +34,19 @@ struct msr_cpu {
     struct cr_state cr;  /* EFER; CR0.PG for its checks */
     uint64_t fs_base, gs_base;
     struct umbra_msrs msrs;
+    uint64_t apic_base;    /* the local APIC's (dev/lapic.h) */
+    uint64_t tsc_deadline; /* as it reads; written, the APIC decides whether it takes it */
 };
 
+/* Whose device register a write is for. */
+enum msr_device { MSR_DEVICE_NONE, MSR_DEVICE_APIC_BASE, MSR_DEVICE_TSC_DEADLINE };
+
 struct msr_outcome {
-    bool gp;             /* #GP(0); nothing changed */
-    bool known;          /* false: not in the table. For a log */
-    uint32_t groups;     /* STATE_*: what of msr_cpu changed */
-    struct cr_result cr; /* what a write to EFER means; all zero for others */
+    bool gp;                /* #GP(0); nothing changed */
+    bool known;             /* false: not in the table. For a log */
+    uint32_t groups;        /* STATE_*: what of msr_cpu changed */
+    enum msr_device device; /* a device's register was written, and stands in msr_cpu */
+    struct cr_result cr;    /* what a write to EFER means; all zero for others */
 };
 
 void msr_init(struct msr_state *s);

@@ -337,14 +337,15 @@ TEST(boot_tells_the_tsc_rate_on_the_command_line)
         uint32_t most;
         const char *seen;
     } row[] = {
-        { "console=ttyS0", 2596122, 2047, "console=ttyS0 tsc_early_khz=2596122" },
+        { "console=ttyS0", 2596122, 2047, "tsc_early_khz=2596122 console=ttyS0" },
         { "quiet", 0, 2047, "quiet" },
-        { "", 1000000, 2047, " tsc_early_khz=1000000" },
+        { "", 1000000, 2047, "tsc_early_khz=1000000 " },
+        { "rdinit=/x -- an argument", 5, 2047, "tsc_early_khz=5 rdinit=/x -- an argument" },
         { "a tsc_early_khz=5", 1000000, 2047, "a tsc_early_khz=5" },
-        { "tsc_early_kh", 7, 2047, "tsc_early_kh tsc_early_khz=7" },
-        { "abc", 1000000, 25, "abc tsc_early_khz=1000000" },
+        { "tsc_early_kh", 7, 2047, "tsc_early_khz=7 tsc_early_kh" },
+        { "abc", 1000000, 25, "tsc_early_khz=1000000 abc" },
         { "abc", 1000000, 24, "abc" },
-        { "abc", UINT64_MAX, 2047, "abc tsc_early_khz=18446744073709551615" },
+        { "abc", UINT64_MAX, 2047, "tsc_early_khz=18446744073709551615 abc" },
     };
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         uint8_t *image = make_image();

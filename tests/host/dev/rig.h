@@ -19,7 +19,9 @@ struct rig {
 static inline void rig_init(struct rig *r)
 {
     r->now = 5 * RIG_HZ;
-    struct machine_config config = { .hz = RIG_HZ, .seconds = 1700000000, .memory_bytes = 128 << 20 };
+    struct machine_config config = {
+        .hz = RIG_HZ, .seconds = 1700000000, .memory_bytes = 128 << 20, .tsc_offset = 0 - 4 * RIG_HZ
+    };
     CHECK(machine_init(&r->m, &config, r->now));
 }
 
@@ -31,6 +33,18 @@ static inline uint8_t in8(struct rig *r, uint16_t port)
 static inline void out8(struct rig *r, uint16_t port, uint8_t v)
 {
     machine_out(&r->m, NULL, r->now, port, 1, v);
+}
+
+static inline uint32_t mem_in(struct rig *r, uint64_t at)
+{
+    uint32_t v;
+    machine_read(&r->m, NULL, r->now, (gpa_t){ at }, (uint8_t *)&v, sizeof(v));
+    return v;
+}
+
+static inline void mem_out(struct rig *r, uint64_t at, uint32_t v)
+{
+    machine_write(&r->m, NULL, r->now, (gpa_t){ at }, (const uint8_t *)&v, sizeof(v));
 }
 
 /* Time passes; deadlines are met on the way. Returns how often one was. */

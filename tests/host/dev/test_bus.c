@@ -37,6 +37,37 @@ TEST(bus_every_port_reads_ones_or_belongs_to_a_device)
     }
 }
 
+TEST(bus_memory_table_is_sorted_in_whole_pages_and_overlaps_nowhere)
+{
+    struct mmio_entry_view e;
+    uint64_t next = 0;
+    for (unsigned i = 0; mmio_entry_at(i, &e); i++) {
+        CHECK_LE(next, e.first);
+        CHECK_LE(e.first, e.last);
+        CHECK_EQ(e.first % PAGE_BYTES, 0);
+        CHECK_EQ((e.last + 1) % PAGE_BYTES, 0);
+        next = e.last + 1;
+    }
+    CHECK_EQ(next, 0xfee01000);
+}
+
+TEST(bus_memory_without_a_device_reads_ones_and_swallows_writes)
+{
+    static const uint64_t nothing[] = { 0,          0xa0000,    0xfebff000, 0xfec01000,
+                                        0xfedff000, 0xfee01000, BIT(40) - 4 };
+    struct rig r;
+    rig_init(&r);
+    for (size_t i = 0; i < sizeof(nothing) / sizeof(nothing[0]); i++) {
+        static struct machine before;
+        before = r.m;
+        mem_out(&r, nothing[i], 0x1ff);
+        CHECK_EQ(mem_in(&r, nothing[i]), 0xffffffff);
+        CHECK_MEM_EQ(&r.m, &before, sizeof(before));
+    }
+    CHECK_EQ(mem_in(&r, 0xfee00030), 0x00050010);
+    CHECK_EQ(mem_in(&r, 0xfec00000), 0);
+}
+
 TEST(bus_counts_accesses_to_nothing)
 {
     struct rig r;
@@ -249,7 +280,7 @@ struct log {
     struct {
         uint8_t *field;
         size_t bytes;
-        uint8_t old[64];
+        uint8_t old[sizeof(struct lapic)];
     } entry[4096];
     size_t used;
 };
@@ -277,6 +308,48 @@ static const uint16_t busy_ports[] = { 0x20,  0x21,  0xa0,  0xa1,  0x40,  0x41, 
                                        0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,  0x3ff,
                                        0x4d0, 0x4d1, 0x604, 0xcf8, 0xcf9, 0xcfc, 0x8900, 0x1f0 };
 
+static const uint16_t busy_registers[] = { 0x020, 0x080, 0x0b0, 0x0d0, 0x0e0, 0x0f0, 0x280, 0x300,
+                                           0x310, 0x320, 0x350, 0x370, 0x380, 0x390, 0x3e0, 0x110 };
+
+/* A random access to a device in memory. */
+static uint64_t random_memory(struct machine *m, struct dev_undo *undo, uint64_t now, uint64_t seed)
+{
+    static const uint32_t sane[] = { 0x1ff, 0x10030, 0x20041, 0x40052, 0x700, 0x8000, 0x2ff, 0x4c041 };
+    uint64_t lapic = LAPIC_BASE + busy_registers[seed >> 4 & 15];
+    uint64_t at = seed >> 8 & 1 ? lapic : IOAPIC_BASE + (seed >> 9 & 1) * 16;
+    uint32_t v = seed >> 10 & 1 ? (uint32_t)(seed >> 24) : sane[seed >> 11 & 7];
+    if (seed >> 15 & 1) {
+        machine_read(m, undo, now, (gpa_t){ at }, (uint8_t *)&v, 4);
+        return v;
+    }
+    if (at == IOAPIC_BASE)
+        v = 0x10 + v % 48;
+    machine_write(m, undo, now, (gpa_t){ at }, (const uint8_t *)&v, 4);
+    return 0;
+}
+
+/* What a processor tells its local APIC. */
+static uint64_t random_told(struct machine *m, struct dev_undo *undo, uint64_t now, uint64_t seed)
+{
+    switch (seed >> 8 & 7) {
+    case 0:
+        machine_set_apic_base(m, undo, now, 0xfee00100 | (seed >> 12 & 7 ? 0x800 : 0));
+        break;
+    case 1:
+        machine_set_tsc(m, undo, now, (seed >> 12) % 100000);
+        break;
+    case 2:
+        machine_nmi_taken(m, undo, now);
+        break;
+    case 3:
+        machine_set_tpr(m, undo, now, (uint32_t)seed >> 12 & 0xf0);
+        break;
+    default:
+        machine_set_deadline(m, undo, now, now + m->lapic.tsc_offset + (seed >> 12) % 100000);
+    }
+    return machine_nmi(m) | (uint64_t)machine_intr(m) << 1;
+}
+
 /* One random call; returns a digest of what it answered. */
 static uint64_t random_call(struct machine *m, struct dev_undo *undo, uint64_t *now, uint64_t seed)
 {
@@ -297,8 +370,12 @@ static uint64_t random_call(struct machine *m, struct dev_undo *undo, uint64_t *
         return machine_intr(m) ? machine_ack(m, undo, *now) : 0x100;
     case 4:
     case 5:
+        return random_memory(m, undo, *now, seed);
     case 6:
+        return random_told(m, undo, *now, seed);
     case 7:
+    case 8:
+    case 9:
         return machine_in(m, undo, *now, port, width);
     default:
         machine_out(m, undo, *now, port, width, (uint32_t)(seed >> 24));

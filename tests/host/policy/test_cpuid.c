@@ -28,14 +28,12 @@ TEST(cpuid_hides_what_the_vmm_does_not_provide)
         { 1, 'c', 12, "FMA" },
         { 1, 'c', 17, "PCID" },
         { 1, 'c', 21, "x2APIC" },
-        { 1, 'c', 24, "TSC deadline" },
         { 1, 'c', 26, "XSAVE" },
         { 1, 'c', 27, "OSXSAVE" },
         { 1, 'c', 28, "AVX" },
         { 1, 'c', 31, "hypervisor" },
         { 1, 'd', 1, "VME" },
         { 1, 'd', 7, "MCE" },
-        { 1, 'd', 9, "APIC" },
         { 1, 'd', 12, "MTRR" },
         { 1, 'd', 14, "MCA" },
         { 1, 'd', 17, "PSE36" },
@@ -54,7 +52,6 @@ TEST(cpuid_hides_what_the_vmm_does_not_provide)
         { 0x80000001, 'c', 11, "XOP" },
         { 0x80000001, 'c', 22, "TOPOEXT" },
         { 0x80000001, 'c', 9, "OSVW" },
-        { 0x80000001, 'd', 9, "APIC" },
         { 0x80000001, 'd', 25, "FFXSR" },
         { 0x80000001, 'd', 26, "1G pages" },
         { 0x80000001, 'd', 27, "RDTSCP" },
@@ -71,7 +68,7 @@ TEST(cpuid_hides_what_the_vmm_does_not_provide)
 TEST(cpuid_shows_what_a_64_bit_system_needs)
 {
     struct cpuid_host all = host_of(0xffffffff);
-    CHECK_EQ(cpuid_guest(&all, 1, 0).edx, 0x0789a97d);
+    CHECK_EQ(cpuid_guest(&all, 1, 0).edx, 0x0789ab7d);
     CHECK_EQ(cpuid_guest(&all, 0x80000001, 0).edx & 0x20100800, 0x20100800);
     CHECK_EQ(cpuid_guest(&all, 7, 0).ebx & 0x00100081, 0x00100081); /* SMAP SMEP FSGSBASE */
     CHECK_EQ(cpuid_guest(&all, 0x80000007, 0).edx, 0x100);
@@ -81,9 +78,11 @@ TEST(cpuid_shows_what_a_64_bit_system_needs)
 TEST(cpuid_never_shows_more_than_the_host_has)
 {
     struct cpuid_host none = host_of(0);
-    CHECK_EQ(cpuid_guest(&none, 1, 0).ecx | cpuid_guest(&none, 1, 0).edx, 0);
+    CHECK_EQ(cpuid_guest(&none, 1, 0).ecx, BIT(24)); /* the local APIC is the VMM's own */
+    CHECK_EQ(cpuid_guest(&none, 1, 0).edx, BIT(9));
     CHECK_EQ(cpuid_guest(&none, 7, 0).ebx, 2); /* TSC_ADJUST, which is the VMM's own */
-    CHECK_EQ(cpuid_guest(&none, 0x80000001, 0).ecx | cpuid_guest(&none, 0x80000001, 0).edx, 0);
+    CHECK_EQ(cpuid_guest(&none, 0x80000001, 0).ecx, 0);
+    CHECK_EQ(cpuid_guest(&none, 0x80000001, 0).edx, BIT(9));
     CHECK_STR_EQ(cpuid_missing(&none), "a floating-point unit");
 }
 
@@ -101,7 +100,7 @@ TEST(cpuid_missing_names_each_necessity)
     }
 }
 
-TEST(cpuid_is_an_amd_processor_of_family_15)
+TEST(cpuid_is_an_amd_processor_of_family_17)
 {
     struct cpuid_host h = host_of(0xffffffff);
     char vendor[13] = "", name[49] = "";
@@ -110,7 +109,7 @@ TEST(cpuid_is_an_amd_processor_of_family_15)
     CHECK_STR_EQ(vendor, "AuthenticAMD");
     CHECK_EQ(r.eax, 7);
     uint32_t s = cpuid_guest(&h, 1, 0).eax;
-    CHECK_EQ((s >> 8 & 15) + (s >> 20 & 255), 15);
+    CHECK_EQ((s >> 8 & 15) + (s >> 20 & 255), 17);
     CHECK_EQ(cpuid_guest(&h, 0x80000001, 0).eax, s);
     for (uint32_t i = 0; i < 3; i++) {
         r = cpuid_guest(&h, 0x80000002 + i, 0);
@@ -125,7 +124,7 @@ TEST(cpuid_is_an_amd_processor_of_family_15)
 
 TEST(cpuid_other_leaves_are_zero)
 {
-    static const uint32_t leaves[] = { 2,          4,          5,          6,          8,
+    static const uint32_t leaves[] = { 2,          4,          5,          3,          8,
                                        0xb,        0xd,        0x40000000, 0x80000009, 0x8000000a,
                                        0x8000001e, 0xc0000000, 0xffffffff };
     struct cpuid_host h = host_of(0xffffffff);
@@ -137,6 +136,26 @@ TEST(cpuid_other_leaves_are_zero)
     }
     struct cpuid_regs r = cpuid_guest(&h, 7, 1);
     CHECK_MEM_EQ(&r, &zero, sizeof(r));
+}
+
+TEST(cpuid_apic_bits_go_with_the_apic)
+{
+    static const struct {
+        uint32_t leaf, eax, ecx, edx;
+    } row[] = {
+        { 1, 0, BIT(24), BIT(9) }, { 6, BIT(2), 0, 0 }, { 0x80000001, 0, 0, BIT(9) }, { 7, 0, 0, 0 }
+    };
+    struct cpuid_host h = host_of(0xffffffff);
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct cpuid_regs on = cpuid_guest(&h, row[i].leaf, 0), off = on;
+        cpuid_hide_apic(row[i].leaf, &off);
+        check_note("leaf %x", row[i].leaf);
+        CHECK_EQ(on.eax ^ off.eax, row[i].eax);
+        CHECK_EQ(on.ebx ^ off.ebx, 0);
+        CHECK_EQ(on.ecx ^ off.ecx, row[i].ecx);
+        CHECK_EQ(on.edx ^ off.edx, row[i].edx);
+        CHECK_EQ(off.edx & row[i].edx, 0);
+    }
 }
 
 TEST(cpuid_host_leaves_are_named)

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#define APIC_ON  0xfee00900ull
+#define APIC_OFF 0xfee00100ull
+
 struct rig {
     struct msr_state s;
     struct msr_cpu cpu;
@@ -22,6 +25,7 @@ static struct rig make(void)
     msr_init(&r.s);
     r.limits = cr_limits_of(&h);
     r.cpu.now = 1000000;
+    r.cpu.apic_base = APIC_ON;
     return r;
 }
 
@@ -47,8 +51,14 @@ TEST(msr_table)
         uint64_t first, value, reads;
         uint32_t groups;
     } row[] = {
-        { 0x1b, 0xfee00100, 0xfee00100, 0xfee00100, 0 },
-        { 0x1b, 0xfee00100, 0xfee00900, GP, 0 },
+        { 0x1b, APIC_ON, APIC_OFF, APIC_OFF, 0 },
+        { 0x1b, APIC_ON, APIC_ON, APIC_ON, 0 },
+        { 0x1b, APIC_ON, APIC_ON | BIT(10), GP, 0 }, /* no x2APIC */
+        { 0x1b, APIC_ON, APIC_ON & ~BIT(8), GP, 0 }, /* this is the bootstrap processor */
+        { 0x1b, APIC_ON, APIC_ON | 1, GP, 0 },
+        { 0x1b, APIC_ON, 0xfed00900, GP, 0 }, /* the base cannot move */
+        { 0x1b, APIC_ON, APIC_ON | BIT(40), GP, 0 },
+        { 0x6e0, 0, 0x123456789abc, 0x123456789abc, 0 },
         { 0x8b, 0, 5, GP, 0 },
         { 0x174, 0, 0x10, 0x10, STATE_MSRS },
         { 0x175, 0, 0xffffc900deadbeef, 0xffffc900deadbeef, STATE_MSRS },
@@ -105,7 +115,7 @@ TEST(msr_of_hidden_features_are_general_protection_faults)
 {
     static const uint32_t hidden[] = { 0x0,        0x1,        0x17,       0x2a,       0x48,       0x49,
                                        0xce,       0xfe,       0x10a,      0x179,      0x17a,      0x1a0,
-                                       0x200,      0x250,      0x2ff,      0x400,      0x6e0,      0x800,
+                                       0x200,      0x250,      0x2ff,      0x400,      0x6e1,      0x800,
                                        0xda0,      0x4b564d00, 0xc0000103, 0xc0000104, 0xc0000408, 0xc0010000,
                                        0xc0010004, 0xc0010020, 0xc0010111, 0xc0010114, 0xc0010117, 0xc0010140,
                                        0xc001011f, 0xffffffff };
@@ -120,7 +130,30 @@ TEST(msr_of_hidden_features_are_general_protection_faults)
     }
 }
 
-/* Linux 6.1 on family 15, without rdmsr_safe: a fault here is an oops. */
+TEST(msr_of_the_apic_says_which_device_register_was_written)
+{
+    struct rig r = make();
+    CHECK_EQ(write(&r, 0x1b, APIC_OFF).device, MSR_DEVICE_APIC_BASE);
+    CHECK_EQ(r.cpu.apic_base, APIC_OFF);
+    CHECK_EQ(write(&r, 0x1b, APIC_ON).device, MSR_DEVICE_APIC_BASE);
+    CHECK_EQ(write(&r, 0x6e0, 99).device, MSR_DEVICE_TSC_DEADLINE);
+    CHECK_EQ(r.cpu.tsc_deadline, 99);
+    CHECK_EQ(write(&r, 0x1b, 0).device, MSR_DEVICE_NONE);
+    CHECK_EQ(write(&r, 0x10, 0).device, MSR_DEVICE_NONE);
+}
+
+TEST(msr_tsc_deadline_is_gone_while_the_apic_is_off)
+{
+    struct rig r = make();
+    uint64_t v;
+    write(&r, 0x1b, APIC_OFF);
+    CHECK(write(&r, 0x6e0, 5).gp);
+    CHECK(msr_read(&r.s, &r.cpu, 0x6e0, &v).gp);
+    write(&r, 0x1b, APIC_ON);
+    CHECK(!write(&r, 0x6e0, 5).gp);
+}
+
+/* Linux 6.1 on family 17, without rdmsr_safe: a fault here is an oops. */
 TEST(msr_linux_reads_these_without_asking)
 {
     static const uint32_t unsafe[] = { 0x10,       0x277,      0xc0000080, 0xc0010015,

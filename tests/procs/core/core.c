@@ -165,6 +165,10 @@ enum vmm_end core_run(const struct boot_plan *plan, void (*each)(void))
     struct sys_message m = { 0 };
     uint64_t armed = DEV_NEVER;
 
+    need(sys_invoke2(space, GUESTSPACE_CHANGE,
+                     CHANGE_W0(0, CHANGE_PROTECT, RIGHT_READ, VMM_ROM_END - VMM_ROM_FIRST),
+                     CHANGE_W1(VMM_ROM_FIRST, 0)),
+         "ROM");
     need(sys_recv(core_vcpu, 0, &m), "first receive");
     if (vmm_resume(&vmm, &setup, now()) != VMM_NEW)
         return VMM_END_BROKEN;

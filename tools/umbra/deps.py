@@ -19,7 +19,7 @@ from umbra.errors import Lacking
 @dataclasses.dataclass(frozen=True)
 class Need:
     what: str       # for people
-    probe: str      # "import:x", "command:x", "file:/x" or "gccfile:x" (a file that gcc finds)
+    probe: str      # "import:x", "command:x", "file:/x", "gccfile:x" or "clangfile:x" (a file that this compiler finds)
     packages: tuple # Debian packages that give it
 
 
@@ -37,7 +37,9 @@ NEEDS = {
     "lint": (_n("clang-format 14", "command:clang-format-14", "clang-format-14"),
              _n("pyflakes", "import:pyflakes", "python3-pyflakes")),
     "test": (_n("pytest", "import:pytest", "python3-pytest"),
-             _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev")),
+             _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),
+             _n("clang", "command:clang", "clang"),
+             _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
     "debug": (_n("gdb", "command:gdb", "gdb"),),
     "iso": (_n("grub-mkrescue", "command:grub-mkrescue", "grub-common"),
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
@@ -59,10 +61,11 @@ def present(need):
         return shutil.which(name) is not None
     if kind == "file":
         return os.path.exists(name)
-    assert kind == "gccfile"
-    if shutil.which("gcc") is None:
+    compiler = kind.removesuffix("file")
+    assert compiler in ("gcc", "clang")
+    if shutil.which(compiler) is None:
         return False
-    answer = subprocess.run(["gcc", "-print-file-name=" + name], capture_output=True, text=True)
+    answer = subprocess.run([compiler, "-print-file-name=" + name], capture_output=True, text=True)
     return os.path.isabs(answer.stdout.strip())
 
 

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -17,7 +18,7 @@ import termios
 import time
 
 import pytest
-from umbra import guest, layout, run
+from umbra import guest, layout
 
 DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
 SECONDS = 200       # a boot takes 20 to 40; more is a hang
@@ -59,15 +60,22 @@ def headless(words, tmp_path):
                               errors="replace", timeout=seconds + 120)
         console = re.sub(r"^linux\|", "", done.stdout, flags=re.M)
         known = json.loads(stats.read_text()) if stats.is_file() else {}
-        log = layout.ROOT / run.KERNEL_LOG
-        return Outcome(done.returncode, console, done.stderr, known, log.read_text(errors="replace") if log.is_file() else "")
+        log = (layout.ROOT / known["kernel_log"]).read_text(errors="replace") if known else ""
+        return Outcome(done.returncode, console, done.stderr, known, log)
     return start
 
 
 def qemu_left():
     """Whether a QEMU that runs from this tree is still there."""
-    listed = subprocess.run(["pgrep", "-a", "qemu-system"], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if os.path.realpath("/proc/%s/cwd" % line.split()[0]) == str(layout.ROOT)]
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace")
+            if "qemu-system" in words.split("\0")[0] and os.readlink(folder / "cwd") == str(layout.ROOT):
+                found.append(words)
+        except OSError:
+            pass    # it ended meanwhile
+    return found
 
 
 def verifying_guest(*arguments, flavour="amd64", append=""):

@@ -60,3 +60,9 @@ def test_clean_removes_build_and_nothing_else(tree):
     assert tree.run("clean").returncode == 0
     after = sorted(str(p) for p in tree.root.rglob("*") if "build/" not in str(p.relative_to(tree.root)))
     assert [p for p in after if p != str(tree.root / "build")] == before
+
+
+def test_a_failing_operation_of_the_machine_is_one_line(tree):
+    tree.write("build", "a file where the folder should be\n")
+    done = tree.run("build")
+    assert (done.returncode, done.stderr) == (1, "build.py: %s/build: File exists\n" % tree.root)

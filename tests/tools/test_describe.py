@@ -4,7 +4,7 @@ import argparse
 import pathlib
 
 import pytest
-from umbra import images, system
+from umbra import images, layout, system
 from umbra.errors import Usage
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
@@ -14,7 +14,9 @@ OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="de
 def folder(tmp_path, monkeypatch):
     for name in ("K", "I"):
         (tmp_path / name).write_bytes(b"x" * 100)
-    monkeypatch.setattr(system, "RUN", system.RUN.parent / "test-run")
+    ours = layout.BUILD / "test-run"
+    ours.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(system, "folder", lambda: ours)
     return tmp_path
 
 
@@ -33,7 +35,7 @@ def test_each_guest_has_a_component_and_modules_in_order(folder):
 @pytest.mark.parametrize("append", ["a=1,2 b", 'say="hello world"', "back\\slash", "tab\there", ""])
 def test_a_command_line_arrives_byte_for_byte(folder, append):
     system.describe(OPTIONS, [guest(folder, append=append)])
-    assert append.encode() + b"\0" in (system.RUN / "system/system.desc").read_bytes()
+    assert append.encode() + b"\0" in (system.folder() / "system/system.desc").read_bytes()
 
 
 @pytest.mark.parametrize("mem", [16 << 20, 512 << 20, 2048 << 20])

@@ -10,12 +10,11 @@ import os
 import pathlib
 import subprocess
 
-from umbra import images, layout
+from umbra import images, layout, locks
 from umbra.errors import Failure, Usage
 from umbra.images import MB
 
 DEFAULT = "linux"
-RUN = layout.BUILD / "run"
 END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
@@ -24,6 +23,11 @@ HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the s
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
 MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides four bytes for each page of guest memory
 TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
+
+
+def folder():
+    """Where the files of this process's system lie."""
+    return layout.BUILD / ("run" + locks.slot())
 
 
 def names():
@@ -77,19 +81,18 @@ def compiler(*words):
 
 
 def describe(options, guests):
-    """Compiles the system's description into build/run/system; returns its summary (system.json)."""
-    RUN.mkdir(parents=True, exist_ok=True)
+    """Compiles the system's description into folder()/system; returns its summary (system.json)."""
     source, settings = "systems/%s.idl" % options.system, []
     if options.system == DEFAULT:
-        source = layout.relative(RUN / "system.idl")
+        source = layout.relative(folder() / "system.idl")
         text = compiler("guests", *(guest_words(n, g, options.paging) for n, g in enumerate(guests)))
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 4 // MB)]
         settings += ["--memory", str(memory_bytes(guests))]
-    compiler("compile", source, "-o", layout.relative(RUN / "system"), *settings)
-    return json.loads((RUN / "system/system.json").read_text())
+    compiler("compile", source, "-o", layout.relative(folder() / "system"), *settings)
+    return json.loads((folder() / "system/system.json").read_text())
 
 
 def named_guests(options):
@@ -101,8 +104,8 @@ def named_guests(options):
 
 
 def link(name, target):
-    """build/run/NAME -> target: module names stay short and free of odd characters, whatever the user's path is."""
-    path = RUN / name
+    """folder()/NAME -> target: module names stay short and free of odd characters, whatever the user's path is."""
+    path = folder() / name
     path.unlink(missing_ok=True)
     path.symlink_to(target.resolve())
     return layout.relative(path)
@@ -119,14 +122,13 @@ def module_file(profile, name, given):
 
 
 def modules(options, guests):
-    """The boot modules as (path, arguments). Writes build/run/."""
-    RUN.mkdir(parents=True, exist_ok=True)
+    """The boot modules as (path, arguments). Writes folder()."""
     given = {"kernel%d" % n: g.kernel for n, g in enumerate(guests) if g.kernel}
     given |= {"initrd%d" % n: g.initrd for n, g in enumerate(guests) if g.initrd}
     if not (layout.ROOT / "servers/init/main.c").is_file():     # a kernel alone
         return [(link(name, path), "") for name, path in given.items()]
     wanted = describe(options, guests)["modules"]
-    found = [layout.server_output(options.profile, "init"), layout.relative(RUN / "system/system.desc")]
+    found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
     return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
 
 

@@ -137,6 +137,8 @@ static void open_guest(struct process *p)
     const struct vmm_config *c = p->env.config;
     uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
 
+    if (c->vm_paging != DESC_PAGING_SHADOW)
+        report(p, END_REASON_UNSUPPORTED, "nested paging is not there yet");
     if (p->env.info->incarnation == 0 && !map_memory(c->vm_pages))
         report(p, END_REASON_INTERNAL, "memmgr refuses the guest's memory");
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,

@@ -172,6 +172,7 @@ def test_several_guests_are_modules_one_after_the_other(system):
     (["--kernel", "K", "--input", "."], "--input .: Is a directory"),
     (["--kernel", "K", "--seed", "0"], "--seed 0 is not between 1 and 2^64 - 1"),
     (["--kernel", "K", "--seed", "x"], "argument --seed: invalid int value: 'x'; see build.py run --help"),
+    (["--kernel", "K", "--paging", "nested"], "--paging nested is not there yet"),
     (["--vm", ""], "'' is not one of name="),
     (["--vm", "name=a,kernel=K,mem=64M,mem=65M"], "mem is given twice"),
     (["--vm", "name=a,append=x,y,kernel=K"], "'y' is not one of name="),

@@ -41,7 +41,7 @@ def arguments(parser):
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
     add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
     add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
-    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow")
+    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow; nested is not there yet")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
     add("--dry-run", action="store_true", help="do all but boot: print QEMU's command line")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -127,6 +127,8 @@ def check_words(options):
         re.compile(options.until or "")
     except re.error as error:
         raise Usage("--until %s is not a regular expression: %s" % (options.until, error)) from error
+    if options.paging == "nested":
+        raise Usage("--paging nested is not there yet: the VMM shadows only")
     if options.icount and options.accel == "kvm":
         raise Usage("--icount goes only with --accel tcg")
     system.check_name(options.system)

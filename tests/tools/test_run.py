@@ -127,7 +127,9 @@ def test_dry_run_shows_the_command_and_boots_nothing(system):
 
 
 def test_several_guests_are_modules_one_after_the_other(system):
-    done = system.run("run", "--vm", "name=a,kernel=K,append=x,,y", "--vm", "name=b,kernel=K,mem=64M", "--seed", "7", "--dry-run")
+    (system.root / "K2").write_bytes(echo_kernel.bzimage())
+    done = system.run("run", "--vm", "name=a,kernel=K,append=x,,y", "--vm", "name=b,kernel=K2,mem=64M", "--vm", "name=c,kernel=K",
+                      "--seed", "7", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "-initrd build/run/kernel0,build/run/kernel1 -append 'log=com2 seed=7'" in done.stdout
 
@@ -173,6 +175,8 @@ def test_several_guests_are_modules_one_after_the_other(system):
     (["--kernel", "K", "--seed", "0"], "--seed 0 is not between 1 and 2^64 - 1"),
     (["--kernel", "K", "--seed", "x"], "argument --seed: invalid int value: 'x'; see build.py run --help"),
     (["--kernel", "K", "--paging", "nested"], "--paging nested is not there yet"),
+    (["--vm=kernel=K"] * 17, "17 guests; at most 16 fit one system"),
+    (["--vm=kernel=K,mem=2040M"] * 3, "the guests have 6120M of memory together; at most 4080M fit one system"),
     (["--vm", ""], "'' is not one of name="),
     (["--vm", "name=a,kernel=K,mem=64M,mem=65M"], "mem is given twice"),
     (["--vm", "name=a,append=x,y,kernel=K"], "'y' is not one of name="),

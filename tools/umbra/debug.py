@@ -35,7 +35,7 @@ end
 def arguments(parser):
     run.arguments(parser)
     parser.add_argument("--gdb", action="append", metavar="COMMAND", default=[], help="a gdb command to run at the start")
-    parser.epilog = "example: ./build.py debug --gdb 'hbreak kmain' --gdb continue"
+    parser.epilog = "example: ./build.py debug --gdb 'hbreak kernel_boot' --gdb continue"
 
 
 def console_log():

@@ -47,9 +47,9 @@ NEEDS = {
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
-GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test"), "run": ("build", "qemu"),
+GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug"), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
-          "bench": ("build", "qemu"), "plot": ("plot",)}
+          "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 
 
 def present(need):
@@ -138,8 +138,7 @@ def arguments(parser):
 
 def command(options):
     if not options.list:
-        for name in GROUPS:
-            ensure(name, options)
+        ensure("deps", options)
         return 0
     print("%-26s %-8s %s" % ("need", "here", "Debian packages"))
     for need in dict.fromkeys(n for group in NEEDS.values() for n in group):

@@ -113,6 +113,7 @@ def check_files_named(described):
             images.parse_header(images.readable(pairs["kernel"], "kernel"), pairs["kernel"])
         if "initrd" in pairs:
             images.readable(pairs["initrd"], "initramfs")
+    system.check_guests([images.parse_memory(pairs.get("mem", "128M")) for pairs in described])
 
 
 def check_words(options):

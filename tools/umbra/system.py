@@ -18,6 +18,9 @@ DEFAULT = "linux"
 END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
+GUESTS_MAX = 16             # CONSOLE_GUESTS in idl/interfaces/console.idl
+GUEST_FILES_MAX = 19        # BOOT_MODULES_MAX without init, the description and the three servers
+GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' paging structures
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
@@ -44,6 +47,15 @@ def component(number):
     return "vmm%d" % number
 
 
+def check_guests(sizes):
+    """Usage if guests of these sizes do not fit the default system."""
+    if len(sizes) > GUESTS_MAX:
+        raise Usage("%d guests; at most %d fit one system" % (len(sizes), GUESTS_MAX))
+    if sum(sizes) > GUESTS_MEM_MAX:
+        raise Usage("the guests have %dM of memory together; at most %dM fit one system: give less with mem=" % (
+            sum(sizes) // MB, GUESTS_MEM_MAX // MB))
+
+
 def targets(profile, _name):
     """What must be built before a system boots."""
     return [layout.kernel_output(profile)] + [p.output for p in layout.servers(profile)] + \
@@ -59,9 +71,21 @@ def doubled(text):
     return text.replace(",", ",,")
 
 
-def guest_words(number, guest, paging):
-    words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=kernel%d" % number]
-    words += ["initrd=initrd%d" % number] if guest.initrd else []
+def guest_files(guests):
+    """The guests' images as {module name: file}; guests with the same file share a module."""
+    found = {}
+    for number, guest in enumerate(guests):
+        for kind in ("kernel", "initrd"):
+            path = getattr(guest, kind)
+            if path and path not in found.values():
+                found["%s%d" % (kind, number)] = path
+    return found
+
+
+def guest_words(number, guest, paging, files):
+    names = {path: name for name, path in files.items()}
+    words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=" + names[guest.kernel]]
+    words += ["initrd=" + names[guest.initrd]] if guest.initrd else []
     return ",".join(words + ["command_line=" + doubled(guest.append), "paging=" + paging])
 
 
@@ -85,7 +109,10 @@ def describe(options, guests):
     source, settings = "systems/%s.idl" % options.system, []
     if options.system == DEFAULT:
         source = layout.relative(folder() / "system.idl")
-        text = compiler("guests", *(guest_words(n, g, options.paging) for n, g in enumerate(guests)))
+        files = guest_files(guests)
+        if len(files) > GUEST_FILES_MAX:
+            raise Usage("%d different kernels and initramfs; at most %d fit one system" % (len(files), GUEST_FILES_MAX))
+        text = compiler("guests", *(guest_words(n, g, options.paging, files) for n, g in enumerate(guests)))
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
@@ -123,8 +150,7 @@ def module_file(profile, name, given):
 
 def modules(options, guests):
     """The boot modules as (path, arguments). Writes folder()."""
-    given = {"kernel%d" % n: g.kernel for n, g in enumerate(guests) if g.kernel}
-    given |= {"initrd%d" % n: g.initrd for n, g in enumerate(guests) if g.initrd}
+    given = guest_files(guests)
     if not (layout.ROOT / "servers/init/main.c").is_file():     # a kernel alone
         return [(link(name, path), "") for name, path in given.items()]
     wanted = describe(options, guests)["modules"]

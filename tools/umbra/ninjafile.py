@@ -38,7 +38,7 @@ rule ccld
   description = LD $out
 
 rule idl
-  command = PYTHONPATH=idl /usr/bin/python3 -m umbra_idl compile $in -o $folder && touch $stamp
+  command = PYTHONPATH=idl PYTHONPYCACHEPREFIX=build/cache/pycache /usr/bin/python3 -m umbra_idl compile $in -o $folder && touch $stamp
   description = IDL $in
   restat = 1
 

@@ -40,6 +40,9 @@ NEEDS = {
              _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),
              _n("clang", "command:clang", "clang"),
              _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
+    "bochs": (_n("bochs", "command:bochs", "bochs"), _n("bochs's display", "file:/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_sdl2_gui.so", "bochs-sdl"),
+              _n("firmware for bochs", "file:/usr/share/bochs/BIOS-bochs-latest", "bochsbios"),
+              _n("VGA firmware for bochs", "file:/usr/share/bochs/VGABIOS-lgpl-latest", "vgabios")),
     "debug": (_n("gdb", "command:gdb", "gdb"),),
     "iso": (_n("grub-mkrescue", "command:grub-mkrescue", "grub-common"),
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
@@ -47,7 +50,7 @@ NEEDS = {
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
-GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug"), "run": ("build", "qemu"),
+GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs"), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 

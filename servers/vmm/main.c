@@ -294,6 +294,12 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     report(p, reason_of(end), text);
 }
 
+/* The first to fourth serial port of a PC: 3F8h, 2F8h, 3E8h, 2E8h, eight ports each. */
+static bool is_serial_port(uint32_t port)
+{
+    return (port & ~0x117u) == 0x2e8;
+}
+
 static _Noreturn void serve(struct process *p)
 {
     struct sys_message m = { 0 };
@@ -311,6 +317,8 @@ static _Noreturn void serve(struct process *p)
         p->vmm.now = p->env.exit->tsc;
         if (p->env.exit->kind == EXIT_EVENT)
             console_input(p);
+        else if (p->env.exit->kind == EXIT_IO)
+            p->vmm.state->stats.exits_uart += is_serial_port(EXIT_IO_PORT(p->env.exit->info[0]));
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);

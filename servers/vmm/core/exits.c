@@ -239,24 +239,10 @@ static void check_epoch(struct vmm *v)
     shadow_root(v->shadow, &v->ops);
 }
 
-/* The first to fourth serial port of a PC: 3F8h, 2F8h, 3E8h, 2E8h, eight ports each. */
-static bool is_serial_port(uint32_t port)
-{
-    return (port & ~0x117u) == 0x2e8;
-}
-
-static void count_exit(struct vmm *v)
-{
-    const struct umbra_exit_page *x = v->exit;
-
-    v->state->stats.exits[x->kind < EXIT_KINDS ? x->kind : 0]++;
-    v->state->stats.exits_uart += x->kind == EXIT_IO && is_serial_port(EXIT_IO_PORT(x->info[0]));
-}
-
 enum vmm_end vmm_handle(struct vmm *v)
 {
     reply_begin(v);
-    count_exit(v);
+    v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
     machine_expire(&v->state->machine, NULL, v->now);
     check_epoch(v);
     enum vmm_end end = dispatch(v);

@@ -18,7 +18,7 @@
 #include <umbra/vcpu.h>
 
 #define VMM_STATE_MAGIC   0x455441545356ull
-#define VMM_STATE_VERSION 2
+#define VMM_STATE_VERSION 1
 
 enum vmm_end {
     VMM_RUNS,
@@ -37,7 +37,7 @@ const char *vmm_end_name(enum vmm_end e);
 /* Counters that --stats prints; not needed to go on. */
 struct vmm_stats {
     uint64_t exits[EXIT_KINDS];
-    uint64_t exits_uart; /* those of EXIT_IO at a PC's serial ports */
+    uint64_t exits_uart; /* those of EXIT_IO at a PC's serial ports; main.c counts them */
     uint64_t emulated, io_reads, io_writes, mmio, injected, faults_to_guest, windows;
 };
 

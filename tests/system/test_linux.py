@@ -188,15 +188,14 @@ def terminal(words):
 
 def test_terminal_sends_every_key_to_the_guest_but_ctrl_a(terminal):
     terminal.expect(rb"^/ # ", SECONDS)
-    terminal.type(b"echo one; sleep 1000\r")
+    terminal.type(b"sh -c 'echo one; exec sleep 1000'\r")     # what it prints shows that the shell has let go of the terminal
     terminal.expect(rb"^one\r\n")
-    time.sleep(1)
     terminal.type(b"\x03")
     terminal.expect(rb"\^C\r\n/ # ")
-    terminal.type(b"sleep 1000\r")
-    time.sleep(1)
+    terminal.type(b"sh -c 'echo two; exec sleep 1000'\r")
+    terminal.expect(rb"^two\r\n")
     terminal.type(b"\x1a")      # Ctrl-Z: job control reaches the guest's shell, not ours
-    terminal.expect(rb"Stopped +sleep 1000")
+    terminal.expect(rb"Stopped +sh -c")
     terminal.type(b"kill %1\r")
     terminal.expect(rb"/ # ")
     terminal.type(b"cat\r")

@@ -120,7 +120,9 @@ def take_configuration(root, known):
 
 def clone(root):
     target = root / "root" / "umbra"
-    subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(layout.ROOT), str(target)], check=True)
+    done = subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(layout.ROOT), str(target)], capture_output=True, text=True)
+    if done.returncode:
+        raise Failure("this tree cannot be cloned: " + (done.stderr.strip().splitlines() or ["git says nothing"])[-1])
     return "/root/umbra"
 
 

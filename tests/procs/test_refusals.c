@@ -49,6 +49,7 @@ static const struct method methods[] = {
     { OBJ_VM, 0, VM_BIND, 1 },
     { OBJ_VM, 0, VM_STATUS, 0 },
     { OBJ_VM, 0, VM_VIEW, 1 },
+    { OBJ_VM, 0, VM_RENEW, 0 },
     { OBJ_VCPU, 0, VCPU_BIND, 1 },
     { OBJ_VCPU, 0, VCPU_BIND_NOTIFICATION, 1 },
     { OBJ_VCPU, 0, VCPU_VIEW, 2 },

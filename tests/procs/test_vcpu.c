@@ -27,6 +27,7 @@ TEST(vm_refusals)
 {
     cptr_t vm = new_object(OBJ_VM, 0), g = new_object(OBJ_GUESTSPACE, 0), none = new_slot();
 
+    CHECK_EQ(sys_invoke0(vm, VM_RENEW), ERR_NOT_BOUND);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, none), ERR_NO_CAP);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, vm), ERR_WRONG_TYPE);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, copy_cap(g, RIGHT_WRITE)), ERR_NO_RIGHT);
@@ -558,4 +559,31 @@ TEST(a_pending_exit_stays_pending)
     vm_skip(&v, 0);
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_ROOT);
+}
+
+/* Who takes a guest over finds the exit as it was, but in a new epoch: no table of before can be named. */
+TEST(a_renewed_vm_begins_without_tables)
+{
+    struct vm_test v;
+    uint64_t index, epoch = 0;
+
+    CHECK(begin(&v, hlt, sizeof(hlt)));
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_HLT);
+    uint64_t seq = v.x->seq, before = v.x->epoch, rip = v.x->rip, tsc = v.x->tsc;
+    sys_invoke(v.vm, VM_RENEW, 0, 0, 0, 0, 0, &epoch);
+    CHECK(epoch > before);
+    op(&v, OP_W0(OP_FILL, RWXU, 20, v.table[5]));
+    op(&v, 1);
+    CHECK_EQ(vm_reply(&v, &index), ERR_STALE_TABLE);
+    CHECK_OK(vm_recv(&v));
+    CHECK_EQ(v.x->seq, seq);
+    CHECK_EQ(v.x->kind, EXIT_HLT);
+    CHECK_EQ(v.x->rip, rip);
+    CHECK_EQ(v.x->tsc, tsc);
+    CHECK_EQ(v.x->epoch, epoch);
+    vm_skip(&v, 0);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_ROOT);
+    CHECK(vm_audit(&v));
 }

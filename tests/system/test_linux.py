@@ -4,10 +4,8 @@
 Each test is one boot and asks it for as much as one boot can show. What a wrong option or file does without a boot is in
 tests/tools/test_run.py; here are only files that are wrong in a way that the guest itself has to find out.
 """
-import argparse
-import dataclasses
-import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -17,77 +15,28 @@ import termios
 import time
 
 import pytest
-from umbra import guest, layout, run
+from linux_guest import SECONDS, VERIFY, needs_verify, verdicts, verifying_guest
+from umbra import guest, layout
 
-DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
-SECONDS = 200       # a boot takes 20 to 40; more is a hang
 PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
 FIRST = "#\n#\n"     # lines that may be lost: a guest that is silent for long while it boots is taken to be waiting for input
-VERIFY = "build/workloads/verify"
-needs_verify = pytest.mark.needs(VERIFY)
-
-
-@dataclasses.dataclass
-class Outcome:
-    status: int
-    console: str        # of the guest, without prefixes
-    said: str           # by build.py, on standard error
-    stats: dict
-    kernel_log: str
-
-    def ended(self, name="linux"):
-        return self.stats["guests"][name]["ended"]
-
-
-@pytest.fixture
-def words(request):
-    """The beginning of every command line."""
-    options = getattr(request.config, "umbra_options", DEFAULTS)
-    chosen = ["--profile", options.profile or "debug"] + (["--qemu", options.qemu] if options.qemu else [])
-    return ["/usr/bin/python3", "build.py", "run", "--no-install", *chosen]
-
-
-@pytest.fixture
-def headless(words, tmp_path):
-    """headless(option, ..., typed="text") boots, waits for the end and gives an Outcome."""
-    def start(*more, typed=None, seconds=SECONDS):
-        stats, script = tmp_path / "stats", tmp_path / "typed"
-        command = [*words, "--headless", "--timeout", str(seconds), "--stats", str(stats), *map(str, more)]
-        if typed is not None:
-            script.write_text(typed)
-            command += ["--input", str(script)]
-        done = subprocess.run(command, cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              errors="replace", timeout=seconds + 120)
-        console = re.sub(r"^linux\|", "", done.stdout, flags=re.M)
-        known = json.loads(stats.read_text()) if stats.is_file() else {}
-        log = layout.ROOT / run.KERNEL_LOG
-        return Outcome(done.returncode, console, done.stderr, known, log.read_text(errors="replace") if log.is_file() else "")
-    return start
 
 
 def qemu_left():
     """Whether a QEMU that runs from this tree is still there."""
-    listed = subprocess.run(["pgrep", "-a", "qemu-system"], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if os.path.realpath("/proc/%s/cwd" % line.split()[0]) == str(layout.ROOT)]
-
-
-def verifying_guest(*arguments, flavour="amd64", append=""):
-    """The options of a guest whose first process is the verifying workload with these arguments."""
-    program = (layout.ROOT / VERIFY).read_bytes()
-    path = guest.GUEST / "verify.cpio"
-    guest.write_whole(path, guest.cpio([("dev", 0o040755, b""), ("dev/console", 0o020600, b"", (5, 1)),
-                                        ("verify", 0o100755, program)]))
-    line = "console=ttyS0 quiet rdinit=/verify %s -- %s" % (append, " ".join(arguments))
-    return ["--kernel", guest.kernel(flavour), "--initrd", path, "--append", line]
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace")
+            if "qemu-system" in words.split("\0")[0] and os.readlink(folder / "cwd") == str(layout.ROOT):
+                found.append(words)
+        except OSError:
+            pass    # it ended meanwhile
+    return found
 
 
 # QEMU 7.2's VMRUN loads a guest's DR7 without arming the breakpoints that it names (docs/platform.md).
 EMULATOR_LACKS = "verify debug absent hardware breakpoints do not fire"
-
-
-def verdicts(console):
-    """The lines of the workload, in order."""
-    return re.findall(r"^(verify \w+ (?:ok|FAIL|absent).*)$", console, re.M)
 
 
 def require_verified(outcome):
@@ -109,7 +58,11 @@ def test_shell_takes_commands_and_ctrl_c_and_powers_off(headless, flavour):
     assert len(re.findall(r"^42$", outcome.console, re.M)) == 2
     assert outcome.status == 0, outcome.said
     assert re.search(r"guest linux ended: halted for ever", outcome.said), outcome.said
-    assert outcome.ended().startswith("halted for ever") and outcome.stats["guests"]["linux"]["counts"]["exits"] > 1000
+    assert outcome.ended().startswith("halted for ever")
+    counts = outcome.stats["guests"]["linux"]["counts"]
+    kinds = sum(n for key, n in counts.items() if key.startswith("exits_") and key != "exits_uart")
+    assert counts["exits"] > 1000 and counts["exits"] - kinds in (0, 1), counts    # the first is no guest's doing
+    assert 100 < counts["exits_uart"] < counts["exits_io"], counts
     assert not qemu_left()
 
 
@@ -175,15 +128,14 @@ def terminal(words):
 
 def test_terminal_sends_every_key_to_the_guest_but_ctrl_a(terminal):
     terminal.expect(rb"^/ # ", SECONDS)
-    terminal.type(b"echo one; sleep 1000\r")
+    terminal.type(b"sh -c 'echo one; exec sleep 1000'\r")     # what it prints shows that the shell has let go of the terminal
     terminal.expect(rb"^one\r\n")
-    time.sleep(1)
     terminal.type(b"\x03")
     terminal.expect(rb"\^C\r\n/ # ")
-    terminal.type(b"sleep 1000\r")
-    time.sleep(1)
+    terminal.type(b"sh -c 'echo two; exec sleep 1000'\r")
+    terminal.expect(rb"^two\r\n")
     terminal.type(b"\x1a")      # Ctrl-Z: job control reaches the guest's shell, not ours
-    terminal.expect(rb"Stopped +sleep 1000")
+    terminal.expect(rb"Stopped +sh -c")
     terminal.type(b"kill %1\r")
     terminal.expect(rb"/ # ")
     terminal.type(b"cat\r")

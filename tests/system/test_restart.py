@@ -4,7 +4,7 @@ those of a run in which nobody died."""
 import re
 
 import pytest
-from test_linux import VERIFY, headless, needs_verify, verdicts, verifying_guest, words  # noqa: F401 (fixtures)
+from linux_guest import needs_verify, verdicts, verifying_guest
 
 KINDS = {"delivery": 1, "store": 2, "reply": 3, "loop": 4, "heap": 5, "wild": 6, "state": 7, "message": 8,
          "capability": 9, "exit": 10}
@@ -38,7 +38,7 @@ def undisturbed():
     (("delivery", "store", "reply"), 499, 7),
     (("heap", "exit", "message", "capability", "wild"), 4999, 1),
     (("loop", "reply"), 15000, 1)], ids=("crash", "breach", "hang"))
-def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, undisturbed, ways, every, stores):  # noqa: F811
+def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, undisturbed, ways, every, stores):
     guest = verifying_guest(*PARTS, **SMALL)
     if not undisturbed:
         undisturbed["console"] = headless(*guest).console
@@ -49,7 +49,7 @@ def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, un
 
 
 @needs_verify
-def test_guest_whose_saved_state_is_damaged_stops(headless):  # noqa: F811
+def test_guest_whose_saved_state_is_damaged_stops(headless):
     outcome = headless(*verifying_guest(*PARTS, **SMALL), *dies("state", at=20000, every=1))
     assert outcome.status == 1
     assert "guest vmm0 ended: saved state damaged" in outcome.kernel_log
@@ -57,14 +57,14 @@ def test_guest_whose_saved_state_is_damaged_stops(headless):  # noqa: F811
 
 
 @needs_verify
-def test_guest_that_kills_every_vmm_at_one_exit_stops_after_three(headless):  # noqa: F811
+def test_guest_that_kills_every_vmm_at_one_exit_stops_after_three(headless):
     outcome = headless(*verifying_guest(*PARTS, **SMALL), *dies("delivery", at=20000, every=0))
     assert outcome.status == 1
     assert "init: vmm0: every VMM dies at exit 20000" in outcome.kernel_log
     assert taken_over(outcome) == [20000, 20000]
 
 
-def test_typed_input_is_neither_lost_nor_doubled(headless):  # noqa: F811
+def test_typed_input_is_neither_lost_nor_doubled(headless):
     typed = 8 * "#\n" + "".join("echo line-%03d-$((%d * 3))\n" % (n, n) for n in range(40)) + "poweroff -f\n"
     outcome = headless(*dies("store", "reply", "delivery", at=20000, every=997, stores=9), typed=typed)
     assert outcome.status == 0, outcome.said

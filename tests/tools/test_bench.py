@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The bench command: lines become figures, figures become a table and JSON, what is missing is said."""
 import json
+import re
 
 import pytest
-from umbra import bench
+from umbra import bench, bench_linux, layout
+from umbra.errors import Failure
 
 from test_proc_harness import KERNEL, LINK
 
@@ -42,6 +44,22 @@ def test_a_figure_that_is_not_measured_is_a_failure(tree):
     assert done.stderr.splitlines()[-1] == "build.py: not measured: ipc.signal_wake"
 
 
+@pytest.mark.parametrize("words,said", [(["--json", "."], "--json .: a folder, not a file"),
+                                        (["--json", "no/such"], "--json no/such: there is no such folder"),
+                                        (["--plot", "build.py"], "--plot build.py: File exists")])
+def test_an_output_that_cannot_be_written_is_found_before_measuring(tree, words, said):
+    system(tree, TEXT)
+    done = tree.run("bench", *words)
+    assert (done.returncode, done.stderr) == (2, "build.py: %s\n" % said)
+    assert not (tree.root / "build/log").exists()
+
+
+def test_figures_without_a_benchmark_are_named(tree):
+    system(tree, TEXT)
+    done = tree.run("bench")
+    assert done.returncode == 0 and "build.py: no benchmark yet: cap.revoke_256 exit.cpuid" in done.stderr
+
+
 def test_an_unknown_name_is_exit_2(tree):
     assert tree.run("bench", "nonsense").returncode == 2
 
@@ -60,3 +78,16 @@ def test_every_fact_has_a_meaning_and_a_readable_goal():
     for name, fact in bench.facts().items():
         assert fact["what"], name
         assert "goal" not in fact or bench.met(fact["goal"], 0) is True, name
+
+
+def test_rows_that_the_guest_measured_are_read_and_a_failure_is_one():
+    assert bench_linux.measured("x\nBENCHG fork_wait 5 44\nBENCHG end 77\n") == {"fork_wait": (5, 44)}
+    with pytest.raises(Failure):
+        bench_linux.measured("BENCHG failed: fork: Out of memory\n")
+    assert bench_linux.each({"exits": 50, "exits_page": 8}, {"exits": 10}, 4) == {"exits": 10, "exits_page": 2}
+
+
+def test_every_row_of_the_guest_program_is_known():
+    text = (layout.ROOT / "tests/workloads/bench_guest.c").read_text()
+    assert set(bench_linux.ROWS) <= set(re.findall(r'^    \{ "(\w+)", sample_', text, re.M))
+    assert {"linux." + row for row in bench_linux.ROWS if row != bench_linux.LOOP} <= set(bench.facts())

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The contract of the command line: exit statuses, one clear line an error, --version."""
+import subprocess
+
 import pytest
-from umbra import cli
+from umbra import cli, deps
 
 
 @pytest.mark.parametrize("words", [["--bogus"], ["build", "--bogus"], ["bogus"], [], ["test", "no_such_test_anywhere"],
@@ -60,3 +62,24 @@ def test_clean_removes_build_and_nothing_else(tree):
     assert tree.run("clean").returncode == 0
     after = sorted(str(p) for p in tree.root.rglob("*") if "build/" not in str(p.relative_to(tree.root)))
     assert [p for p in after if p != str(tree.root / "build")] == before
+
+
+def test_a_failing_operation_of_the_machine_is_one_line(tree):
+    tree.write("build", "a file where the folder should be\n")
+    done = tree.run("build")
+    assert (done.returncode, done.stderr) == (1, "build.py: %s/build: File exists\n" % tree.root)
+
+
+@pytest.mark.parametrize("command", ["deps", "run", "test", "debug", "iso", "bench"])
+def test_without_root_and_sudo_everything_missing_is_named_at_once_and_is_exit_3(tree, command):
+    """In a system of this test's own making: nothing but apt-get, and nobody to run it."""
+    tree.write("bin/apt-get", "#!/bin/sh\necho apt-get was called >&2; exit 1\n")
+    (tree.root / "bin/apt-get").chmod(0o755)
+    code = "import os, sys; os.geteuid = lambda: 1000; sys.path.insert(0, 'tools'); from umbra import cli; sys.exit(cli.main(sys.argv[1:]))"
+    done = subprocess.run(["/usr/bin/python3", "-c", code, command], cwd=tree.root, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, env={"PATH": str(tree.root / "bin")})
+    assert done.returncode == 3, done.stderr
+    line, = done.stderr.splitlines()
+    assert "neither root nor sudo: run as root: apt-get install " in line
+    wanted = {p for need in deps.needs_of(command) if need.probe.startswith("command:") for p in need.packages}
+    assert len(wanted) > 3 and wanted <= set(line.partition("apt-get install ")[2].split())

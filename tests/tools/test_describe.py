@@ -4,7 +4,7 @@ import argparse
 import pathlib
 
 import pytest
-from umbra import images, system
+from umbra import images, layout, system
 from umbra.errors import Usage
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
@@ -12,28 +12,43 @@ OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="de
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name in ("K", "I"):
+    for name in ("K", "K2", "I"):
         (tmp_path / name).write_bytes(b"x" * 100)
-    monkeypatch.setattr(system, "RUN", system.RUN.parent / "test-run")
+    ours = layout.BUILD / "test-run"
+    ours.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(system, "folder", lambda: ours)
     return tmp_path
 
 
-def guest(folder, name="a", mem=128 << 20, append="", initrd=True):
-    return images.Guest(name, folder / "K", folder / "I" if initrd else None, append, mem)
+def guest(folder, name="a", mem=128 << 20, append="", initrd=True, kernel="K"):
+    return images.Guest(name, folder / kernel, folder / "I" if initrd else None, append, mem)
 
 
 def test_each_guest_has_a_component_and_modules_in_order(folder):
-    summary = system.describe(OPTIONS, [guest(folder), guest(folder, "b", 64 << 20, initrd=False)])
+    summary = system.describe(OPTIONS, [guest(folder), guest(folder, "b", 64 << 20, initrd=False, kernel="K2")])
     assert summary["modules"] == ["memmgr", "console", "vmm", "kernel0", "initrd0", "kernel1"]
     guests = {name: c["guest"] for name, c in summary["components"].items() if c["guest"]}
     assert [g["memory_bytes"] for g in guests.values()] == [128 << 20, 64 << 20]
     assert list(guests) == ["vmm0", "vmm1"]
 
 
+def test_guests_with_the_same_files_share_modules(folder):
+    guests = [guest(folder), guest(folder, "b"), guest(folder, "c", kernel="K2")]
+    assert system.describe(OPTIONS, guests)["modules"] == ["memmgr", "console", "vmm", "kernel0", "initrd0", "kernel2"]
+
+
+def test_too_many_files_of_guests_are_one_clear_line(folder):
+    guests = [images.Guest("g%d" % n, folder / ("K%d" % n), folder / ("I%d" % n), "", 16 << 20) for n in range(10)]
+    for path in [g.kernel for g in guests] + [g.initrd for g in guests]:
+        path.write_bytes(b"x")
+    with pytest.raises(Usage, match="20 different kernels and initramfs; at most 19 fit one system"):
+        system.describe(OPTIONS, guests)
+
+
 @pytest.mark.parametrize("append", ["a=1,2 b", 'say="hello world"', "back\\slash", "tab\there", ""])
 def test_a_command_line_arrives_byte_for_byte(folder, append):
     system.describe(OPTIONS, [guest(folder, append=append)])
-    assert append.encode() + b"\0" in (system.RUN / "system/system.desc").read_bytes()
+    assert append.encode() + b"\0" in (system.folder() / "system/system.desc").read_bytes()
 
 
 @pytest.mark.parametrize("mem", [16 << 20, 512 << 20, 2048 << 20])
@@ -45,6 +60,13 @@ def test_too_many_guests_is_one_clear_line(folder):
     with pytest.raises(Usage) as caught:
         system.describe(OPTIONS, [guest(folder, str(n), 16 << 20) for n in range(20)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [[96 << 20] * system.GUESTS_MAX, [2040 << 20] * 2])
+def test_as_many_guests_and_as_much_memory_as_is_promised_can_be_described(folder, sizes):
+    system.check_guests(sizes)
+    guests = [guest(folder, "g%d" % n, size) for n, size in enumerate(sizes)]
+    assert system.describe(OPTIONS, guests)["memory_bytes"] <= system.memory_bytes(guests)
 
 
 def test_every_module_of_a_named_system_has_a_file():

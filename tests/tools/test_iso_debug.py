@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`iso` and `debug` with a stand-in for the system: the image boots, gdb stands at a symbol."""
+import re
+
 import pytest
-from umbra import iso, qemu
+from umbra import iso, layout, qemu
 
 import echo_kernel
 
@@ -32,3 +34,9 @@ def test_debug_stops_at_a_symbol(system):
     done = system.run("debug", "--kernel", "K", "--gdb", "hbreak start", "--gdb", "continue", "--gdb", "x/i $pc")
     assert done.returncode == 0, done.stderr
     assert "<start>:\tmov    $0x80000,%esp" in done.stdout
+
+
+def test_help_of_debug_names_a_function_that_there_is(system):
+    name = re.search(r"hbreak (\w+)", system.run("debug", "--help").stdout)[1]
+    sources = [(layout.ROOT / path).read_text() for path in layout.find("kernel/**/*.c")]
+    assert any(re.search(r"\b%s\([^;]*\)\n\{" % name, text) for text in sources)

@@ -83,6 +83,34 @@ def test_a_failed_system_is_1(system, key, said):
     assert said in done.stderr
 
 
+def test_two_runs_of_one_tree_do_not_disturb_each_other(system):
+    words = ["/usr/bin/python3", "build.py", *HEADLESS, *script(system, "q"), "--timeout", "60", "--stats"]
+    runs = [subprocess.Popen([*words, "S%d" % n], cwd=system.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True) for n in range(2)]
+    for run in runs:
+        out, err = run.communicate(timeout=100)
+        assert (run.returncode, out) == (0, "linux|hello\nlinux|# \n"), err
+    stats = [json.loads((system.root / ("S%d" % n)).read_text()) for n in range(2)]
+    assert {s["kernel_log"] for s in stats} == {"build/log/kernel.log", "build/log/kernel-1.log"}
+    assert all(s["guests"]["linux"]["ended"] == "poweroff" for s in stats)
+
+
+def test_a_reader_that_goes_away_ends_the_run(system):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(["/usr/bin/python3", "build.py", *HEADLESS, "--timeout", "60"], cwd=system.root, stdout=writer,
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, timeout=100)
+    os.close(writer)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert no_qemu_left(system)
+
+
+def test_a_closed_standard_input_is_as_one_at_its_end(system):
+    done = subprocess.run(["/usr/bin/python3", "build.py", "run", "--kernel", "K", "--quiet", "--until", "^# ", "--timeout", "60"],
+                          cwd=system.root, preexec_fn=lambda: os.close(0), capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "hello\n# "), done.stderr
+
+
 def test_end_of_input_does_not_end_a_run(system):
     done = subprocess.run(["/usr/bin/python3", "build.py", "run", "--kernel", "K", "--timeout", "2", "--quiet"],
                           cwd=system.root, input="xy", capture_output=True, text=True, timeout=60)
@@ -99,7 +127,9 @@ def test_dry_run_shows_the_command_and_boots_nothing(system):
 
 
 def test_several_guests_are_modules_one_after_the_other(system):
-    done = system.run("run", "--vm", "name=a,kernel=K,append=x,,y", "--vm", "name=b,kernel=K,mem=64M", "--seed", "7", "--dry-run")
+    (system.root / "K2").write_bytes(echo_kernel.bzimage())
+    done = system.run("run", "--vm", "name=a,kernel=K,append=x,,y", "--vm", "name=b,kernel=K2,mem=64M", "--vm", "name=c,kernel=K",
+                      "--seed", "7", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "-initrd build/run/kernel0,build/run/kernel1 -append 'log=com2 seed=7'" in done.stdout
 
@@ -130,6 +160,28 @@ def test_several_guests_are_modules_one_after_the_other(system):
     (["--vm", "name=a/b,kernel=K"], "name 'a/b' is not 1 to 31 letters"),
     (["--vm", "kernel=K", "--mem", "64M"], "--mem does not go with --vm"),
     (["nowhere"], "no system nowhere"),
+    (["nowhere", "else"], "unknown: else; see ./build.py run --help"),
+    (["--kernel", "K", "--bogus"], "unknown: --bogus; see ./build.py run --help"),
+    (["--kernel", ""], "kernel '': name a file"),
+    (["--kernel", "K", "--initrd", "."], "initramfs .: Is a directory"),
+    (["--kernel", "K", "--mem", "0"], "memory of 0 is not between"),
+    (["--kernel", "K", "--mem", "1.5G"], "memory is '1.5G'; say for example 128M"),
+    (["--kernel", "K", "--append", "a\nb"], "a command line is one line"),
+    (["--kernel", "K", "--append", "a\udcffb"], "its command line is not UTF-8"),
+    (["--kernel", "K", "--timeout", "nan"], "--timeout nan is not a number of seconds"),
+    (["--kernel", "K", "--log", "."], "--log .: a folder, not a file"),
+    (["--kernel", "K", "--stats", "."], "--stats .: a folder, not a file"),
+    (["--kernel", "K", "--stats", "no/such"], "--stats no/such: there is no such folder"),
+    (["--kernel", "K", "--input", "."], "--input .: Is a directory"),
+    (["--kernel", "K", "--seed", "0"], "--seed 0 is not between 1 and 2^64 - 1"),
+    (["--kernel", "K", "--seed", "x"], "argument --seed: invalid int value: 'x'; see build.py run --help"),
+    (["--kernel", "K", "--paging", "nested"], "--paging nested is not there yet"),
+    (["--vm=kernel=K"] * 17, "17 guests; at most 16 fit one system"),
+    (["--vm=kernel=K,mem=2040M"] * 3, "the guests have 6120M of memory together; at most 4080M fit one system"),
+    (["--vm", ""], "'' is not one of name="),
+    (["--vm", "name=a,kernel=K,mem=64M,mem=65M"], "mem is given twice"),
+    (["--vm", "name=a,append=x,y,kernel=K"], "'y' is not one of name="),
+    (["--vm", "name=a,,b,kernel=K"], "name 'a,b' is not 1 to 31 letters"),
 ])
 def test_bad_input_is_exit_2_and_one_clear_line(system, words, said):
     (system.root / "elf").write_bytes(b"\x7fELF" + bytes(2000))

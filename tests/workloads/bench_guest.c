@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a guest kernel's memory management and process switching cost, in ticks of the time-stamp counter
- * (instructions, where the emulator counts them). Prints `BENCHG name ticks` for each row of the benchmark
- * list that begins with linux. and needs a program; a figure is the median of SAMPLES samples, each long
- * enough to make reading the counter negligible. bench_guest [NAME...] As the first process it powers off at
- * the end. Only `forkexec` needs other files: /bin/sh and /bin/true. */
+ * (instructions, where the emulator counts them). Prints `BENCHG name ticks units` (ticks a unit, units done
+ * in all) for each row of the benchmark list that begins with linux. and needs a program; a figure is the
+ * median of SAMPLES samples, each long enough to make reading the counter negligible. bench_guest [NAME...]
+ * As the first process it powers off at the end. Only `forkexec` needs other files: /bin/sh and /bin/true. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -245,15 +245,17 @@ static void measure(const struct row *row)
 {
     uint64_t samples[SAMPLES];
     unsigned n = row->first;
-    uint64_t took;
+    uint64_t took, units = n;
 
     while ((took = row->sample(n)) < LONG_TICKS && n < row->most)
-        n *= 2;
+        units += n *= 2;
     unsigned count = took < HUGE_TICKS ? SAMPLES : 3;
     for (unsigned i = 0; i < count; i++)
         samples[i] = row->sample(n);
     qsort(samples, count, sizeof(samples[0]), by_size);
-    printf("BENCHG %s %llu\n", row->name, (unsigned long long)((samples[count / 2] + n / 2) / n));
+    units += (uint64_t)count * n;
+    printf("BENCHG %s %llu %llu\n", row->name, (unsigned long long)((samples[count / 2] + n / 2) / n),
+           (unsigned long long)units);
     fflush(stdout);
 }
 

@@ -95,6 +95,17 @@ def arguments(parser):
     parser.epilog = "example: ./build.py bench ipc --json ipc.json\nwithout --profile the release profile is measured"
 
 
+def check_outputs(options):
+    """Minutes of measuring must not end at a file that cannot be written."""
+    from umbra import run
+    run.check_output("json", options.json)
+    try:
+        if options.plot:
+            pathlib.Path(options.plot).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Usage("--plot %s: %s" % (options.plot, error.strerror)) from error
+
+
 def command(options):
     known = facts()
     chosen = [(path, names, run) for path, names, run in sources(known)
@@ -107,6 +118,7 @@ def command(options):
         for name in sorted(available):
             print("%-26s %s" % (name, known[name]["what"]))
         return 0
+    check_outputs(options)
     if options.plot:
         deps.ensure("plot", options)
     deps.ensure("bench", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
@@ -116,6 +128,8 @@ def command(options):
         write_json(options.json, figures)
     if options.plot:
         plot(options.plot, figures, known)
+    if not options.names and set(known) - available:
+        say.note("no benchmark yet: " + " ".join(sorted(set(known) - available)))
     if missing:
         raise Failure("not measured: " + " ".join(sorted(missing)))
     return 0
@@ -191,6 +205,5 @@ def plot(folder, figures, known):
     axes.set_xlabel("Umbra / peer (less is better)")
     axes.invert_yaxis()
     drawing.tight_layout()
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     drawing.savefig(pathlib.Path(folder) / "bench.svg")
     say.note("drew %s" % (pathlib.Path(folder) / "bench.svg"))

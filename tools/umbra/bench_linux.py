@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Figures of an unmodified Debian kernel's boot: bare in the emulator, and as a guest of Umbra.
+"""Figures of an unmodified Debian kernel: bare in the emulator, and as a guest of Umbra; same kernel, initramfs and memory.
 
-Bare is the unpacked kernel (PVH entry) from its first instruction to the first instruction of init. Umbra boots the packaged
-bzImage, so its boot is compared with the bare boot of that same image, and the difference is set in relation to bare:
+Boot: bare is the unpacked kernel (PVH entry) from its first instruction to the first instruction of init. Umbra boots the
+packaged bzImage, so its boot is compared with the bare boot of that same image, and the difference is set in relation to bare:
 ratio = 1 + (ours - bare bzImage) / bare. The firmware's ticks before a kernel's first instruction are measured with a
-stand-in for the kernel (tests/guests/bare_*.S). The guest counts its own ticks from 0 at its first instruction.
+stand-in for the kernel (tests/guests/bare_*.S). The guest counts its own ticks from 0 at its first instruction. Exits and
+other crossings are those of a second boot whose init resets the machine at once: nothing of what comes after init is in them.
+
+The rest: tests/workloads/bench_guest.c measures itself by the guest's own counter. What a row costs in crossings is the
+difference between a run with it and one without any measurement, over all units that it did; its preparation (such as the
+fork before cow_page, or both turns of mprotect_page) is in them, though not in its ticks.
 """
 import lzma
+import pathlib
+import re
 import struct
 
-from umbra import build, guest, images, layout, qemu, run, system
+from umbra import bench, build, guest, images, layout, qemu, run, system
 from umbra.bench import Figure
 from umbra.errors import Failure
 
 FLAVOUR = "amd64"
 MEMORY = 128 * images.MB
-APPEND = "console=ttyS0 quiet rdinit=/mark"
 MARK = r"^MARK init (\d+)\n"      # with its newline: an incomplete line also ends
-MARK_PROGRAM = "build/workloads/mark"
+PROGRAMS = ("build/workloads/mark", "build/workloads/bench_guest")
+LOOP = "forkexec"
+ROWS = (LOOP, "fork_wait", "first_touch", "first_touch_read", "mprotect_page", "cow_page", "fork_32mb", "pipe_pingpong")
 STAND_INS = {"pvh": "build/release/guests/bare_pvh.bin", "bzimage": "build/release/guests/bare_bzimage.bin"}
 SECONDS = 600
 XZ = b"\xfd7zXZ\0"
@@ -26,7 +34,10 @@ XZ = b"\xfd7zXZ\0"
 def sources(known):
     if not layout.find("servers/init/*.c"):
         return []
-    return [("linux.boot", {name for name in known if name.startswith("linux.boot_")}, lambda _what, options: boot(options))]
+    linux = {name for name in known if name.startswith("linux.")}
+    boots = {name for name in linux if name.startswith("linux.boot_")}
+    return [("linux.boot", boots, lambda _what, options: boot(options)),
+            ("linux", linux - boots, lambda _what, options: programs(options))]
 
 
 def vmlinux(image):
@@ -44,16 +55,23 @@ def vmlinux(image):
 
 
 def initramfs():
-    program = (layout.ROOT / MARK_PROGRAM).read_bytes()
-    path = guest.GUEST / "mark.cpio"
-    guest.write_whole(path, guest.cpio([("dev", 0o040755, b""), ("dev/console", 0o020600, b"", (5, 1)),
-                                        ("mark", 0o100755, program)]))
+    """Two programs and nothing else: either is the first process."""
+    path = guest.GUEST / "bench.cpio"
+    entries = [("dev", 0o040755, b""), ("dev/console", 0o020600, b"", (5, 1)), ("bin", 0o040755, b"")]
+    entries += [(pathlib.Path(p).name, 0o100755, (layout.ROOT / p).read_bytes()) for p in PROGRAMS]
+    shell = guest.busybox().read_bytes()
+    entries += [("bin/busybox", 0o100755, shell), ("bin/sh", 0o120777, b"busybox"), ("bin/true", 0o120777, b"busybox")]
+    guest.write_whole(path, guest.cpio(entries))
     return path
 
 
-def bare(options, kernel, regex, name):
-    """The first match of regex on the console of a kernel run directly."""
-    config = qemu.Config(kernel, cmdline=APPEND, memory="%dM" % (MEMORY // images.MB), icount=True, qemu=options.qemu,
+def append(program, words=""):
+    return "console=ttyS0 quiet rdinit=/%s%s" % (program, " -- " + words if words else "")
+
+
+def bare(options, kernel, regex, name, words=""):
+    """What a kernel run directly prints up to the first match of regex, as the match."""
+    config = qemu.Config(kernel, cmdline=words, memory="%dM" % (MEMORY // images.MB), icount=True, qemu=options.qemu,
                          name="bench-bare-" + name, extra=("-initrd", str(initramfs())))
     with qemu.Machine(config) as machine:
         return machine.expect(regex, SECONDS)
@@ -62,34 +80,108 @@ def bare(options, kernel, regex, name):
 def bare_ticks(options, kernel, kind):
     """Ticks from the kernel's first instruction to init."""
     first = int(bare(options, STAND_INS[kind], r"^[0-9a-f]{16}$", "entry-" + kind)[0], 16)
-    return int(bare(options, kernel, MARK, kind)[1]) - first
+    return int(bare(options, kernel, MARK, kind, append("mark"))[1]) - first
 
 
-def as_guest(options, kernel):
-    """(ticks from the guest's first instruction to init, its counters) under Umbra."""
+def as_guest(options, kernel, words, name):
+    """(what the guest printed, {its counter: value}, {the kernel's counter: value}) of a guest that ends by itself."""
     options.paging, options.system, options.accel, options.icount = "shadow", system.DEFAULT, "tcg", True
     build.make(run.ninja_targets(options))
-    config = run.machine_config(options, [images.Guest("linux", kernel, initramfs(), APPEND, MEMORY)])
-    config.name, config.serials = "bench-linux", ("socket", "build/log/bench-linux-kernel.log")
+    config = run.machine_config(options, [images.Guest("linux", kernel, initramfs(), words, MEMORY)])
+    config.name, config.serials = "bench-" + name, ("socket", "build/log/bench-%s-kernel.log" % name)
     with qemu.Machine(config) as machine:
-        mark = int(machine.expect(MARK, SECONDS)[1])
-        machine.wait(60)
+        status = machine.wait(SECONDS)
+        text, tail = machine.text(), machine.tail()
+    if qemu.debug_exit_value(status) != system.END_CLEAN:
+        raise Failure("the guest did not end well (status %s)\n%s" % (status, tail))
     log = (layout.ROOT / config.serials[1]).read_text(errors="replace").replace("\r", "")
-    counts = run.STATISTIC.findall(run.with_names(log, ["linux"]))
-    return mark, {key: int(value) for name, key, value in counts if name == "linux"}
+    counts = {"linux": {}, "kernel": {}}
+    for of, key, value in run.STATISTIC.findall(run.with_names(log, ["linux"])):
+        counts[of][key] = int(value)
+    if "exits" not in counts["linux"]:
+        raise Failure("the system printed no counters; see " + config.serials[1])
+    return text, counts["linux"], counts["kernel"]
+
+
+def crossings(kernel, form="%d"):
+    """The words for the kernel's counters."""
+    return " ".join("%s=%s" % (word, form % kernel[key]) for word, key in (
+        ("exits", "exits"), ("syscalls", "syscalls"), ("cr3", "cr3_loads"), ("fpu", "fpu_switches")))
+
+
+def marked(text):
+    found = re.search(MARK, text, re.M)
+    if found is None:
+        raise Failure("init did not print its mark:\n" + text[-500:])
+    return int(found[1])
+
+
+def version():
+    return "kernel=" + guest.kernel_version(FLAVOUR).replace(" ", "_")
 
 
 def boot(options):
-    build.make([MARK_PROGRAM, *STAND_INS.values()])
+    build.make([*PROGRAMS, *STAND_INS.values()])
     kernel = guest.kernel(FLAVOUR)
     unpacked = bare_ticks(options, vmlinux(kernel), "pvh")
     packed = bare_ticks(options, kernel, "bzimage")
-    ours, counts = as_guest(options, kernel)
-    facts = "bare=%d bare_bzimage=%d ours=%d kernel=%s" % (
-        unpacked, packed, ours, guest.kernel_version(FLAVOUR).replace(" ", "_"))
-    figures = [Figure("linux.boot_ratio", round(1 + (ours - packed) / unpacked, 3), "ratio", facts)]
-    if "exits_total" in counts and "exits_uart" in counts:
-        uart = counts["exits_uart"]
-        figures += [Figure("linux.boot_exits_uart", uart, "exits"),
-                    Figure("linux.boot_exits_rest", counts["exits_total"] - uart, "exits")]
+    ours = marked(as_guest(options, kernel, append("mark"), "boot")[0])
+    _, counts, crossed = as_guest(options, kernel, append("mark", "silent"), "boot-silent")
+    facts = "%s bare=%d bare_bzimage=%d ours=%d %s" % (crossings(crossed), unpacked, packed, ours, version())
+    uart = counts.get("exits_uart", 0)
+    kinds = " ".join("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(counts.items())
+                     if key.startswith("exits_") and key not in ("exits_uart", "exits_io"))
+    return [Figure("linux.boot_ratio", round(1 + (ours - packed) / unpacked, 3), "ratio", facts),
+            Figure("linux.boot_exits_uart", uart, "exits"),
+            Figure("linux.boot_exits_rest", counts["exits"] - uart, "exits",
+                   "other_io=%d %s" % (counts.get("exits_io", 0) - uart, kinds))]
+
+
+def measured(text):
+    """{row: (ticks a unit, units done in all)} that bench_guest printed."""
+    if re.search(r"^BENCHG failed", text, re.M):
+        raise Failure("the program in the guest failed:\n" + text[-500:])
+    found = re.findall(r"^BENCHG (\w+) (\d+) (\d+)$", text, re.M)
+    return {name: (int(ticks), int(units)) for name, ticks, units in found}
+
+
+def bare_rows(options, kernel, names):
+    match = bare(options, vmlinux(kernel), r"\A(?:.*\n)*?BENCHG (?:end|failed).*\n", "rows",
+                 append("bench_guest", " ".join(names)))
+    return measured(match[0])
+
+
+def each(counts, without, units):
+    """What a unit of a row adds to each counter."""
+    return {key: (n - without.get(key, 0)) / units for key, n in counts.items()}
+
+
+def programs(options):
+    """A boot for each row, so that its crossings are known."""
+    build.make(list(PROGRAMS))
+    kernel = guest.kernel(FLAVOUR)
+    wanted = [row for row in ROWS if not options.names or bench.answers("linux." + row, options.names) or
+              row == LOOP and any(word.startswith("linux." + LOOP) for word in options.names)]
+    alone = bare_rows(options, kernel, wanted)
+    _, *without = as_guest(options, kernel, append("bench_guest", "none"), "none")
+    figures = []
+    for row in wanted:
+        text, *counts = as_guest(options, kernel, append("bench_guest", row), row)
+        ticks, units = measured(text)[row]
+        vmm, crossed = (each(now, before, units) for now, before in zip(counts, without))
+        facts = "bare=%d ours/bare=%.3f" % (alone[row][0], ticks / alone[row][0])
+        figures += forkexec(ticks, alone[row][0], vmm, crossed) if row == LOOP else \
+            [Figure("linux." + row, ticks, "instructions", crossings(crossed, "%.2f") + " " + facts)]
     return figures
+
+
+def forkexec(ticks, alone, vmm, crossed):
+    kinds = " ".join("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(vmm.items()) if key.startswith("exits_"))
+    parts = {"guest_faults": vmm["faults_to_guest"], "cr3": vmm["shadow_cr3"], "invlpg": vmm.get("exits_invlpg", 0),
+             "cpuid": vmm["exits_cpuid"]}
+    floor = sum(parts.values()) + parts["guest_faults"]
+    return [Figure("linux.forkexec_ratio", round(ticks / alone, 3), "ratio",
+                   "%s bare=%d ours=%d %s" % (crossings(crossed), alone, ticks, version())),
+            Figure("linux.forkexec_exits", round(vmm["exits"]), "exits", kinds),
+            Figure("linux.forkexec_over_floor", round(vmm["exits"] / floor, 3), "ratio",
+                   " ".join("%s=%d" % part for part in parts.items()))]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from umbra import deps, layout, ninjafile, say
+from umbra import deps, layout, locks, ninjafile, say
 from umbra.errors import Failure, Usage
 
 ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
@@ -28,8 +28,9 @@ def command(options):
 
 
 def ninja(words, path, **options):
-    return subprocess.run(["ninja", "-f", os.path.relpath(path, layout.ROOT)] + words, cwd=layout.ROOT,
-                          env={**os.environ, **ENVIRONMENT}, **options)
+    with locks.building():
+        return subprocess.run(["ninja", "-f", os.path.relpath(path, layout.ROOT)] + words, cwd=layout.ROOT,
+                              env={**os.environ, **ENVIRONMENT}, **options)
 
 
 def make(targets, path=None):

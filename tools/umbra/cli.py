@@ -6,6 +6,7 @@ Exit status: 0 as asked, 1 failed or timed out, 2 wrong usage or input, 3 the ma
 """
 import argparse
 import importlib
+import os
 import signal
 import sys
 
@@ -63,11 +64,23 @@ def interrupt(number, _frame):
     raise Interrupted(signal.Signals(number).name)
 
 
+def open_standard_files():
+    """What is closed is as /dev/null: else the next file to be opened would be taken for the terminal."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)      # gets the lowest number that is free
+
+
 def main(words):
+    open_standard_files()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     try:
-        options = parser().parse_args(words)
+        options, unknown = parser().parse_known_args(words)
+        if unknown:
+            raise Usage("unknown: %s; see ./build.py %s--help" % (" ".join(unknown), options.command + " " if options.command else ""))
         say.be_quiet(options.quiet)
         options.profile = options.profile or PROFILE_OF.get(options.command, "debug")
         if options.version:
@@ -86,4 +99,8 @@ def main(words):
         return Interrupted.status
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        say.progress("")
+        say.complain("%s: %s" % (error.filename or "an operation failed", error.strerror or error))
         return 1

@@ -7,11 +7,9 @@ to the kernel's. The guests' consoles go to build/log/debug.log, the kernel's lo
 import os
 import subprocess
 
-from umbra import build, deps, layout, qemu, run, say
+from umbra import build, deps, layout, locks, qemu, run, say, system
 from umbra.errors import Failure
 
-SOCKET = layout.BUILD / "run" / "gdb.sock"
-SCRIPT = layout.BUILD / "run" / "gdb.cmd"
 COMMANDS = """set confirm off
 set pagination off
 set architecture i386:x86-64
@@ -37,11 +35,23 @@ end
 def arguments(parser):
     run.arguments(parser)
     parser.add_argument("--gdb", action="append", metavar="COMMAND", default=[], help="a gdb command to run at the start")
-    parser.epilog = "example: ./build.py debug --gdb 'hbreak kmain' --gdb continue"
+    parser.epilog = "example: ./build.py debug --gdb 'hbreak kernel_boot' --gdb continue"
+
+
+def console_log():
+    return "build/log/debug%s.log" % locks.slot()
+
+
+def socket_path():
+    return system.folder() / "gdb.sock"
+
+
+def script_path():
+    return system.folder() / "gdb.cmd"
 
 
 def script(options):
-    return COMMANDS.format(kernel=layout.kernel_output(options.profile), socket=layout.relative(SOCKET),
+    return COMMANDS.format(kernel=layout.kernel_output(options.profile), socket=layout.relative(socket_path()),
                            profile=options.profile)
 
 
@@ -51,13 +61,12 @@ def command(options):
     run.check_machine(options)
     guests = run.prepare_guests(options)
     build.make(run.ninja_targets(options))
-    SOCKET.parent.mkdir(parents=True, exist_ok=True)
-    SOCKET.unlink(missing_ok=True)
+    socket_path().unlink(missing_ok=True)
     config = run.machine_config(options, guests)
-    config.name = "debug"
-    config.serials = ("build/log/debug.log", run.KERNEL_LOG)
-    config.extra += ("-S", "-gdb", "unix:%s,server=on,wait=off" % qemu.doubled(layout.relative(SOCKET)))
-    SCRIPT.write_text(script(options))
+    config.name = "debug" + locks.slot()
+    config.serials = (console_log(), run.kernel_log_name())
+    config.extra += ("-S", "-gdb", "unix:%s,server=on,wait=off" % qemu.doubled(layout.relative(socket_path())))
+    script_path().write_text(script(options))
     if options.dry_run:
         print(" ".join(qemu.command_line(config, options.qemu, [])))
         return 0
@@ -67,11 +76,11 @@ def command(options):
 
 def gdb(machine, options):
     """Runs gdb in the foreground until the person leaves it."""
-    while not SOCKET.exists():
+    while not socket_path().exists():
         if machine.wait(0.05) is not None:
             raise Failure("QEMU ended\n" + machine.tail())
-    say.note("consoles are in build/log/debug.log, the kernel's log in " + run.KERNEL_LOG)
-    words = ["gdb", "-q", "-nx", "-x", os.path.relpath(SCRIPT, layout.ROOT)]
+    say.note("consoles are in %s, the kernel's log in %s" % (console_log(), run.kernel_log_name()))
+    words = ["gdb", "-q", "-nx", "-x", os.path.relpath(script_path(), layout.ROOT)]
     for one in options.gdb:
         words += ["-ex", one]
     if not os.isatty(0):

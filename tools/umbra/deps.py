@@ -19,7 +19,7 @@ from umbra.errors import Lacking
 @dataclasses.dataclass(frozen=True)
 class Need:
     what: str       # for people
-    probe: str      # "import:x", "command:x", "file:/x" or "gccfile:x" (a file that gcc finds)
+    probe: str      # "import:x", "command:x", "file:/x", "gccfile:x" or "clangfile:x" (a file that this compiler finds)
     packages: tuple # Debian packages that give it
 
 
@@ -37,7 +37,12 @@ NEEDS = {
     "lint": (_n("clang-format 14", "command:clang-format-14", "clang-format-14"),
              _n("pyflakes", "import:pyflakes", "python3-pyflakes")),
     "test": (_n("pytest", "import:pytest", "python3-pytest"),
-             _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev")),
+             _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),
+             _n("clang", "command:clang", "clang"),
+             _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
+    "bochs": (_n("bochs", "command:bochs", "bochs"), _n("bochs's display", "file:/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_sdl2_gui.so", "bochs-sdl"),
+              _n("firmware for bochs", "file:/usr/share/bochs/BIOS-bochs-latest", "bochsbios"),
+              _n("VGA firmware for bochs", "file:/usr/share/bochs/VGABIOS-lgpl-latest", "vgabios")),
     "debug": (_n("gdb", "command:gdb", "gdb"),),
     "iso": (_n("grub-mkrescue", "command:grub-mkrescue", "grub-common"),
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
@@ -45,9 +50,9 @@ NEEDS = {
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
-GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test"), "run": ("build", "qemu"),
+GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs"), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
-          "bench": ("build", "qemu"), "plot": ("plot",)}
+          "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 
 
 def present(need):
@@ -59,10 +64,11 @@ def present(need):
         return shutil.which(name) is not None
     if kind == "file":
         return os.path.exists(name)
-    assert kind == "gccfile"
-    if shutil.which("gcc") is None:
+    compiler = kind.removesuffix("file")
+    assert compiler in ("gcc", "clang")
+    if shutil.which(compiler) is None:
         return False
-    answer = subprocess.run(["gcc", "-print-file-name=" + name], capture_output=True, text=True)
+    answer = subprocess.run([compiler, "-print-file-name=" + name], capture_output=True, text=True)
     return os.path.isabs(answer.stdout.strip())
 
 
@@ -135,8 +141,7 @@ def arguments(parser):
 
 def command(options):
     if not options.list:
-        for name in GROUPS:
-            ensure(name, options)
+        ensure("deps", options)
         return 0
     print("%-26s %-8s %s" % ("need", "here", "Debian packages"))
     for need in dict.fromkeys(n for group in NEEDS.values() for n in group):

@@ -131,7 +131,7 @@ def members(package_file, wanted):
 def write_whole(path, data):
     """The file appears under its name only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name("%s.part%d" % (path.name, os.getpid()))
     part.write_bytes(data)
     part.replace(path)
 

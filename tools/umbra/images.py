@@ -49,8 +49,20 @@ def parse_memory(text):
     return size
 
 
+def check_append(name, text):
+    """A command line is one line of text; what it may hold is checked here, how long it may be in check_fit()."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Usage("guest %s: its command line is not UTF-8" % name) from error
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+        raise Usage("guest %s: a command line is one line, without control characters" % name)
+
+
 def readable(path, what):
     """The bytes of a file that the user named."""
+    if not str(path):
+        raise Usage("%s '': name a file" % what)
     try:
         return pathlib.Path(path).read_bytes()
     except OSError as error:

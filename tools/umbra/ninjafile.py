@@ -4,6 +4,7 @@
 The file is rewritten only when its text changes. A command that changes rebuilds what it made (ninja keeps its hash), a
 header that changes rebuilds by the compiler's dependency files.
 """
+import os
 import re
 
 from umbra import layout, version
@@ -37,7 +38,7 @@ rule ccld
   description = LD $out
 
 rule idl
-  command = PYTHONPATH=idl /usr/bin/python3 -m umbra_idl compile $in -o $folder && touch $stamp
+  command = PYTHONPATH=idl PYTHONPYCACHEPREFIX=build/cache/pycache /usr/bin/python3 -m umbra_idl compile $in -o $folder && touch $stamp
   description = IDL $in
   restat = 1
 
@@ -116,7 +117,7 @@ def write():
     path = layout.BUILD / "build.ninja"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text() != text:
-        part = path.with_suffix(".part")
+        part = path.with_suffix(".part%d" % os.getpid())
         part.write_text(text)
         part.replace(path)
     return path, programs

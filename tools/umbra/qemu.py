@@ -51,7 +51,8 @@ def find(path=None):
     found = shutil.which(path or NAME)
     found = found and os.path.abspath(found)
     if found is None:
-        raise Lacking("%s is missing; %s" % (path or NAME, "give another --qemu" if path else "install qemu-system-x86"))
+        raise Lacking("%s is %s; %s" % (path or NAME, "no program" if path and os.path.exists(path) else "missing",
+                                            "give another --qemu" if path else "install qemu-system-x86"))
     try:
         text = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30).stdout
     except (OSError, subprocess.TimeoutExpired) as error:

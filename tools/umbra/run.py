@@ -16,13 +16,12 @@ import termios
 import time
 import tty
 
-from umbra import build, console, deps, guest as default_guest, images, layout, qemu, say, system
+from umbra import build, console, deps, guest as default_guest, images, layout, locks, qemu, say, system
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
 ENDED = re.compile(r"^guest (\S+) ended: (.*)$", re.M)
 STATISTIC = re.compile(r"^stat (\S+) (\S+) (-?\d+)$", re.M)
-KERNEL_LOG = "build/log/kernel.log"
 TICK = 0.1      # seconds between looks at the clock
 
 
@@ -42,9 +41,9 @@ def arguments(parser):
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
     add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
     add("--set", action="append", default=[], metavar="C.S=VALUE",
-        help="a setting of the system's description, for example vmm0.trace=1")
+        help="a setting of the system's description, for example memmgr.seed=7")
     add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
-    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow")
+    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow; nested is not there yet")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
     add("--dry-run", action="store_true", help="do all but boot: print QEMU's command line")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -99,8 +98,6 @@ def named_file(text, what):
 def guest_of(pairs):
     """The Guest that the words describe; what they leave out is the default guest's."""
     own_kernel = "kernel" in pairs
-    if "\n" in pairs.get("append", ""):
-        raise Usage("guest %s: a command line is one line" % pairs["name"])
     mem = images.parse_memory(pairs.get("mem", "128M"))
     kernel = named_file(pairs["kernel"], "kernel") if own_kernel else default_guest.kernel()
     initrd = named_file(pairs["initrd"], "initramfs") if "initrd" in pairs else \
@@ -112,11 +109,13 @@ def guest_of(pairs):
 def check_files_named(described):
     """Everything wrong with named files and words is said before the default guest is downloaded."""
     for pairs in described:
+        images.check_append(pairs["name"], pairs.get("append", ""))
         images.parse_memory(pairs.get("mem", "128M"))
         if "kernel" in pairs:
             images.parse_header(images.readable(pairs["kernel"], "kernel"), pairs["kernel"])
         if "initrd" in pairs:
             images.readable(pairs["initrd"], "initramfs")
+    system.check_guests([images.parse_memory(pairs.get("mem", "128M")) for pairs in described])
 
 
 def check_words(options):
@@ -131,14 +130,32 @@ def check_words(options):
         re.compile(options.until or "")
     except re.error as error:
         raise Usage("--until %s is not a regular expression: %s" % (options.until, error)) from error
+    if options.paging == "nested":
+        raise Usage("--paging nested is not there yet: the VMM shadows only")
     if options.icount and options.accel == "kvm":
         raise Usage("--icount goes only with --accel tcg")
     system.check_name(options.system)
     options.script = images.readable(options.input, "--input") if options.input else b""
+    if options.seed is not None and not 0 < options.seed < 1 << 64:
+        raise Usage("--seed %d is not between 1 and 2^64 - 1" % options.seed)
     for name in ("log", "stats"):
-        path = getattr(options, name)
-        if path and not os.path.isdir(os.path.dirname(path) or "."):
-            raise Usage("--%s %s: there is no such folder" % (name, path))
+        check_output(name, getattr(options, name))
+
+
+def kernel_log_name():
+    return "build/log/kernel%s.log" % locks.slot()
+
+
+def check_output(name, path):
+    """A file that is written in the end must not turn out to be impossible then."""
+    if path is None:
+        return
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise Usage("--%s %s: there is no such folder" % (name, path))
+    if not path or os.path.isdir(path):
+        raise Usage("--%s %s: a folder, not a file" % (name, path or "''"))
+    if not os.access(path if os.path.exists(path) else os.path.dirname(path) or ".", os.W_OK):
+        raise Usage("--%s %s: it may not be written" % (name, path))
 
 
 def check_machine(options):
@@ -185,8 +202,8 @@ def ninja_targets(options):
 def machine_config(options, guests):
     return qemu.Config(
         kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
-        memory=system.machine_memory(guests), icount=options.icount, serials=("socket", KERNEL_LOG), qemu=options.qemu,
-        accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run")
+        memory=system.machine_memory(guests), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
+        accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
 
 
 @contextlib.contextmanager
@@ -206,7 +223,7 @@ def raw_terminal(wanted):
 def boot(options, config, guests):
     """Runs the machine to its end; returns the exit status."""
     log = open_log(options)
-    pathlib.Path(layout.ROOT / KERNEL_LOG).unlink(missing_ok=True)
+    pathlib.Path(layout.ROOT / kernel_log_name()).unlink(missing_ok=True)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         if log:
@@ -328,7 +345,7 @@ class Session:
 
 def kernel_log(options, names):
     """The kernel's and init's log, with the guests' names for those of their components."""
-    path = layout.ROOT / KERNEL_LOG
+    path = layout.ROOT / kernel_log_name()
     text = path.read_text(errors="replace").replace("\r", "") if path.is_file() else ""
     return with_names(text, names) if options.system == system.DEFAULT else text
 
@@ -350,13 +367,13 @@ def conclude(options, session, status, tail):
         return 1
     value = qemu.debug_exit_value(status)
     if value is None:
-        say.complain("QEMU ended with status %s; see build/log/run.err\n%s" % (status, tail))
+        say.complain("QEMU ended with status %s; see build/log/run%s.err\n%s" % (status, locks.slot(), tail))
         return 1
     if value == system.END_GUEST:
-        say.complain("a guest failed; see " + KERNEL_LOG)
+        say.complain("a guest failed; see " + kernel_log_name())
         return 1
     if value != system.END_CLEAN:
-        say.complain("the system failed (debug-exit value %#x); see %s" % (value, KERNEL_LOG))
+        say.complain("the system failed (debug-exit value %#x); see %s" % (value, kernel_log_name()))
         return 1
     if options.until:
         say.complain("every guest ended before a console matched " + options.until)
@@ -374,7 +391,8 @@ def write_stats(options, guests, session, result, seconds):
         counts = kernel if name == "kernel" else report.setdefault(name, {"ended": None, "counts": {}})["counts"]
         counts[key] = int(value)
     whole = {"exit_status": result, "verdict": session.verdict or "ended", "seconds": round(seconds, 3),
-             "profile": options.profile, "paging": options.paging, "guests": report, "kernel": kernel}
+             "profile": options.profile, "paging": options.paging, "kernel_log": kernel_log_name(), "guests": report,
+             "kernel": kernel}
     try:
         with open(options.stats, "w") as file:
             json.dump(whole, file, indent=1)

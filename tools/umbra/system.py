@@ -10,20 +10,27 @@ import os
 import pathlib
 import subprocess
 
-from umbra import images, layout
+from umbra import images, layout, locks
 from umbra.errors import Failure, Usage
 from umbra.images import MB
 
 DEFAULT = "linux"
-RUN = layout.BUILD / "run"
 END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
+GUESTS_MAX = 16             # CONSOLE_GUESTS in idl/interfaces/console.idl
+GUEST_FILES_MAX = 19        # BOOT_MODULES_MAX without init, the description and the three servers
+GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' paging structures
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
 MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides four bytes for each page of guest memory
 TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
+
+
+def folder():
+    """Where the files of this process's system lie."""
+    return layout.BUILD / ("run" + locks.slot())
 
 
 def names():
@@ -38,6 +45,15 @@ def check_name(name):
 def component(number):
     """The name of the component that runs guest `number` of the default system."""
     return "vmm%d" % number
+
+
+def check_guests(sizes):
+    """Usage if guests of these sizes do not fit the default system."""
+    if len(sizes) > GUESTS_MAX:
+        raise Usage("%d guests; at most %d fit one system" % (len(sizes), GUESTS_MAX))
+    if sum(sizes) > GUESTS_MEM_MAX:
+        raise Usage("the guests have %dM of memory together; at most %dM fit one system: give less with mem=" % (
+            sum(sizes) // MB, GUESTS_MEM_MAX // MB))
 
 
 def targets(profile, _name):
@@ -55,9 +71,21 @@ def doubled(text):
     return text.replace(",", ",,")
 
 
-def guest_words(number, guest, paging):
-    words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=kernel%d" % number]
-    words += ["initrd=initrd%d" % number] if guest.initrd else []
+def guest_files(guests):
+    """The guests' images as {module name: file}; guests with the same file share a module."""
+    found = {}
+    for number, guest in enumerate(guests):
+        for kind in ("kernel", "initrd"):
+            path = getattr(guest, kind)
+            if path and path not in found.values():
+                found["%s%d" % (kind, number)] = path
+    return found
+
+
+def guest_words(number, guest, paging, files):
+    names = {path: name for name, path in files.items()}
+    words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=" + names[guest.kernel]]
+    words += ["initrd=" + names[guest.initrd]] if guest.initrd else []
     return ",".join(words + ["command_line=" + doubled(guest.append), "paging=" + paging])
 
 
@@ -77,12 +105,14 @@ def compiler(*words):
 
 
 def describe(options, guests):
-    """Compiles the system's description into build/run/system; returns its summary (system.json)."""
-    RUN.mkdir(parents=True, exist_ok=True)
+    """Compiles the system's description into folder()/system; returns its summary (system.json)."""
     source, settings = "systems/%s.idl" % options.system, []
     if options.system == DEFAULT:
-        source = layout.relative(RUN / "system.idl")
-        text = compiler("guests", *(guest_words(n, g, options.paging) for n, g in enumerate(guests)))
+        source = layout.relative(folder() / "system.idl")
+        files = guest_files(guests)
+        if len(files) > GUEST_FILES_MAX:
+            raise Usage("%d different kernels and initramfs; at most %d fit one system" % (len(files), GUEST_FILES_MAX))
+        text = compiler("guests", *(guest_words(n, g, options.paging, files) for n, g in enumerate(guests)))
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
@@ -90,8 +120,8 @@ def describe(options, guests):
         settings += ["--memory", str(memory_bytes(guests))]
     for text in getattr(options, "set", []):
         settings += ["--set", text]
-    compiler("compile", source, "-o", layout.relative(RUN / "system"), *settings)
-    return json.loads((RUN / "system/system.json").read_text())
+    compiler("compile", source, "-o", layout.relative(folder() / "system"), *settings)
+    return json.loads((folder() / "system/system.json").read_text())
 
 
 def named_guests(options):
@@ -103,8 +133,8 @@ def named_guests(options):
 
 
 def link(name, target):
-    """build/run/NAME -> target: module names stay short and free of odd characters, whatever the user's path is."""
-    path = RUN / name
+    """folder()/NAME -> target: module names stay short and free of odd characters, whatever the user's path is."""
+    path = folder() / name
     path.unlink(missing_ok=True)
     path.symlink_to(target.resolve())
     return layout.relative(path)
@@ -121,14 +151,12 @@ def module_file(profile, name, given):
 
 
 def modules(options, guests):
-    """The boot modules as (path, arguments). Writes build/run/."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    given = {"kernel%d" % n: g.kernel for n, g in enumerate(guests) if g.kernel}
-    given |= {"initrd%d" % n: g.initrd for n, g in enumerate(guests) if g.initrd}
+    """The boot modules as (path, arguments). Writes folder()."""
+    given = guest_files(guests)
     if not (layout.ROOT / "servers/init/main.c").is_file():     # a kernel alone
         return [(link(name, path), "") for name, path in given.items()]
     wanted = describe(options, guests)["modules"]
-    found = [layout.server_output(options.profile, "init"), layout.relative(RUN / "system/system.desc")]
+    found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
     return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
 
 

@@ -21,7 +21,7 @@ def arguments(parser):
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
     parser.add_argument("--self-test", action="store_true",
                         help="apply each mutant of tests/mutants (or those named) to a copy: its test must fail")
-    parser.add_argument("--fresh", action="store_true", help="run the README's commands in an empty minimal Debian")
+    parser.add_argument("--fresh", action="store_true", help="run the README's commands in an empty minimal Debian (as root); with NAMEs only these tests there")
     parser.epilog = "examples: ./build.py test\n          ./build.py test host -k retype"
 
 

@@ -42,6 +42,7 @@ const char *vmm_end_name(enum vmm_end e);
 /* Counters that --stats prints; not needed to go on. */
 struct vmm_stats {
     uint64_t exits[EXIT_KINDS];
+    uint64_t exits_uart; /* those of EXIT_IO at a PC's serial ports; main.c counts them */
     uint64_t emulated, io_reads, io_writes, mmio, injected, faults_to_guest, windows;
 };
 

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Linux guests that tests boot: the one that verifies the machine below it (tests/workloads/verify)."""
+import re
+
+import pytest
+from umbra import guest, layout
+
+SECONDS = 200       # a boot takes 20 to 40; more is a hang
+VERIFY = "build/workloads/verify"
+needs_verify = pytest.mark.needs(VERIFY)
+
+
+def verifying_guest(*arguments, flavour="amd64", append=""):
+    """The options of a guest whose first process is the verifying workload with these arguments."""
+    program = (layout.ROOT / VERIFY).read_bytes()
+    path = guest.GUEST / "verify.cpio"
+    guest.write_whole(path, guest.cpio([("dev", 0o040755, b""), ("dev/console", 0o020600, b"", (5, 1)),
+                                        ("verify", 0o100755, program)]))
+    line = "console=ttyS0 quiet rdinit=/verify %s -- %s" % (append, " ".join(arguments))
+    return ["--kernel", guest.kernel(flavour), "--initrd", path, "--append", line]
+
+
+def verdicts(console):
+    """The lines of the workload, in order."""
+    return re.findall(r"^(verify \w+ (?:ok|FAIL|absent).*)$", console, re.M)

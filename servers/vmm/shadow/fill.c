@@ -48,6 +48,26 @@ static uint32_t hw_index(uint64_t va, uint32_t level)
     return (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
 }
 
+bool shadow_holds(const struct shadow *s, gva_t va, gpa_t *gpa)
+{
+    uint16_t id = s->top[s->control.hw == SHADOW_PAE ? va.v >> 30 & 3 : 0];
+    uint32_t level = s->control.hw == SHADOW_PAE ? 2 : 4;
+
+    if (id == NO_TABLE || s->config.nested)
+        return false;
+    for (;; level--) {
+        uint32_t index = hw_index(va.v, level);
+        uint64_t e = s->entry[id][index];
+        if (!mask_test(s->table[id].filled, index))
+            return false;
+        if (level == 1) {
+            gpa->v = ENTRY_GFN(e) << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
+            return true;
+        }
+        id = (uint16_t)ENTRY_CHILD(e);
+    }
+}
+
 static struct table *top_for(struct shadow *s, uint64_t va, struct shadow_ops *ops)
 {
     uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va >> 30) & 3 : 0;

@@ -27,6 +27,26 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
+/* Whether entry e of t is the link that a long-mode guest's entry for a table asks for: what want_of says in
+ * the usual case, by comparing whole words. */
+static inline bool link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    const struct pte_format *f = &s->control.pte;
+    const struct table *child = &s->table[ENTRY_CHILD(e)];
+    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
+    uint32_t role = role_bits(t->role);
+
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US);
+    if (t->role.guest != GUEST_LONG || (raw & PTE_LARGE) || !(e & ENTRY_LINK))
+        return false;
+    if (t->role.wp0) {
+        rights |= SH_WRITE;
+        role &= ~((raw & PTE_RW ? 0 : ROLE_FOLD_RW) | (raw & PTE_US ? 0 : ROLE_FOLD_US));
+    }
+    return ENTRY_RIGHTS(e) == rights && child->gfn == (raw & f->frame_mask) >> PAGE_SHIFT &&
+           role_bits(child->role) == role - ROLE_LEVEL;
+}
+
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
                                  struct shadow_ops *ops)
 {
@@ -84,9 +104,14 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
     struct table *t = top_for(s, va, ops);
     while (t && t->role.level > 1) {
         uint32_t index = hw_index(va, t->role.level);
-        struct want want = want_at(s, t, index, w);
+        uint64_t e = s->entry[table_id(s, t)][index];
         t->writes = t->zeros = 0;
         t->recent = 1;
+        if (mask_test(t->filled, index) && link_is_current(s, t, e, w->raw[t->role.level])) {
+            t = &s->table[ENTRY_CHILD(e)];
+            continue;
+        }
+        struct want want = want_at(s, t, index, w);
         if (want.kind != WANT_LINK)
             return NULL;
         t = descend_one(s, t, index, &want, ops);
@@ -153,6 +178,7 @@ static enum fill_result fill_leaf(struct shadow *s, struct table *t, const struc
     struct want want = want_at(s, t, index, w);
     struct frame *f = frame_of(s, w->gfn);
     uint64_t e = s->entry[table_id(s, t)][index];
+    bool fixed = !f || gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM;
 
     if (want.kind != WANT_LEAF || want.gfn != w->gfn)
         return FILL_RETRY;
@@ -160,9 +186,9 @@ static enum fill_result fill_leaf(struct shadow *s, struct table *t, const struc
         out->gpa.v = w->gfn << PAGE_SHIFT | (a->va.v & (PAGE_BYTES - 1));
         return FILL_EMULATE_WRITE;
     }
-    if (gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM || !f || frame_protected(f))
+    if (fixed || frame_protected(f))
         want.rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
-    if (gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM || !f)
+    if (fixed)
         want.may_write = false;
     if (a->write && !(want.rights & SH_WRITE))
         return FILL_RETRY; /* the page became a table while the chain was made */

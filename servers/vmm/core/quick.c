@@ -47,10 +47,12 @@ bool vmm_quick_cpuid(struct vmm *v)
     if (!code(v, &bytes) || (bytes & 0xffff) != 0xa20f)
         return false;
     struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)x->gpr[RAX], (uint32_t)x->gpr[RCX]);
-    set_gpr(v, RAX, r.eax);
-    set_gpr(v, RCX, r.ecx);
-    set_gpr(v, RDX, r.edx);
-    set_gpr(v, RBX, r.ebx);
+    v->reply->gpr[RAX] = r.eax;
+    v->reply->gpr[RCX] = r.ecx;
+    v->reply->gpr[RDX] = r.edx;
+    v->reply->gpr[RBX] = r.ebx;
+    v->reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
+    v->reply->groups = STATE_GPRS;
     return retired(v, 2);
 }
 

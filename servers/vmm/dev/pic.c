@@ -72,6 +72,10 @@ void pic_init(struct pic *p)
 
 bool pic_intr(const struct pic *p)
 {
+    const struct pic_chip *m = &p->chip[MASTER], *s = &p->chip[SLAVE];
+
+    if (!(chip_irr(m) & ~m->imr) && !(chip_irr(s) & ~s->imr)) /* the usual answer, without priorities */
+        return false;
     return master_pending(p) >= 0;
 }
 

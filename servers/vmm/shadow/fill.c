@@ -68,24 +68,34 @@ static uint32_t hw_index(uint64_t va, uint32_t level)
     return (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
 }
 
-bool shadow_holds(const struct shadow *s, gva_t va, gpa_t *gpa)
+/* Down the hardware tables from `level`; NOTHING_HELD if an entry is missing. */
+static uint64_t gfn_held(const struct shadow *s, uint64_t va, uint32_t id, uint32_t level)
 {
-    uint16_t id = s->top[s->control.hw == SHADOW_PAE ? va.v >> 30 & 3 : 0];
-    uint32_t level = s->control.hw == SHADOW_PAE ? 2 : 4;
-
-    if (id == NO_TABLE || s->config.nested)
-        return false;
-    for (;; level--) {
-        uint32_t index = hw_index(va.v, level);
+    for (; id != NO_TABLE; level--) {
+        uint32_t index = hw_index(va, level);
         uint64_t e = s->entry[id][index];
         if (!mask_test(s->table[id].filled, index))
-            return false;
-        if (level == 1) {
-            gpa->v = ENTRY_GFN(e) << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
-            return true;
-        }
-        id = (uint16_t)ENTRY_CHILD(e);
+            break;
+        if (level == 1)
+            return ENTRY_GFN(e);
+        id = ENTRY_CHILD(e);
     }
+    return NOTHING_HELD;
+}
+
+bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa)
+{
+    bool pae = s->control.hw == SHADOW_PAE;
+    uint64_t page = va.v >> PAGE_SHIFT;
+
+    if (page != s->held.page) {
+        uint64_t gfn = gfn_held(s, va.v, s->top[pae ? va.v >> 30 & 3 : 0], pae ? 2 : 4);
+        if (gfn == NOTHING_HELD || s->config.nested)
+            return false;
+        s->held = (struct held){ page, gfn };
+    }
+    gpa->v = s->held.gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
+    return true;
 }
 
 static struct table *top_for(struct shadow *s, uint64_t va, struct shadow_ops *ops)

@@ -3,20 +3,36 @@
  * registers. */
 #include "servers/vmm/core/vmm.h"
 
+#define ROM_FIRST      0xc0ull /* frames: C0000h to FFFFFh */
+#define ROM_END        0x100ull
 #define TOP_OF_RAM_MAX (3ull << 30)
 #define DR6_RESET      0xffff0ff0
 #define DR7_RESET      0x400
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
-    /* 640K, the hole for video memory and ROMs, the rest. */
-    *m = (struct gmem_map){ .count = 2,
+    /* 640K, the hole for video memory, ROMs, the rest. */
+    *m = (struct gmem_map){ .count = 3,
                             .region = { { { 0 }, { 0xa0 }, GMEM_RAM },
-                                        { { 0x100 }, { bytes >> PAGE_SHIFT }, GMEM_RAM } } };
+                                        { { ROM_FIRST }, { ROM_END }, GMEM_ROM },
+                                        { { ROM_END }, { bytes >> PAGE_SHIFT }, GMEM_RAM } } };
     if (bytes <= 0x100000) {
         m->count = 1;
         m->region[0].end.v = (bytes >> PAGE_SHIFT) < 0xa0 ? bytes >> PAGE_SHIFT : 0xa0;
     }
+}
+
+/* No ROM is there: its pages read as ones, as an empty bus does, but without an exit for each of the tens of
+ * thousands of reads in which a kernel looks for tables there. */
+static bool rom_begin(const struct vmm *v)
+{
+    uint8_t ones[PAGE_BYTES];
+
+    __builtin_memset(ones, 0xff, sizeof(ones));
+    for (uint64_t gfn = ROM_FIRST; gfn < ROM_END && v->map.count > 1; gfn++)
+        if (gmem_write_bytes(&v->mem, gpa_of((gfn_t){ gfn }), ones, sizeof(ones)) != GMEM_OK)
+            return false;
+    return true;
 }
 
 static bool state_begin(const struct vmm_setup *c, uint64_t now)
@@ -41,11 +57,15 @@ static bool state_begin(const struct vmm_setup *c, uint64_t now)
 
 bool vmm_init(struct vmm *v, const struct vmm_setup *c, uint64_t now)
 {
+    bool first = c->state->magic == 0;
+
     if (c->memory_bytes > TOP_OF_RAM_MAX || !state_begin(c, now))
         return false;
     *v = (struct vmm){ .state = c->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid, .now = now };
     v->mem = (struct gmem){ .base = c->window, .bytes = c->memory_bytes };
     make_map(&v->map, c->memory_bytes);
+    if (first && !rom_begin(v))
+        return false;
     v->deadline = c->state->machine.deadline;
     struct shadow_config s = { .mem = &v->mem,
                                .map = &v->map,

@@ -133,7 +133,7 @@ enum vmm_end vmm_page_fault(struct vmm *v)
         v->state->stats.mmio++;
         return vmm_emulate(v, NULL);
     case FILL_EMULATE_WRITE:
-        return vmm_emulate(v, &out.gpa);
+        return vmm_quick_store(v, &a) ? VMM_RUNS : vmm_emulate(v, &out.gpa);
     default:
         return VMM_END_ABSENT;
     }

@@ -129,6 +129,38 @@ bool vmm_quick_invlpg(struct vmm *v)
     return retired(v, length);
 }
 
+/* MOV of a 64-bit register to [base] or [base + disp8], REX.W 89 /r: how kernels write page-table entries.
+ * The guest's address must come out as the faulting one. */
+static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, uint64_t *value, unsigned *length)
+{
+    const uint64_t *gpr = v->exit->gpr;
+    unsigned rex = bytes & 0xff, modrm = bytes >> 16 & 0xff, mod = modrm >> 6, base = modrm & 7;
+
+    if ((rex & 0xf8) != 0x48 || (bytes >> 8 & 0xff) != 0x89 || mod > 1 || base == 4 ||
+        (mod == 0 && base == 5))
+        return false;
+    uint64_t at = gpr[base + 8 * (rex & 1)] + (mod ? (uint64_t)(int8_t)(bytes >> 24) : 0);
+    *value = gpr[(modrm >> 3 & 7) + 2 * (rex & 4)];
+    *length = 3 + mod;
+    return at == va && va % 8 == 0;
+}
+
+/* A write to a shadowed table that shadow_fill left to the emulator. */
+bool vmm_quick_store(struct vmm *v, const struct shadow_access *a)
+{
+    uint64_t bytes, value, old;
+    unsigned length;
+    struct fill_out out;
+
+    if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &value, &length) ||
+        shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK ||
+        gmem_kind(&v->map, gfn_of(out.gpa)) != GMEM_RAM || gmem_read64(&v->mem, out.gpa, &old) != GMEM_OK ||
+        gmem_write64(&v->mem, out.gpa, value) != GMEM_OK)
+        return false;
+    shadow_table_written(v->shadow, out.gpa, 8, old, value, &v->ops);
+    return retired(v, length);
+}
+
 /* Ports: the processor says port, width and the next RIP. */
 bool vmm_quick_io(struct vmm *v)
 {

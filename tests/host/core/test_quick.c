@@ -346,3 +346,85 @@ TEST(exit_root_in_the_same_epoch_sets_the_root_again)
     CHECK(root);
     rig_free(r);
 }
+
+#define ENTRY (0x4000 + 40 * 8ull) /* of the page table; its page is mapped at its own address */
+
+/* A write to a shadowed table by the given code: short, or (with RF set, which only the emulator takes)
+ * emulated. */
+static uint64_t store_one(const uint8_t code[16], const uint64_t gpr[GPRS], uint64_t va, bool emulate,
+                          struct umbra_reply_page *reply, uint64_t *emulated)
+{
+    struct rig *r = rig_new();
+    uint64_t value;
+
+    CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, code, 16), GMEM_OK);
+    fetch_page(r, CODE);
+    set_exit(r, EXIT_PAGE);
+    r->exit.info[0] = va;
+    r->exit.info[1] = 2;
+    memcpy(r->exit.gpr, gpr, sizeof(r->exit.gpr));
+    r->exit.rflags |= emulate ? X86_FLAG_RF : 0;
+    memset(&r->reply, 0, sizeof(r->reply));
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    *reply = r->reply;
+    *emulated = r->state.stats.emulated;
+    CHECK_EQ(gmem_read64(r->mem, (gpa_t){ va & ~7ull }, &value), GMEM_OK);
+    CHECK_EQ(shadow_audit(r->vmm.shadow, NULL, NULL), 0);
+    rig_free(r);
+    return value;
+}
+
+TEST(quick_store_to_a_table_is_the_emulators)
+{
+    static const struct {
+        uint8_t code[16];
+        unsigned length;
+        uint64_t base; /* RDI, R8 and RBP */
+        bool quick;
+    } rows_store[] = {
+        { { 0x48, 0x89, 0x37 }, 3, ENTRY, true },                    /* mov [rdi], rsi */
+        { { 0x4d, 0x89, 0x08 }, 3, ENTRY, true },                    /* mov [r8], r9 */
+        { { 0x48, 0x89, 0x77, 0xf8 }, 4, ENTRY + 8, true },          /* mov [rdi - 8], rsi */
+        { { 0x48, 0x89, 0x75, 0x08 }, 4, ENTRY - 8, true },          /* mov [rbp + 8], rsi */
+        { { 0x89, 0x37 }, 2, ENTRY, false },                         /* 4 bytes */
+        { { 0x48, 0x89, 0x34, 0x27 }, 4, ENTRY, false },             /* SIB */
+        { { 0x48, 0x89, 0xb7, 0, 0, 0, 0 }, 7, ENTRY, false },       /* disp32 */
+        { { 0x48, 0x01, 0x37 }, 3, ENTRY, false },                   /* add */
+        { { 0x48, 0x89, 0x37 }, 3, ENTRY + 4, false },               /* not aligned */
+        { { 0x48, 0xc7, 0x07, 0x67, 0x10, 0, 0 }, 7, ENTRY, false }, /* mov [rdi], imm32 */
+    };
+    for (unsigned i = 0; i < sizeof(rows_store) / sizeof(rows_store[0]); i++) {
+        uint64_t gpr[GPRS] = { 0 }, emulated_a, emulated_b;
+        uint64_t va = rows_store[i].base == ENTRY + 4 ? ENTRY + 4 : ENTRY;
+        struct umbra_reply_page a, b;
+
+        gpr[RDI] = gpr[R8] = gpr[RBP] = rows_store[i].base;
+        gpr[RSI] = 0x25063;
+        gpr[R9] = 0x26063;
+        check_note("row %u", i);
+        uint64_t value_a = store_one(rows_store[i].code, gpr, va, false, &a, &emulated_a);
+        uint64_t value_b = store_one(rows_store[i].code, gpr, va, true, &b, &emulated_b);
+        CHECK_EQ(emulated_a, !rows_store[i].quick);
+        CHECK_EQ(emulated_b, 1);
+        CHECK_EQ(value_a, value_b);
+        CHECK_EQ(a.rip, CODE + rows_store[i].length);
+        CHECK_EQ(b.rip, a.rip);
+        CHECK_EQ(a.op_words, b.op_words);
+        CHECK_MEM_EQ(a.ops, b.ops, a.op_words * 8);
+        CHECK_EQ(a.event, b.event);
+    }
+}
+
+/* Registers that do not lead to the faulting address: the instruction is another than the one that faulted.
+ */
+TEST(quick_store_elsewhere_than_the_fault_is_emulated)
+{
+    static const uint8_t code[16] = { 0x48, 0x89, 0x37 };
+    uint64_t gpr[GPRS] = { 0 }, emulated;
+    struct umbra_reply_page reply;
+
+    gpr[RDI] = DATA;
+    gpr[RSI] = 5;
+    store_one(code, gpr, ENTRY, false, &reply, &emulated);
+    CHECK_EQ(emulated, 1);
+}

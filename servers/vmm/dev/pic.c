@@ -99,6 +99,9 @@ static void chip_sample(struct pic_chip *c, struct dev_ctx *ctx, uint8_t level, 
 void pic_sample(struct pic *p, struct dev_ctx *ctx)
 {
     uint32_t level = ctx->lines->level, rose = ctx->lines->rose;
+
+    if (!rose && (uint8_t)level == p->chip[MASTER].level && (uint8_t)(level >> 8) == p->chip[SLAVE].level)
+        return; /* nothing moved since the last look */
     chip_sample(&p->chip[MASTER], ctx, (uint8_t)level, (uint8_t)rose);
     chip_sample(&p->chip[SLAVE], ctx, (uint8_t)(level >> 8), (uint8_t)(rose >> 8));
     if (rose)

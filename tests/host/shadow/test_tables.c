@@ -239,6 +239,10 @@ TEST(upper_entry_narrowed_and_widened)
     CHECK_EQ(user_reads(w, PAGE(7)).error, 5);
     writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
     CHECK_EQ(user_writes(w, PAGE(7), 3).outcome, ACCESS_OK);
+    writes(w, TABLE_VA(3, 0), 0x4000 | P | US | A);
+    CHECK_EQ(user_reads(w, PAGE(7)).outcome, ACCESS_OK); /* the link is there with less */
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(user_writes(w, PAGE(7), 4).outcome, ACCESS_OK);
     finish(w);
 }
 

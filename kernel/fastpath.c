@@ -170,12 +170,12 @@ static inline bool quick_fault_answer(const struct regs *r)
     return TAG_WORDS(r->rsi) == 0 || (TAG_WORDS(r->rsi) == 1 && r->rdx < USER_END);
 }
 
-struct regs *fastpath_reply_recv(struct tcb *t)
+static __attribute__((noinline)) struct regs *answer_call(struct tcb *t, const struct cap *c)
 {
-    struct cap *c = quick_slot(t, t->regs.rdi), *rc = quick_slot(t, t->regs.rdi >> 32);
+    const struct cap *rc = quick_slot(t, t->regs.rdi >> 32);
     uint64_t tag = t->regs.rsi;
 
-    if (unlikely(!c) || c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_READ)) || unlikely(!rc) ||
+    if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_READ)) || unlikely(!rc) ||
         unlikely(rc->type != OBJ_REPLY) || unlikely(!(rc->rights & RIGHT_WRITE)) || unlikely(!quick_tag(tag)))
         return NULL;
     struct endpoint *ep = cap_object(c);
@@ -208,4 +208,13 @@ struct regs *fastpath_reply_recv(struct tcb *t)
     queue_push(&ep->queue, t);
     charge(t, now);
     return switch_to(t, to);
+}
+
+struct regs *fastpath_reply_recv(struct tcb *t)
+{
+    const struct cap *c = quick_slot(t, t->regs.rdi);
+
+    if (unlikely(!c))
+        return NULL;
+    return c->type == OBJ_VCPU ? fastpath_exit(t, c) : answer_call(t, c);
 }

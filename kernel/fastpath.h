@@ -8,6 +8,7 @@
 
 struct regs *fastpath_call(struct tcb *t);
 struct regs *fastpath_reply_recv(struct tcb *t);
+struct regs *fastpath_exit(struct tcb *t, const struct cap *vcpu);
 struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2);
 
 #endif

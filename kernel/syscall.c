@@ -58,14 +58,8 @@ static void reply_recv_vcpu(struct tcb *t, struct cap *c)
     unsigned index = 0;
     err_t e = c->rights & RIGHT_WRITE ? vcpu_reply(t, cap_object(c), &index) : ERR_NO_RIGHT;
 
-    if (e == PREEMPTED) {
-        t->regs.rip -= 2;
-        return;
-    }
     if (e != ERR_OK) {
-        thread_result(t, REFUSED(e, "reply to exit, operation word %u", index));
-        t->regs.rsi = TAG(0, 1);
-        t->regs.rdx = index;
+        vcpu_refused(t, e, index);
         return;
     }
     t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */

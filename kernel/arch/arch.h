@@ -39,12 +39,13 @@ struct vcpu;
     1088 /* x87, SSE, AVX with XSAVE header: CPUID.D:EBX with XCR0 = 7 is 832; checked at boot */
 
 void arch_regs_init(struct regs *r);
-void arch_thread_leave(struct tcb *t); /* save what only it may have changed: FS and GS base */
-void arch_thread_enter(struct tcb *t); /* its kernel entry stack, FS and GS base, FPU trap */
-void arch_fpu_init(void *area);        /* reset values */
-void arch_fpu_drop(void *area);        /* its contents are about to vanish */
-void arch_load_space(hpa_t root);      /* CR3 */
-void arch_kernel_space(void);          /* the address space without user part */
+void arch_thread_leave(struct tcb *t);        /* save what only it may have changed: FS and GS base */
+void arch_thread_resume(const struct tcb *t); /* after a world switch: FS and GS base again */
+void arch_thread_enter(struct tcb *t);        /* its kernel entry stack, FS and GS base, FPU trap */
+void arch_fpu_init(void *area);               /* reset values */
+void arch_fpu_drop(void *area);               /* its contents are about to vanish */
+void arch_load_space(hpa_t root);             /* CR3 */
+void arch_kernel_space(void);                 /* the address space without user part */
 bool arch_space_is_loaded(hpa_t root);
 void arch_space_init(uint64_t *root); /* the kernel's half */
 void arch_flush_address(hpa_t root, uint64_t address);
@@ -79,5 +80,8 @@ void arch_vcpu_dump(const struct vcpu *v);
 void arch_vcpu_read(struct vcpu *v, uint32_t groups);
 int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r);
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r);
+/* General registers, RIP, RFLAGS and CR2, any of them, straight from the vCPU's reply page, each word read
+ * once: there is no value of them that could be refused. */
+void arch_vcpu_answer(struct vcpu *v, uint32_t groups);
 
 #endif

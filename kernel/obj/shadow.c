@@ -27,6 +27,8 @@ struct batch {
     struct tcb *t;
     unsigned work; /* entries written since the last look at interrupts */
     bool downgraded;
+    cptr_t known_p; /* the capability whose table is known; 0: none. No operation changes a capability. */
+    struct table known;
 };
 
 static unsigned top_level(unsigned format)
@@ -42,10 +44,14 @@ static unsigned meta_format(uint64_t owner)
     return owner >> 36 & 3;
 }
 
-static err_t table_of_vm(const struct batch *b, cptr_t p, struct table *out)
+static err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
 {
     struct cap *c;
 
+    if (p == b->known_p && p) {
+        *out = b->known;
+        return ERR_OK;
+    }
     err_t e = cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c);
     if (e != ERR_OK)
         return e;
@@ -57,10 +63,12 @@ static err_t table_of_vm(const struct batch *b, cptr_t p, struct table *out)
     out->entries = phys(out->hpa);
     out->level = meta_level(owner);
     out->format = meta_format(owner);
+    b->known_p = p;
+    b->known = *out;
     return ERR_OK;
 }
 
-static err_t current_table(const struct batch *b, cptr_t p, struct table *out)
+static err_t current_table(struct batch *b, cptr_t p, struct table *out)
 {
     err_t e = table_of_vm(b, p, out);
 
@@ -131,6 +139,7 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
     t.meta->owner = META_SHADOW | phys_to_hpa(b->vm).v >> PAGE_SHIFT << 4 | (uint64_t)level << 32 |
                     (uint64_t)format << 36 | META_SHADOW_EMPTY;
     t.meta->stamp = epoch;
+    b->known_p = 0; /* level and format are new */
     return ERR_OK;
 }
 
@@ -419,9 +428,10 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
 
     v->ops_done = 0;
     while (i < words && e == ERR_OK) {
-        uint64_t w0 = shared[i], w[8] = { 0 };
+        uint64_t w0 = shared[i], w[8];
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
         *index = i;
+        w[0] = 0;
         for (unsigned k = 0; k < n && n < words - i; k++)
             w[k] = shared[i + 1 + k];
         e = n < words - i ? apply_one(&b, w0, w) : ERR_BAD_OPERATION;

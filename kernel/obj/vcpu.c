@@ -14,7 +14,7 @@ static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a
 static void complete(struct tcb *t, struct vcpu *v)
 {
     v->ops_done = 0;
-    v->exit.epoch = v->vm->space->epoch; /* of the delivery: a second receiver must not name stale tables */
+
     t->state = THREAD_READY;
     t->vcpu = NULL;
     v->thread = NULL;
@@ -24,13 +24,13 @@ static void complete(struct tcb *t, struct vcpu *v)
     COUNT(EXITS_SENT);
 }
 
-/* An exit comes to be. Exits before entry give back the event that was to be injected. */
-static void make_exit(struct vcpu *v, enum exit_kind kind)
+void vcpu_exit(struct vcpu *v, enum exit_kind kind)
 {
     struct umbra_exit_page *x = &v->exit;
 
     x->kind = kind;
     x->seq = ++v->seq;
+    x->epoch = v->vm->space->epoch;
     x->tsc = arch_now();
     x->random = arch_random();
     x->valid = STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2 | v->want;
@@ -40,6 +40,7 @@ static void make_exit(struct vcpu *v, enum exit_kind kind)
     v->parked = 0;
 }
 
+/* Exits before entry give back the event that was to be injected. */
 static void exit_before_entry(struct vcpu *v, enum exit_kind kind)
 {
     v->exit.info[0] = v->exit.info[1] = 0;
@@ -47,7 +48,7 @@ static void exit_before_entry(struct vcpu *v, enum exit_kind kind)
     v->exit.interrupted = v->event;
     v->event = 0;
     arch_vcpu_read(v, STATE_RIP | STATE_RFLAGS | STATE_CR2);
-    make_exit(v, kind);
+    vcpu_exit(v, kind);
 }
 
 void vcpu_recv(struct tcb *t, struct vcpu *v)
@@ -66,9 +67,10 @@ void vcpu_recv(struct tcb *t, struct vcpu *v)
     }
     t->vcpu = v;
     v->thread = t;
-    if (v->pending)
+    if (v->pending) {
+        v->exit.epoch = v->vm->space->epoch; /* a second receiver must not name stale tables */
         complete(t, v);
-    else if (v->parked && !(v->bound && v->bound->bits))
+    } else if (v->parked && !(v->bound && v->bound->bits))
         thread_block(t, THREAD_PARKED);
     else
         t->state = THREAD_GUEST;
@@ -114,7 +116,7 @@ void vcpu_run(struct tcb *t)
         kind = arch_vcpu_run(v);
         if (kind == EXIT_NONE)
             return;
-        make_exit(v, kind);
+        vcpu_exit(v, kind);
     }
     complete(t, v);
 }
@@ -184,7 +186,7 @@ static void copy_reply(const struct umbra_reply_page *shared, struct umbra_reply
     r->tsc_offset = s->tsc_offset;
 }
 
-static err_t check_event(uint64_t event)
+err_t vcpu_check_event(uint64_t event)
 {
     unsigned type = EVENT_TYPE(event);
 
@@ -195,6 +197,17 @@ static err_t check_event(uint64_t event)
     if (type == EVENT_EXCEPTION && (EVENT_VECTOR(event) > 31 || EVENT_VECTOR(event) == 2))
         return ERR_BAD_STATE_VALUE;
     return ERR_OK;
+}
+
+void vcpu_refused(struct tcb *t, err_t e, unsigned index)
+{
+    if (e == PREEMPTED) {
+        t->regs.rip -= SYSCALL_BYTES;
+        return;
+    }
+    thread_result(t, REFUSED(e, "reply to exit, operation word %u", index));
+    t->regs.rsi = TAG(0, 1);
+    t->regs.rdx = index;
 }
 
 err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
@@ -210,7 +223,7 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
     copy_reply(&v->reply, r);
     if (r->op_words > REPLY_OPS_MAX || (r->groups & ~STATE_ALL) || (r->want & ~STATE_ALL))
         return ERR_RANGE;
-    err_t e = check_event(r->event);
+    err_t e = vcpu_check_event(r->event);
     if (e == ERR_OK)
         e = arch_vcpu_check(v, r);
     if (e != ERR_OK)

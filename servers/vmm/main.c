@@ -61,8 +61,10 @@ static _Noreturn void report(const struct process *p, end_reason_t reason, const
 static void console_output(struct process *p)
 {
     struct console_output *out = p->env.output;
-    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
 
+    if (!uart_waiting(&p->vmm.state->machine.uart))
+        return;
+    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
     while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
         size_t n =

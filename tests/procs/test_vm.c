@@ -308,6 +308,60 @@ TEST(signals_arrive_as_exits)
     CHECK_EQ(v.x->kind, EXIT_EVENT);
 }
 
+/* The guest executes CPUID for ever: an exit that is answered by the kernel's short path (kernel/fastexit.c).
+ */
+static void spin_on_cpuid(struct vm_test *v)
+{
+    static const uint8_t code[] = { 0x0f, 0xa2, 0xeb, 0xfc };
+
+    vm_load(v, 0x7c00, code, sizeof(code));
+    CHECK_OK(vm_recv(v));
+    vm_identity(v, 256);
+    vm_real_mode(v, 0x7c00);
+    CHECK_OK(vm_reply(v, NULL));
+    CHECK_EQ(v->x->kind, EXIT_CPUID);
+    vm_skip(v, 2);
+    CHECK_OK(vm_reply(v, NULL));
+    CHECK_EQ(v->x->kind, EXIT_CPUID);
+    CHECK_EQ(v->x->rip, 0x7c00);
+}
+
+TEST(signal_before_an_answer_is_an_exit_before_the_guest_runs)
+{
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    spin_on_cpuid(&v);
+    CHECK_OK(sys_signal(v.notification));
+    vm_skip(&v, 2);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_EVENT);
+    CHECK_EQ(v.x->rip, 0x7c02);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_CPUID);
+}
+
+/* The world switch loads other bases; the thread's own are there again when it returns. */
+TEST(receiver_keeps_its_fs_and_gs_base)
+{
+    struct vm_test v;
+    uint64_t fs = 0x123456789000, gs = 0x0fedcba98000, old_fs, old_gs, fs_after, gs_after;
+
+    CHECK(vm_make(&v));
+    spin_on_cpuid(&v);
+    __asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(old_fs), "=r"(old_gs));
+    __asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(fs), "r"(gs));
+    for (unsigned i = 0; i < 3; i++) {
+        vm_skip(&v, 2);
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_CPUID);
+    }
+    __asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(fs_after), "=r"(gs_after));
+    __asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(old_fs), "r"(old_gs));
+    CHECK_EQ(fs_after, fs);
+    CHECK_EQ(gs_after, gs);
+}
+
 /* The window exit comes when the guest can take an interrupt, not before; the injected interrupt is taken. */
 TEST(interrupt_window_and_injection)
 {

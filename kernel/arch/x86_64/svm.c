@@ -12,7 +12,8 @@
 #include "x86.h"
 #include "arch/pte.h"
 
-#define SHADOW_TICKS 2000 /* chosen: a few instructions of the guest, a switch included */
+#define RFLAGS_GUEST 0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
+#define SHADOW_TICKS 2000     /* chosen: a few instructions of the guest, a switch included */
 
 void svm_run(uint64_t vmcb_hpa, uint64_t *gpr, uint64_t host_vmcb_hpa);
 
@@ -167,7 +168,7 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
         b->shadow = r->shadow & 1;
     }
     if (r->groups & STATE_RFLAGS)
-        b->rflags = (r->rflags & 0x3f7fd5) | 2;
+        b->rflags = (r->rflags & RFLAGS_GUEST) | 2;
     if (r->groups & STATE_CR2)
         b->cr2 = r->cr2;
     if (r->groups & STATE_CONTROL) {
@@ -205,30 +206,70 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
     }
 }
 
+void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
+{
+    const volatile struct umbra_reply_page *r = &v->reply;
+    struct vmcb *b = vmcb_of(v);
+
+    if (groups & STATE_GPRS) {
+        for (unsigned m = r->gpr_mask & 0xffff; m; m &= m - 1) {
+            unsigned i = __builtin_ctz(m);
+            v->exit.gpr[i] = r->gpr[i];
+        }
+        b->rax = v->exit.gpr[RAX];
+        b->rsp = v->exit.gpr[RSP];
+    }
+    if (groups & STATE_RIP) {
+        b->rip = r->rip;
+        b->shadow = r->shadow & 1;
+    }
+    if (groups & STATE_RFLAGS)
+        b->rflags = (r->rflags & RFLAGS_GUEST) | 2;
+    if (groups & STATE_CR2)
+        b->cr2 = r->cr2;
+}
+
+/* What is in every exit. */
+static inline void read_always(struct vcpu *v, const struct vmcb *b)
+{
+    struct umbra_exit_page *x = &v->exit;
+
+    x->rip = b->rip;
+    x->shadow = b->shadow & 1;
+    x->cpl = b->cpl;
+    x->gpr[RAX] = b->rax;
+    x->gpr[RSP] = b->rsp;
+    x->rflags = b->rflags;
+    x->cr2 = b->cr2;
+}
+
+/* By words: the compiler would move each field by itself. */
+static inline void read_segments(struct umbra_exit_page *x, const struct vmcb *b)
+{
+    const uint64_t *from = (const void *)((const uint8_t *)b + offsetof(struct vmcb, seg));
+    uint64_t *to = (void *)x->seg;
+
+#pragma GCC unroll 32
+    for (unsigned i = 0; i < SEGS * (sizeof(struct umbra_segment) / 8); i++)
+        to[i] = from[i];
+}
+
 void arch_vcpu_read(struct vcpu *v, uint32_t groups)
 {
     const struct vmcb *b = vmcb_of(v);
     struct umbra_exit_page *x = &v->exit;
 
-    if (groups & STATE_RIP) {
-        x->rip = b->rip;
-        x->shadow = b->shadow & 1;
-        x->cpl = b->cpl;
-        x->gpr[RAX] = b->rax;
-        x->gpr[RSP] = b->rsp;
-    }
-    if (groups & STATE_RFLAGS)
-        x->rflags = b->rflags;
-    if (groups & STATE_CR2)
-        x->cr2 = b->cr2;
+    if (groups & (STATE_RIP | STATE_RFLAGS | STATE_CR2))
+        read_always(v, b);
+    if (groups & STATE_SEGMENTS)
+        read_segments(x, b);
+    if (!(groups & ~(uint32_t)(STATE_RIP | STATE_RFLAGS | STATE_CR2 | STATE_SEGMENTS)))
+        return;
     if (groups & STATE_CONTROL) {
         x->cr0 = v->cr0;
         x->cr4 = v->cr4;
         x->efer = v->efer;
     }
-    if (groups & STATE_SEGMENTS)
-        for (unsigned i = 0; i < SEGS; i++)
-            x->seg[i] = b->seg[i];
     if (groups & STATE_MSRS)
         x->msrs = (struct umbra_msrs){ b->star,           b->lstar,       b->cstar,        b->sfmask,
                                        b->kernel_gs_base, b->sysenter_cs, b->sysenter_esp, b->sysenter_eip };
@@ -425,7 +466,7 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     }
     if (code == SVM_EXIT_VINTR)
         v->window = 0;
-    arch_vcpu_read(v, STATE_RIP | STATE_RFLAGS | STATE_CR2);
+    read_always(v, b);
     x->ilen = has_nrip && b->next_rip - b->rip <= 15 ? b->next_rip - b->rip : 0;
     x->nbytes = has_assists && b->bytes_fetched <= 15 ? b->bytes_fetched : 0;
     for (unsigned i = 0; i < x->nbytes; i++)

@@ -109,12 +109,8 @@ void arch_thread_leave(struct tcb *t)
     __asm__ volatile("swapgs; rdgsbase %0; swapgs" : "=r"(t->gs_base));
 }
 
-void arch_thread_enter(struct tcb *t)
+void arch_thread_resume(const struct tcb *t)
 {
-    cpu.regs_end = (uintptr_t)(&t->regs + 1);
-    tss_set_entry_stack(cpu.regs_end);
-    arch_load_space((hpa_t){ t->vspace.obj });
-    fpu_lend(t->fpu);
     if (has_fsgsbase) {
         __asm__ volatile("wrfsbase %0" : : "r"(t->fs_base));
         __asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(t->gs_base));
@@ -122,4 +118,13 @@ void arch_thread_enter(struct tcb *t)
         wrmsr(MSR_FS_BASE, t->fs_base);
         wrmsr(MSR_KERNEL_GS_BASE, t->gs_base);
     }
+}
+
+void arch_thread_enter(struct tcb *t)
+{
+    cpu.regs_end = (uintptr_t)(&t->regs + 1);
+    tss_set_entry_stack(cpu.regs_end);
+    arch_load_space((hpa_t){ t->vspace.obj });
+    fpu_lend(t->fpu);
+    arch_thread_resume(t);
 }

@@ -133,36 +133,10 @@ enum vmm_end vmm_page_fault(struct vmm *v)
         v->state->stats.mmio++;
         return vmm_emulate(v, NULL);
     case FILL_EMULATE_WRITE:
-        return vmm_emulate(v, &out.gpa);
+        return vmm_quick_store(v, &a) ? VMM_RUNS : vmm_emulate(v, &out.gpa);
     default:
         return VMM_END_ABSENT;
     }
-}
-
-/* --- ports, without decoding: the processor says port, width and the next RIP --- */
-
-static enum vmm_end io(struct vmm *v)
-{
-    const struct umbra_exit_page *x = v->exit;
-    uint64_t info = x->info[0], rax = x->gpr[RAX];
-    unsigned width = EXIT_IO_WIDTH(info);
-    uint32_t value;
-
-    if ((info & (EXIT_IO_STRING | EXIT_IO_REP)) || !x->info[1] || (x->rflags & X86_FLAG_TF))
-        return vmm_emulate(v, NULL);
-    if (info & EXIT_IO_IN) {
-        vmm_bus.in(v, EXIT_IO_PORT(info), width, &value);
-        uint64_t mask = width == 4 ? 0xffffffff : (1ull << 8 * width) - 1;
-        v->reply->gpr[RAX] = width == 4 ? value : (rax & ~mask) | (value & mask);
-        v->reply->gpr_mask |= 1u << RAX;
-        v->reply->groups |= STATE_GPRS;
-    } else {
-        vmm_bus.out(v, EXIT_IO_PORT(info), width, (uint32_t)rax);
-    }
-    v->reply->rip = x->info[1];
-    v->reply->shadow = 0;
-    v->reply->groups |= STATE_RIP;
-    return VMM_RUNS;
 }
 
 static enum vmm_end exception(struct vmm *v)
@@ -184,13 +158,42 @@ static enum vmm_end exception(struct vmm *v)
     }
 }
 
+/* The guest has no root of this epoch. If the epoch is new, check_epoch has made one. */
+static enum vmm_end no_root(struct vmm *v)
+{
+    if (v->ops.count == 0)
+        shadow_root(v->shadow, &v->ops);
+    return VMM_RUNS;
+}
+
+static bool quick(struct vmm *v)
+{
+    if (v->interrupted)
+        return false;
+    switch ((enum exit_kind)v->exit->kind) {
+    case EXIT_CPUID:
+        return vmm_quick_cpuid(v);
+    case EXIT_HLT:
+        return vmm_quick_hlt(v);
+    case EXIT_IO:
+        return vmm_quick_io(v);
+    case EXIT_CR:
+        return vmm_quick_cr3(v);
+    case EXIT_INVLPG:
+        return vmm_quick_invlpg(v);
+    default:
+        return false;
+    }
+}
+
 static enum vmm_end dispatch(struct vmm *v)
 {
+    if (quick(v))
+        return VMM_RUNS;
     switch ((enum exit_kind)v->exit->kind) {
     case EXIT_PAGE:
         return vmm_page_fault(v);
     case EXIT_IO:
-        return io(v);
     case EXIT_CPUID:
     case EXIT_HLT:
     case EXIT_MSR:
@@ -203,8 +206,9 @@ static enum vmm_end dispatch(struct vmm *v)
         return exception(v);
     case EXIT_WINDOW:
     case EXIT_EVENT:
-    case EXIT_ROOT:
         return VMM_RUNS;
+    case EXIT_ROOT:
+        return no_root(v);
     case EXIT_SHUTDOWN:
         return VMM_END_SHUTDOWN;
     case EXIT_INVALID:
@@ -261,13 +265,23 @@ static void check_epoch(struct vmm *v)
     shadow_root(v->shadow, &v->ops);
 }
 
+/* Whether the answer may need more than "go on": the usual exit injects nothing and waits for nothing. */
+static bool events_due(const struct vmm *v)
+{
+    const struct vmm_state *s = v->state;
+    return v->exception || v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
+           machine_intr(&s->machine);
+}
+
 enum vmm_end vmm_handle(struct vmm *v)
 {
     v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
-    machine_expire(&v->state->machine, &v->undo.dev, v->now);
+    if (v->now >= v->state->machine.deadline)
+        machine_expire(&v->state->machine, &v->undo.dev, v->now);
     check_epoch(v);
     enum vmm_end end = dispatch(v);
-    if (end == VMM_RUNS)
+    v->deadline = v->state->machine.deadline;
+    if (end == VMM_RUNS && events_due(v))
         end = vmm_events(v);
     vmm_cpu_store(v);
     v->reply->op_words = v->ops.count;

@@ -146,6 +146,13 @@ void vmm_cpu_store(struct vmm *v);
 /* Emulate the instruction at RIP. table_gpa: of a write to a shadowed table, else NULL. */
 enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa);
 enum vmm_end vmm_page_fault(struct vmm *v);
+/* quick.c: the exit is handled completely, or (false) nothing was done. */
+bool vmm_quick_cpuid(struct vmm *v);
+bool vmm_quick_hlt(struct vmm *v);
+bool vmm_quick_cr3(struct vmm *v);
+bool vmm_quick_invlpg(struct vmm *v);
+bool vmm_quick_io(struct vmm *v);
+bool vmm_quick_store(struct vmm *v, const struct shadow_access *a);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
 enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value,

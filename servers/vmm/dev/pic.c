@@ -72,6 +72,10 @@ void pic_init(struct pic *p)
 
 bool pic_intr(const struct pic *p)
 {
+    const struct pic_chip *m = &p->chip[MASTER], *s = &p->chip[SLAVE];
+
+    if (!(chip_irr(m) & ~m->imr) && !(chip_irr(s) & ~s->imr)) /* the usual answer, without priorities */
+        return false;
     return master_pending(p) >= 0;
 }
 
@@ -95,6 +99,9 @@ static void chip_sample(struct pic_chip *c, struct dev_ctx *ctx, uint8_t level, 
 void pic_sample(struct pic *p, struct dev_ctx *ctx)
 {
     uint32_t level = ctx->lines->level, rose = ctx->lines->rose;
+
+    if (!rose && (uint8_t)level == p->chip[MASTER].level && (uint8_t)(level >> 8) == p->chip[SLAVE].level)
+        return; /* nothing moved since the last look */
     chip_sample(&p->chip[MASTER], ctx, (uint8_t)level, (uint8_t)rose);
     chip_sample(&p->chip[SLAVE], ctx, (uint8_t)(level >> 8), (uint8_t)(rose >> 8));
     if (rose)

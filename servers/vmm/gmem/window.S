@@ -74,6 +74,10 @@ gmem_fixup_start:
 gmem_copy_in: /* (to, from the window, bytes) */
     xor %r11d, %r11d
     mov %rdx, %rcx
+    shr $3, %rcx
+    rep movsq
+    mov %edx, %ecx
+    and $7, %ecx
     rep movsb
     xor %eax, %eax
     ret
@@ -81,6 +85,10 @@ gmem_copy_in: /* (to, from the window, bytes) */
 gmem_copy_out: /* (to the window, from, bytes) */
     mov $2, %r11d
     mov %rdx, %rcx
+    shr $3, %rcx
+    rep movsq
+    mov %edx, %ecx
+    and $7, %ecx
     rep movsb
     xor %eax, %eax
     ret

@@ -15,7 +15,7 @@ struct cr_limits cr_limits_of(const struct cpuid_host *host)
     uint32_t features = cpuid_guest(host, 7, 0).ebx, extended = cpuid_guest(host, 0x80000001, 0).edx;
     struct cr_limits l = { .cr4_valid = CR4_ALWAYS,
                            .efer_valid = EFER_SCE | EFER_LME | EFER_LMA,
-                           .cr3_long_reserved = ~(BIT(GUEST_PHYS_BITS) - 1) };
+                           .cr3_long_reserved = CR3_LONG_RESERVED };
     l.cr4_valid |= features & BIT(0) ? CR4_FSGSBASE : 0;
     l.cr4_valid |= features & BIT(7) ? CR4_SMEP : 0;
     l.cr4_valid |= features & BIT(20) ? CR4_SMAP : 0;

@@ -49,6 +49,7 @@ struct cr_limits {
     uint64_t cr4_valid, efer_valid;
     uint64_t cr3_long_reserved; /* bits that must be zero in a long-mode CR3 */
 };
+#define CR3_LONG_RESERVED (~(BIT(GUEST_PHYS_BITS) - 1))
 struct cr_limits cr_limits_of(const struct cpuid_host *host);
 
 enum paging { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_LONG };

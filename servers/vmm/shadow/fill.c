@@ -27,6 +27,26 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
+/* Whether entry e of t is the link that a long-mode guest's entry for a table asks for: what want_of says in
+ * the usual case, by comparing whole words. */
+static inline bool link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    const struct pte_format *f = &s->control.pte;
+    const struct table *child = &s->table[ENTRY_CHILD(e)];
+    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
+    uint32_t role = role_bits(t->role);
+
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US);
+    if (t->role.guest != GUEST_LONG || (raw & PTE_LARGE) || !(e & ENTRY_LINK))
+        return false;
+    if (t->role.wp0) {
+        rights |= SH_WRITE;
+        role &= ~((raw & PTE_RW ? 0 : ROLE_FOLD_RW) | (raw & PTE_US ? 0 : ROLE_FOLD_US));
+    }
+    return ENTRY_RIGHTS(e) == rights && child->gfn == (raw & f->frame_mask) >> PAGE_SHIFT &&
+           role_bits(child->role) == role - ROLE_LEVEL;
+}
+
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
                                  struct shadow_ops *ops)
 {
@@ -48,6 +68,36 @@ static uint32_t hw_index(uint64_t va, uint32_t level)
     return (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
 }
 
+/* Down the hardware tables from `level`; NOTHING_HELD if an entry is missing. */
+static uint64_t gfn_held(const struct shadow *s, uint64_t va, uint32_t id, uint32_t level)
+{
+    for (; id != NO_TABLE; level--) {
+        uint32_t index = hw_index(va, level);
+        uint64_t e = s->entry[id][index];
+        if (!mask_test(s->table[id].filled, index))
+            break;
+        if (level == 1)
+            return ENTRY_GFN(e);
+        id = ENTRY_CHILD(e);
+    }
+    return NOTHING_HELD;
+}
+
+bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa)
+{
+    bool pae = s->control.hw == SHADOW_PAE;
+    uint64_t page = va.v >> PAGE_SHIFT;
+
+    if (page != s->held.page) {
+        uint64_t gfn = gfn_held(s, va.v, s->top[pae ? va.v >> 30 & 3 : 0], pae ? 2 : 4);
+        if (gfn == NOTHING_HELD || s->config.nested)
+            return false;
+        s->held = (struct held){ page, gfn };
+    }
+    gpa->v = s->held.gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
+    return true;
+}
+
 static struct table *top_for(struct shadow *s, uint64_t va, struct shadow_ops *ops)
 {
     uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va >> 30) & 3 : 0;
@@ -64,9 +114,14 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
     struct table *t = top_for(s, va, ops);
     while (t && t->role.level > 1) {
         uint32_t index = hw_index(va, t->role.level);
-        struct want want = want_at(s, t, index, w);
+        uint64_t e = s->entry[table_id(s, t)][index];
         t->writes = t->zeros = 0;
         t->recent = 1;
+        if (mask_test(t->filled, index) && link_is_current(s, t, e, w->raw[t->role.level])) {
+            t = &s->table[ENTRY_CHILD(e)];
+            continue;
+        }
+        struct want want = want_at(s, t, index, w);
         if (want.kind != WANT_LINK)
             return NULL;
         t = descend_one(s, t, index, &want, ops);
@@ -133,6 +188,7 @@ static enum fill_result fill_leaf(struct shadow *s, struct table *t, const struc
     struct want want = want_at(s, t, index, w);
     struct frame *f = frame_of(s, w->gfn);
     uint64_t e = s->entry[table_id(s, t)][index];
+    bool fixed = !f || gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM;
 
     if (want.kind != WANT_LEAF || want.gfn != w->gfn)
         return FILL_RETRY;
@@ -140,9 +196,9 @@ static enum fill_result fill_leaf(struct shadow *s, struct table *t, const struc
         out->gpa.v = w->gfn << PAGE_SHIFT | (a->va.v & (PAGE_BYTES - 1));
         return FILL_EMULATE_WRITE;
     }
-    if (gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM || !f || frame_protected(f))
+    if (fixed || frame_protected(f))
         want.rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
-    if (gmem_kind(s->config.map, (gfn_t){ w->gfn }) == GMEM_ROM || !f)
+    if (fixed)
         want.may_write = false;
     if (a->write && !(want.rights & SH_WRITE))
         return FILL_RETRY; /* the page became a table while the chain was made */

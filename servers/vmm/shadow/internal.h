@@ -85,6 +85,12 @@ struct list_slot {
     uint16_t table; /* NO_TABLE: empty */
 };
 
+/* shadow_holds: the last answer; forgotten whenever an entry goes or another root comes. */
+struct held {
+    uint64_t page, gfn; /* page: of va; NOTHING_HELD */
+};
+#define NOTHING_HELD (~0ull)
+
 /* Control registers and what follows from them. */
 struct control {
     struct shadow_control regs;
@@ -111,7 +117,8 @@ struct shadow {
     struct unsynced unsynced[UNSYNC_MAX];
     struct list_slot list[LIST_SLOTS];
     uint32_t list_next, mark;
-    uint64_t given_up;    /* frame of the last write that was not emulated */
+    uint64_t given_up; /* frame of the last write that was not emulated */
+    struct held held;
     uint64_t spurious_va; /* the last fault that found nothing to do */
     uint32_t spurious_kind;
 };

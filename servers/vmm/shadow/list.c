@@ -117,6 +117,7 @@ bool shadow_cr3_served(struct shadow *s, uint64_t cr3)
         if (s->list[i].table == NO_TABLE || s->list[i].cr3 != cr3)
             continue;
         s->top[0] = s->list[i].table;
+        s->held.page = NOTHING_HELD;
         s->control.regs.cr3 = cr3;
         s->interval++;
         roots_touch(s, &s->table[s->top[0]]);

@@ -4,6 +4,8 @@
  * stops when the operations' room gets small. */
 #include "internal.h"
 
+#define NEAR 8u /* chosen: a cache line of 8-byte entries */
+
 static bool room(const struct shadow_ops *ops)
 {
     return shadow_ops_room(ops) >= OPS_SPARE + OPS_LEAF;
@@ -51,23 +53,73 @@ static void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, s
     }
 }
 
-static void prefetch_guest(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+/* What want_of asks of an entry before anything else: it is used, and if writable dirty. */
+static inline bool may_be_hot(uint64_t raw, bool fixed_bits)
 {
+    uint64_t need = fixed_bits ? PTE_P : PTE_P | PTE_A | (raw & PTE_RW ? PTE_D : 0);
+    return (raw & need) == need;
+}
+
+/* n entries of a guest's table. */
+struct entries {
+    uint32_t first, n;
     union {
         uint64_t wide[64];
         uint32_t narrow[64];
-    } buffer;
-    uint32_t n = s->config.tuning.prefetch, start = block_start(index, n);
-    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
-    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)guest_index(t->role, start) * bytes;
+    } raw;
+};
 
-    if (n <= 1 || gmem_read_bytes(s->config.mem, (gpa_t){ at }, &buffer, n * bytes) != GMEM_OK)
+static bool entries_read(const struct shadow *s, const struct table *t, uint32_t first, uint32_t n,
+                         struct entries *e)
+{
+    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
+    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)guest_index(t->role, first) * bytes;
+
+    e->first = first;
+    e->n = n;
+    return gmem_read_bytes(s->config.mem, (gpa_t){ at }, &e->raw, n * bytes) == GMEM_OK;
+}
+
+static inline bool prefetch_entry(struct shadow *s, struct table *t, uint32_t i, const struct entries *e,
+                                  struct shadow_ops *ops)
+{
+    uint64_t raw = t->role.guest == GUEST_32 ? e->raw.narrow[i - e->first] : e->raw.wide[i - e->first];
+    return may_be_hot(raw, t->flags & TABLE_ROM) && prefetch_one(s, t, i, raw, ops);
+}
+
+/* Entries from index on up, and from index - 1 on down, to the first that is filled. Returns how many were
+ * set. */
+static uint32_t prefetch_up(struct shadow *s, struct table *t, uint32_t index, const struct entries *e,
+                            struct shadow_ops *ops)
+{
+    uint32_t set = 0;
+    for (uint32_t i = index; i < e->first + e->n && !mask_test(t->filled, i); i++)
+        set += prefetch_entry(s, t, i, e, ops);
+    return set;
+}
+
+static uint32_t prefetch_down(struct shadow *s, struct table *t, uint32_t index, const struct entries *e,
+                              struct shadow_ops *ops)
+{
+    uint32_t set = 0;
+    for (uint32_t i = index; i > e->first && !mask_test(t->filled, i - 1); i--)
+        set += prefetch_entry(s, t, i - 1, e, ops);
+    return set;
+}
+
+/* The nearest entries first: where none of them is hot, the others are not looked at. */
+static void prefetch_guest(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+{
+    uint32_t n = s->config.tuning.prefetch, near = n < NEAR ? n : NEAR, first = block_start(index, near);
+    struct entries e;
+
+    if (n <= 1 || !entries_read(s, t, first, near, &e))
         return;
-    for (uint32_t i = index + 1; i < start + n && !mask_test(t->filled, i); i++)
-        prefetch_one(s, t, i, bytes == 8 ? buffer.wide[i - start] : buffer.narrow[i - start], ops);
-    for (uint32_t i = index; i > start && !mask_test(t->filled, i - 1); i--)
-        prefetch_one(s, t, i - 1, bytes == 8 ? buffer.wide[i - 1 - start] : buffer.narrow[i - 1 - start],
-                     ops);
+    uint32_t up = prefetch_up(s, t, index + 1, &e, ops), down = prefetch_down(s, t, index, &e, ops);
+    if (n == near || up + down == 0 || !entries_read(s, t, block_start(index, n), n, &e))
+        return;
+    prefetch_up(s, t, first + near, &e, ops);
+    prefetch_down(s, t, first, &e, ops);
 }
 
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)

@@ -46,49 +46,15 @@ struct pte_format pte_format(enum guest_format guest, bool nxe, bool pse, uint32
             f.reserved[level][large] = guest == GUEST_32 ? reserved_32(level, large, phys_bits)
                                                          : reserved_wide(guest, level, large, nxe, phys_bits);
     }
+    f.nx = f.nxe ? BIT(63) : 0;
+    f.large = guest == GUEST_LONG ? BIT(2) | BIT(3) : guest == GUEST_PAE || f.pse ? BIT(2) : 0;
     return f;
-}
-
-static bool is_large(const struct pte_format *f, uint32_t level, uint64_t raw)
-{
-    if (!(raw & PTE_LARGE) || level == 1 || level == 4)
-        return false;
-    if (f->guest == GUEST_32)
-        return f->pse;
-    return level == 2 || f->guest == GUEST_LONG;
-}
-
-static uint64_t large_gfn(const struct pte_format *f, uint32_t level, uint64_t raw)
-{
-    if (f->guest == GUEST_32)
-        return (raw & 0xffc00000) >> PAGE_SHIFT | (raw >> 13 & 0xff) << (32 - PAGE_SHIFT);
-    return (raw & f->frame_mask) >> PAGE_SHIFT & ~(entry_frames(level) - 1);
-}
-
-struct pte pte_decode(const struct pte_format *f, uint32_t level, uint64_t raw)
-{
-    struct pte p = { .bits = (uint32_t)raw & (PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D) };
-    bool large = is_large(f, level, raw);
-
-    if (!(raw & PTE_P))
-        return (struct pte){ 0 };
-    if (raw & f->reserved[level][large])
-        p.bits |= PTE_RESERVED;
-    if (f->nxe && (raw & BIT(63)))
-        p.bits |= PTE_NX;
-    if (large) {
-        p.bits |= PTE_LARGE;
-        p.gfn = large_gfn(f, level, raw);
-    } else {
-        p.gfn = (raw & f->frame_mask) >> PAGE_SHIFT;
-    }
-    return p;
 }
 
 /* Rights of a leaf with CR0.WP = 0: a supervisor may write what the guest's entries forbid. A user read-only
  * page has two forms: for users, and without U but with W after a supervisor's write (platform.md); the
  * second would evade SMAP and SMEP. */
-static void leaf_rights_wp0(struct want *w, struct role r, uint32_t bits)
+void want_leaf_wp0(struct want *w, struct role r, uint32_t bits)
 {
     bool user = r.fold_us && (bits & PTE_US), rw = r.fold_rw && (bits & PTE_RW);
     if (!user || rw) {
@@ -96,65 +62,4 @@ static void leaf_rights_wp0(struct want *w, struct role r, uint32_t bits)
     } else if ((bits & PTE_D) && !r.smap) {
         w->alt_rights = SH_READ | SH_WRITE | SH_DIRTY | (r.smep ? 0 : w->rights & SH_EXEC);
     }
-}
-
-static struct want want_leaf(struct role r, uint64_t gfn, uint32_t bits)
-{
-    struct want w = { .kind = WANT_LEAF, .gfn = gfn, .rights = SH_READ };
-    if (bits & PTE_US)
-        w.rights |= SH_USER;
-    if (!(bits & PTE_NX))
-        w.rights |= SH_EXEC;
-    if (r.wp0)
-        leaf_rights_wp0(&w, r, bits);
-    else
-        w.may_write = (bits & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
-    if (w.may_write)
-        w.rights |= SH_WRITE | SH_DIRTY;
-    return w;
-}
-
-static struct want want_link(struct role r, uint64_t gfn, uint32_t bits)
-{
-    struct want w = { .kind = WANT_LINK, .gfn = gfn, .rights = SH_READ, .child = r };
-    if (bits & PTE_US)
-        w.rights |= SH_USER;
-    if (!(bits & PTE_NX))
-        w.rights |= SH_EXEC;
-    if ((bits & PTE_RW) || r.wp0)
-        w.rights |= SH_WRITE;
-    w.child.level = (uint16_t)(r.level - 1) & 7;
-    w.child.fold_rw = r.fold_rw && (bits & PTE_RW);
-    w.child.fold_us = r.fold_us && (bits & PTE_US);
-    if (bits & PTE_LARGE) { /* a direct child has all rights: what the large page lacks is missing here */
-        if (!(bits & PTE_D))
-            w.rights &= ~(uint32_t)SH_WRITE;
-        w.child.guest = GUEST_DIRECT;
-        w.child.quadrant = w.child.nxe = w.child.pse = 0;
-    }
-    return w;
-}
-
-struct want want_of(const struct pte_format *f, struct role r, uint32_t index, uint64_t raw, bool fixed_bits)
-{
-    struct pte p = pte_decode(f, r.level, raw);
-    if (fixed_bits)
-        p.bits |= PTE_A | PTE_D;
-    if ((p.bits & (PTE_P | PTE_A | PTE_RESERVED)) != (PTE_P | PTE_A))
-        return (struct want){ .kind = WANT_NONE };
-    if (r.level == 1)
-        return want_leaf(r, p.gfn, p.bits);
-    if (r.guest == GUEST_32 && (p.bits & PTE_LARGE))
-        p.gfn += index % 2 * 512;
-    struct want w = want_link(r, p.gfn, p.bits);
-    if (r.guest == GUEST_32 && !(p.bits & PTE_LARGE))
-        w.child.quadrant = index % 2;
-    return w;
-}
-
-struct want want_direct(struct role r, uint64_t first, uint32_t index)
-{
-    uint64_t gfn = first + index * entry_frames(r.level);
-    uint32_t all = PTE_P | PTE_A | PTE_D | PTE_RW | PTE_US;
-    return r.level == 1 ? want_leaf(r, gfn, all) : want_link(r, gfn, all);
 }

@@ -62,6 +62,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
         writer_remove(s, ENTRY_GFN(*e), REF(id, index));
     mask_clear(t->filled, index);
     t->live--;
+    s->held.page = NOTHING_HELD;
 }
 
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)

@@ -71,6 +71,7 @@ static void top_set(struct shadow *s, uint32_t slot, struct table *t, struct sha
     else
         roots_insert(s, t);
     s->top[slot] = (uint16_t)table_id(s, t);
+    s->held.page = NOTHING_HELD;
     op_set_root(ops, s->config.tables[table_id(s, t)], slot);
 }
 
@@ -120,6 +121,7 @@ static void roots_switch(struct shadow *s, struct shadow_ops *ops)
 {
     if (s->free_count == 0) /* while the old root is still known: the kernel holds it until SET_ROOT */
         reclaim(s, 1, ops);
+    s->held.page = NOTHING_HELD;
     for (uint32_t i = 0; i < TOPS; i++)
         s->top[i] = NO_TABLE;
     if (s->control.hw == SHADOW_PAE)

@@ -94,6 +94,7 @@ static void empty(struct shadow *s)
     for (uint32_t i = 0; i < LIST_SLOTS; i++)
         s->list[i].table = NO_TABLE;
     s->spurious_kind = 0;
+    s->held.page = NOTHING_HELD;
     s->given_up = ~0ull;
 }
 

@@ -179,6 +179,10 @@ enum translate_result {
 enum translate_result shadow_translate(const struct shadow *s, const struct shadow_access *a, bool set_bits,
                                        struct fill_out *out);
 
+/* shadow_holds - where the processor's tables lead for va: the byte that it has just fetched, say. False:
+ * nowhere, or the translation that it used has gone meanwhile (then shadow_translate). */
+bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa);
+
 /* shadow_is_table - whether a write to this frame must be reported by shadow_table_written. */
 bool shadow_is_table(const struct shadow *s, gfn_t gfn);
 

@@ -36,6 +36,14 @@ bool walk_allows(const struct control *c, const struct shadow_access *a, uint32_
     return !a->write || (bits & PTE_RW) || !(c->regs.cr0 & CR0_WP);
 }
 
+/* Usually it is there. */
+static inline bool entry_read(const struct shadow *s, uint64_t gpa, uint32_t bytes, uint64_t *raw)
+{
+    if (bytes == 8 && gmem_read64(s->config.mem, (gpa_t){ gpa }, raw) == GMEM_OK)
+        return true;
+    return guest_entry_read(s, gpa, bytes, raw);
+}
+
 /* Where the walk begins; false if a PDPT entry is not present. */
 static bool walk_begin(const struct control *c, uint64_t va, struct guest_walk *w, uint64_t *table)
 {
@@ -48,11 +56,13 @@ static bool walk_begin(const struct control *c, uint64_t va, struct guest_walk *
     return true;
 }
 
-static enum walk_result walk_tables(const struct shadow *s, const struct shadow_access *a, uint64_t va,
-                                    struct guest_walk *w)
+/* Compiled once for each format. */
+static inline __attribute__((always_inline)) enum walk_result
+walk_tables(const struct shadow *s, const struct shadow_access *a, uint64_t va, enum guest_format format,
+            struct guest_walk *w)
 {
     const struct control *c = &s->control;
-    uint32_t bytes = guest_entry_bytes(c->format), width = bytes == 4 ? 10 : 9;
+    uint32_t bytes = guest_entry_bytes(format), width = bytes == 4 ? 10 : 9;
     uint64_t table;
 
     w->error = fault_code(c, a, 0);
@@ -62,7 +72,7 @@ static enum walk_result walk_tables(const struct shadow *s, const struct shadow_
         uint32_t shift = PAGE_SHIFT + (level - 1) * width;
         w->at[level] = table + (va >> shift & ((1u << width) - 1)) * bytes;
         w->leaf = level;
-        if (!guest_entry_read(s, w->at[level], bytes, &w->raw[level])) {
+        if (!entry_read(s, w->at[level], bytes, &w->raw[level])) {
             w->absent_gpa = w->at[level];
             return WALK_ABSENT;
         }
@@ -74,6 +84,7 @@ static enum walk_result walk_tables(const struct shadow *s, const struct shadow_
             return WALK_FAULT;
         }
         w->bits = (w->bits & (p.bits | PTE_NX)) | (p.bits & PTE_NX);
+        w->common &= w->raw[level];
         if (level == 1 || (p.bits & PTE_LARGE)) {
             w->gfn = p.gfn + (va >> PAGE_SHIFT & ((1ull << (shift - PAGE_SHIFT)) - 1));
             break;
@@ -88,15 +99,18 @@ enum walk_result guest_walk(const struct shadow *s, const struct shadow_access *
 {
     uint64_t va = a->va.v;
     w->bits = PTE_RW | PTE_US;
+    w->common = ~0ull;
     w->top = w->leaf = 0;
     if (s->control.format == GUEST_LONG) {
         if (va + BIT(47) >= BIT(48))
             return WALK_NOT_CANONICAL;
-        return walk_tables(s, a, va, w);
+        return walk_tables(s, a, va, GUEST_LONG, w);
     }
     va &= 0xffffffff;
-    if (s->control.format != GUEST_DIRECT)
-        return walk_tables(s, a, va, w);
+    if (s->control.format == GUEST_PAE)
+        return walk_tables(s, a, va, GUEST_PAE, w);
+    if (s->control.format == GUEST_32)
+        return walk_tables(s, a, va, GUEST_32, w);
     w->gfn = va >> PAGE_SHIFT;
     return WALK_OK;
 }
@@ -112,6 +126,8 @@ static int set_bits(const struct shadow *s, uint64_t at, uint32_t bytes, uint64_
 enum walk_result walk_set_bits(const struct shadow *s, struct guest_walk *w, bool write)
 {
     uint32_t bytes = guest_entry_bytes(s->control.format);
+    if ((w->common & PTE_A) && (!write || w->top == 0 || (w->raw[w->leaf] & PTE_D)))
+        return WALK_OK;
     for (uint32_t level = w->top; level >= 1 && level >= w->leaf; level--) {
         uint64_t bits = PTE_A | (write && level == w->leaf ? PTE_D : 0);
         if ((w->raw[level] & bits) == bits)

@@ -13,6 +13,7 @@ struct guest_walk {
     uint32_t top, leaf;  /* levels of the first and the last entry */
     uint32_t error;      /* WALK_FAULT: error code */
     uint32_t bits;       /* PTE_RW, PTE_US, PTE_NX of all entries together */
+    uint64_t common;     /* bits that all entries read have set */
     uint64_t gfn;        /* the 4 KiB frame that va lies in */
     uint64_t absent_gpa; /* WALK_ABSENT */
     uint64_t at[5];      /* gpa of each entry */

@@ -18,6 +18,10 @@ void arch_thread_leave(struct tcb *t)
 {
     (void)t;
 }
+void arch_thread_resume(const struct tcb *t)
+{
+    (void)t;
+}
 void arch_thread_enter(struct tcb *t)
 {
     arch_load_space((hpa_t){ t->vspace.obj });
@@ -137,6 +141,10 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
 {
     (void)v, (void)r;
     return 0;
+}
+void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
+{
+    (void)v, (void)groups;
 }
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
 {

@@ -227,12 +227,15 @@ TEST(two_level_tables_have_halves_and_quarters)
         put32(w, 5, i, i << 12 | HOT);
     put32(w, 4, 7, 0x20000 | HOT);
     put32(w, 4, 600, 0x21000 | HOT);
+    put32(w, 4, 512 + 7, 0x23000 | HOT);
     put32(w, 1, 0, 0x5000 | UPPER);
     world_load(w, world_32(0x1000));
     for (uint64_t q = 0; q < 4; q++) {
         uint64_t va = (q * 256 + 3) << 22;
         CHECK_EQ(reads(w, va + PAGE(7)).gpa, 0x20000);
         CHECK_EQ(writes(w, va + PAGE(600), q).gpa, 0x21000);
+        CHECK_EQ(reads(w, va + PAGE(512 + 7)).gpa, 0x23000); /* the same entry of the other half */
+        CHECK_EQ(reads(w, va + PAGE(7)).gpa, 0x20000);
     }
     for (uint32_t i = 0; i < 3; i++) {
         struct world_access a = {

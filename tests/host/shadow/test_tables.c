@@ -111,6 +111,55 @@ TEST(invlpg_makes_one_entry_current)
     finish(w);
 }
 
+TEST(last_entry_of_a_table_is_resynced)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 511, 0x22000 | HOT);
+    start(w);
+    CHECK_EQ(reads(w, PAGE(511)).gpa, 0x22000);
+    writes(w, TABLE_VA(4, 20), 1);
+    writes(w, TABLE_VA(4, 20), 0);
+    CHECK_EQ(shadow_counters(w->s)->unsyncs, 1);
+    writes(w, TABLE_VA(4, 511), 0x28000 | HOT);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(reads(w, PAGE(511)).gpa, 0x28000);
+    finish(w);
+}
+
+/* The page directory goes out of sync (a write that cannot be emulated hits it), the guest takes a large page
+ * away. */
+TEST(invlpg_drops_a_whole_splintered_page)
+{
+    struct world *w = quiet_world();
+    put(w, 3, 2, 0 | PS | HOT);
+    start(w);
+    CHECK_EQ(reads(w, 0x420000).gpa, 0x20000);
+    CHECK_EQ(reads(w, 0x421000).gpa, 0x21000);
+    world_access(
+        w, (struct world_access){ .va = TABLE_VA(3, 8), .write = true, .value = 0, .delivering = true });
+    writes(w, TABLE_VA(3, 2), 0);
+    world_invlpg(w, 0x421000);
+    CHECK_EQ(reads(w, 0x420000).outcome, ACCESS_FAULT);
+    CHECK_EQ(reads(w, 0x421000).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
+/* Frame 4 is a level-1 table of the long-mode guest and, before, of a 32-bit one. */
+TEST(table_of_two_formats_stays_in_sync)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 1, 0x21000 | HOT);
+    world_poke(w, 0x8000, 0x4000 | UPPER);
+    world_load(w, world_32(0x8000));
+    CHECK_EQ(reads(w, 0x2000).gpa, 0x21000);
+    start(w);
+    CHECK_EQ(reads(w, PAGE(1)).gpa, 0x21000);
+    for (uint32_t i = 0; i < 4; i++)
+        writes(w, TABLE_VA(4, 20), i & 1);
+    CHECK_EQ(shadow_counters(w->s)->unsyncs, 0);
+    finish(w);
+}
+
 TEST(accessed_and_dirty_cleared_by_the_guest_are_set_again_after_its_flush)
 {
     struct world *w = with_unsynced_table();
@@ -190,6 +239,10 @@ TEST(upper_entry_narrowed_and_widened)
     CHECK_EQ(user_reads(w, PAGE(7)).error, 5);
     writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
     CHECK_EQ(user_writes(w, PAGE(7), 3).outcome, ACCESS_OK);
+    writes(w, TABLE_VA(3, 0), 0x4000 | P | US | A);
+    CHECK_EQ(user_reads(w, PAGE(7)).outcome, ACCESS_OK); /* the link is there with less */
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(user_writes(w, PAGE(7), 4).outcome, ACCESS_OK);
     finish(w);
 }
 

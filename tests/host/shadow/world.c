@@ -183,6 +183,17 @@ static void verify_walk(struct world *w, unsigned i, uint64_t gfn, uint8_t right
                    (unsigned long)w->j.va[i].va, (unsigned long)gfn, rights, hw, may);
 }
 
+/* What the library says the processor holds is what its tables hold. */
+static void verify_held(struct world *w, uint64_t va, const struct hw_result *r)
+{
+    gpa_t at;
+    bool held = shadow_holds(w->s, (gva_t){ va }, &at);
+
+    if (held != (r->outcome == HW_OK) || (held && at.v >> 12 != r->gfn))
+        world_fail(w, "va %#lx: held %d at %#lx, in the tables %d at gfn %#lx", (unsigned long)va, held,
+                   (unsigned long)at.v, r->outcome == HW_OK, (unsigned long)r->gfn);
+}
+
 void world_verify(struct world *w)
 {
     struct machine *m = w->m;
@@ -191,11 +202,17 @@ void world_verify(struct world *w)
     note(w);
     if (w->j.full)
         return;
+    if (w->s->held.page != NOTHING_HELD) { /* the answer that it remembers */
+        uint64_t va = w->s->held.page << 12;
+        struct hw_result r = machine_walk(m, va);
+        verify_held(w, va, &r);
+    }
     for (unsigned i = 0; i < w->j.vas; i++) {
         uint64_t va = w->j.va[i].va;
         if (va >> 32 && m->format != SHADOW_LONG)
             continue;
         struct hw_result r = machine_walk(m, va);
+        verify_held(w, va, &r);
         if (r.outcome == HW_OK)
             verify_walk(w, i, r.gfn, r.rights, "table");
         for (uint32_t k = 0; k < m->tlb_count; k++) {

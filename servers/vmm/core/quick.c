@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Short ways for the exits that a running guest causes most: CPUID, MOV to and from CR3, INVLPG, HLT in
+ * 64-bit mode, by the instruction's plainest encodings, and ports. Each is a list of checks that leave
+ * everything to the emulator with nothing changed, then the whole effect, straight from exit page to reply
+ * page.
+ *
+ * The bytes are read anew every time, from where the processor's own tables (shadow_holds) say that it
+ * fetched them. */
+#include "servers/vmm/core/vmm.h"
+#include "servers/vmm/policy/cr.h"
+
+#define CS_LONG BIT(9)
+#define ROOM    16 /* bytes up to the page's end: more than any encoding below */
+
+/* 64-bit code without single-stepping or RF, its bytes within one page: the first eight of them. */
+static bool code(const struct vmm *v, uint64_t *bytes)
+{
+    const struct umbra_exit_page *x = v->exit;
+    gpa_t at;
+
+    if (!(v->state->efer & EFER_LMA) || !(x->seg[SEG_CS].attributes & CS_LONG) ||
+        (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)) || (x->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - ROOM)
+        return false;
+    return shadow_holds(v->shadow, (gva_t){ x->rip }, &at) && gmem_read64(&v->mem, at, bytes) == GMEM_OK;
+}
+
+static bool retired(struct vmm *v, unsigned length)
+{
+    v->reply->rip = v->exit->rip + length;
+    v->reply->shadow = 0;
+    v->reply->groups |= STATE_RIP;
+    return true;
+}
+
+static void set_gpr(struct vmm *v, unsigned i, uint64_t value)
+{
+    v->reply->gpr[i] = value;
+    v->reply->gpr_mask |= 1u << i;
+    v->reply->groups |= STATE_GPRS;
+}
+
+bool vmm_quick_cpuid(struct vmm *v)
+{
+    const struct umbra_exit_page *x = v->exit;
+    uint64_t bytes;
+
+    if (!code(v, &bytes) || (bytes & 0xffff) != 0xa20f)
+        return false;
+    struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)x->gpr[RAX], (uint32_t)x->gpr[RCX]);
+    v->reply->gpr[RAX] = r.eax;
+    v->reply->gpr[RCX] = r.ecx;
+    v->reply->gpr[RDX] = r.edx;
+    v->reply->gpr[RBX] = r.ebx;
+    v->reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
+    v->reply->groups = STATE_GPRS;
+    return retired(v, 2);
+}
+
+bool vmm_quick_hlt(struct vmm *v)
+{
+    uint64_t bytes;
+
+    if (!code(v, &bytes) || (bytes & 0xff) != 0xf4 || v->exit->cpl)
+        return false;
+    VMM_SET(v, halted, 1);
+    return retired(v, 1);
+}
+
+/* An optional REX, then 0F op; *modrm is the byte behind it, with REX.B as bit 8. Returns the length up to
+ * and with modrm, 0 if it is another instruction. */
+static unsigned two_byte(uint64_t bytes, uint8_t op, unsigned *modrm)
+{
+    unsigned rex = (bytes & 0xf0) == 0x40, rex_b = rex ? bytes & 1 : 0;
+
+    if (rex && (bytes & 4)) /* REX.R names another register or instruction */
+        return 0;
+    bytes >>= 8 * rex;
+    *modrm = (bytes >> 16 & 0xff) | rex_b << 8;
+    return (bytes & 0xffff) == (0x0fu | (unsigned)op << 8) ? rex + 3 : 0;
+}
+
+/* The register that modrm's low bits name. */
+static unsigned rm(unsigned modrm)
+{
+    return (modrm & 7) + (modrm >> 8) * 8;
+}
+
+static bool write_cr3(struct vmm *v, uint64_t value)
+{
+    const struct vmm_state *s = v->state;
+    struct cr_state old = { s->cr0, s->cr3, s->cr4, 0, s->efer, true };
+    struct cr_limits limits = { .cr3_long_reserved = CR3_LONG_RESERVED };
+
+    if (cr_write_cr3(&old, &limits, value).gp || shadow_cr3(v->shadow, value, &v->ops) != SHADOW_OK)
+        return false;
+    if (s->cr3 != value)
+        VMM_SET(v, cr3, value);
+    return true;
+}
+
+/* 0F 20 /3: from CR3; 0F 22 /3: to CR3. The mod bits do not matter (APM vol. 3, MOV CRn). */
+bool vmm_quick_cr3(struct vmm *v)
+{
+    uint64_t bytes;
+    unsigned modrm, length;
+
+    if (v->exit->cpl || !code(v, &bytes))
+        return false;
+    if ((length = two_byte(bytes, 0x22, &modrm)) && (modrm & 0x38) == 0x18)
+        return write_cr3(v, v->exit->gpr[rm(modrm)]) && retired(v, length);
+    if (!(length = two_byte(bytes, 0x20, &modrm)) || (modrm & 0x38) != 0x18)
+        return false;
+    set_gpr(v, rm(modrm), v->state->cr3);
+    return retired(v, length);
+}
+
+/* 0F 01 /7 with a plain [register]: mod 0, and neither SIB nor RIP-relative. */
+bool vmm_quick_invlpg(struct vmm *v)
+{
+    uint64_t bytes;
+    unsigned modrm, length;
+
+    if (v->exit->cpl || !code(v, &bytes) || !(length = two_byte(bytes, 0x01, &modrm)) ||
+        (modrm & 0xf8) != 0x38 || (modrm & 7) == 4 || (modrm & 7) == 5)
+        return false;
+    uint64_t va = v->exit->gpr[rm(modrm)];
+    if (va + BIT(47) >= BIT(48))
+        return false;
+    shadow_invlpg(v->shadow, (gva_t){ va }, &v->ops);
+    return retired(v, length);
+}
+
+/* MOV of a 64-bit register to [base] or [base + disp8], REX.W 89 /r: how kernels write page-table entries.
+ * The guest's address must come out as the faulting one. */
+static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, uint64_t *value, unsigned *length)
+{
+    const uint64_t *gpr = v->exit->gpr;
+    unsigned rex = bytes & 0xff, modrm = bytes >> 16 & 0xff, mod = modrm >> 6, base = modrm & 7;
+
+    if ((rex & 0xf8) != 0x48 || (bytes >> 8 & 0xff) != 0x89 || mod > 1 || base == 4 ||
+        (mod == 0 && base == 5))
+        return false;
+    uint64_t at = gpr[base + 8 * (rex & 1)] + (mod ? (uint64_t)(int8_t)(bytes >> 24) : 0);
+    *value = gpr[(modrm >> 3 & 7) + 2 * (rex & 4)];
+    *length = 3 + mod;
+    return at == va && va % 8 == 0;
+}
+
+/* A write to a shadowed table that shadow_fill left to the emulator. */
+bool vmm_quick_store(struct vmm *v, const struct shadow_access *a)
+{
+    uint64_t bytes, value, old;
+    unsigned length;
+    struct fill_out out;
+
+    if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &value, &length) ||
+        shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK ||
+        gmem_kind(&v->map, gfn_of(out.gpa)) != GMEM_RAM || gmem_read64(&v->mem, out.gpa, &old) != GMEM_OK ||
+        !undo_guest(&v->undo, out.gpa, old, value, 8) || gmem_write64(&v->mem, out.gpa, value) != GMEM_OK)
+        return false;
+    shadow_table_written(v->shadow, out.gpa, 8, old, value, &v->ops);
+    return retired(v, length);
+}
+
+/* Ports: the processor says port, width and the next RIP. */
+bool vmm_quick_io(struct vmm *v)
+{
+    const struct umbra_exit_page *x = v->exit;
+    uint64_t info = x->info[0];
+    unsigned width = EXIT_IO_WIDTH(info);
+    uint32_t value;
+
+    if ((info & (EXIT_IO_STRING | EXIT_IO_REP)) || !x->info[1] || (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)))
+        return false;
+    if (info & EXIT_IO_IN) {
+        vmm_bus.in(v, EXIT_IO_PORT(info), width, &value);
+        uint64_t mask = width == 4 ? 0xffffffff : (1ull << 8 * width) - 1;
+        set_gpr(v, RAX, width == 4 ? value : (x->gpr[RAX] & ~mask) | (value & mask));
+    } else {
+        vmm_bus.out(v, EXIT_IO_PORT(info), width, (uint32_t)x->gpr[RAX]);
+    }
+    v->reply->rip = x->info[1];
+    v->reply->shadow = 0;
+    v->reply->groups |= STATE_RIP;
+    return true;
+}

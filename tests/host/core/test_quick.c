@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The VMM's short ways (servers/vmm/core/quick.c) against its emulator: the same exit of the same guest, once
+ * with the code page in the shadow tables (short) and once without (emulated), must give the same answer. */
+// USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
+// USES: servers/vmm/policy/*.c tests/host/support/gmem_host.c
+#include "check.h"
+#include "servers/vmm/core/vmm.h"
+#include "servers/vmm/policy/cr.h"
+#include "tests/host/support/gmem_host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGES  64u
+#define TABLES 32u
+#define CODE   0x20000ull /* rip of the instruction */
+#define DATA   0x30000ull
+
+struct rig {
+    struct gmem *mem;
+    struct vmm vmm;
+    struct vmm_state state;
+    struct umbra_exit_page exit;
+    struct umbra_reply_page reply;
+    struct cpuid_host cpuid;
+    cptr_t caps[TABLES];
+    void *shadow;
+};
+
+static void put(struct rig *r, uint64_t gpa, uint64_t value)
+{
+    CHECK_EQ(gmem_write64(r->mem, (gpa_t){ gpa }, value), GMEM_OK);
+}
+
+/* A guest in 64-bit mode at CPL 0, the first 2 MB mapped by 4 KiB entries; a second root at 8000h is a copy.
+ */
+static struct rig *rig_new(void)
+{
+    struct rig *r = calloc(1, sizeof(*r));
+    struct boot_cpu cpu = { .cr0 = CR0_PG | CR0_PE | CR0_WP, .cr3 = 0x1000, .cr4 = CR4_PAE };
+
+    CHECK(r != NULL);
+    r->mem = gmem_host_new(PAGES);
+    r->shadow = aligned_alloc(64, (shadow_bytes(TABLES, PAGES) + 63) & ~63ul);
+    for (unsigned i = 0; i < TABLES; i++)
+        r->caps[i] = 100 + i;
+    struct vmm_setup c = { .state = &r->state,
+                           .exit = &r->exit,
+                           .reply = &r->reply,
+                           .window = r->mem->base,
+                           .memory_bytes = PAGES * PAGE_BYTES,
+                           .tables = r->caps,
+                           .table_count = TABLES,
+                           .shadow_memory = r->shadow,
+                           .cpuid = &r->cpuid,
+                           .tsc_hz = 1000000000,
+                           .seconds = 0 };
+    CHECK(vmm_init(&r->vmm, &c, 0));
+    r->vmm.mem.context = r->mem->context;
+    put(r, 0x1000, 0x2027);
+    put(r, 0x8000, 0x2027);
+    put(r, 0x2000, 0x3027);
+    put(r, 0x3000, 0x4027);
+    for (unsigned i = 0; i < PAGES; i++)
+        put(r, 0x4000 + 8 * i, i << 12 | 0x63);
+    cpu.efer = EFER_LME | EFER_LMA;
+    r->exit.seq = 1;
+    vmm_start(&r->vmm, &cpu);
+    return r;
+}
+
+static void rig_free(struct rig *r)
+{
+    gmem_host_free(r->mem);
+    free(r->shadow);
+    free(r);
+}
+
+static void set_exit(struct rig *r, enum exit_kind kind)
+{
+    struct umbra_exit_page *x = &r->exit;
+
+    x->kind = kind;
+    x->seq++;
+    x->tsc = 1000;
+    x->info[0] = x->info[1] = 0;
+    x->rip = CODE;
+    x->rflags = 0x202;
+    x->cpl = 0;
+    for (unsigned i = 0; i < SEGS; i++)
+        x->seg[i] = (struct umbra_segment){ 0x10, 0xc93, 0xffffffff, 0 };
+    x->seg[SEG_CS] = (struct umbra_segment){ 8, 0xa9b, 0xffffffff, 0 };
+}
+
+/* The processor fetches the instruction: its page comes into the shadow tables, if it is to. */
+static void fetch_page(struct rig *r, uint64_t rip)
+{
+    set_exit(r, EXIT_PAGE);
+    r->exit.info[0] = rip;
+    r->exit.info[1] = 16;
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    gpa_t at;
+    CHECK(shadow_holds(r->vmm.shadow, (gva_t){ rip }, &at));
+    CHECK_EQ(at.v, rip);
+}
+
+struct run {
+    enum vmm_end end;
+    struct umbra_reply_page reply;
+    uint64_t cr3, halted, emulated, faults, post;
+    uint64_t cr3_loads, invlpgs;
+};
+
+struct given {
+    enum exit_kind kind;
+    uint8_t code[16];
+    uint64_t gpr[GPRS];
+    uint64_t rip, rflags, info[2];
+    uint8_t cpl;
+};
+
+static struct run run_one(const struct given *g, bool fetched)
+{
+    struct rig *r = rig_new();
+    struct run out;
+
+    CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ g->rip }, g->code, sizeof(g->code)), GMEM_OK);
+    if (fetched)
+        fetch_page(r, g->rip);
+    set_exit(r, g->kind);
+    memcpy(r->exit.gpr, g->gpr, sizeof(g->gpr));
+    r->exit.info[0] = g->info[0];
+    r->exit.info[1] = g->info[1];
+    r->exit.rip = g->rip;
+    r->exit.rflags = g->rflags;
+    r->exit.cpl = g->cpl;
+    memset(&r->reply, 0, sizeof(r->reply));
+    out.end = vmm_handle(&r->vmm);
+    out.reply = r->reply;
+    out.cr3 = r->state.cr3;
+    out.halted = r->state.halted;
+    out.emulated = r->state.stats.emulated;
+    out.faults = r->state.stats.faults_to_guest;
+    out.post = r->state.machine.power.post;
+    out.invlpgs = shadow_counters(r->vmm.shadow)->invlpgs;
+    out.cr3_loads = shadow_counters(r->vmm.shadow)->cr3_known + shadow_counters(r->vmm.shadow)->cr3_new;
+    rig_free(r);
+    return out;
+}
+
+/* Registers after the answer: the short way may also name registers that did not change. */
+static uint64_t gpr_after(const struct given *g, const struct run *r, unsigned i)
+{
+    bool set = (r->reply.groups & STATE_GPRS) && (r->reply.gpr_mask >> i & 1);
+    return set ? r->reply.gpr[i] : g->gpr[i];
+}
+
+/* Returns whether the short way was taken. */
+static bool same(const struct given *g)
+{
+    struct run a = run_one(g, true), b = run_one(g, false);
+    uint64_t rip_a = a.reply.groups & STATE_RIP ? a.reply.rip : g->rip;
+    uint64_t rip_b = b.reply.groups & STATE_RIP ? b.reply.rip : g->rip;
+
+    check_note("kind %d code %02x %02x %02x %02x %02x cpl %d rflags %#llx", g->kind, g->code[0], g->code[1],
+               g->code[2], g->code[3], g->code[4], g->cpl, (unsigned long long)g->rflags);
+    CHECK_EQ(b.emulated, 1);
+    CHECK_EQ(a.end, b.end);
+    CHECK_EQ(rip_a, rip_b);
+    for (unsigned i = 0; i < GPRS; i++)
+        CHECK_EQ(gpr_after(g, &a, i), gpr_after(g, &b, i));
+    CHECK_EQ(a.reply.event, b.reply.event);
+    CHECK_EQ(a.reply.flags, b.reply.flags);
+    CHECK_EQ(a.reply.groups & (unsigned)~(STATE_GPRS | STATE_RIP),
+             b.reply.groups & (unsigned)~(STATE_GPRS | STATE_RIP));
+    CHECK_EQ(a.cr3, b.cr3);
+    CHECK_EQ(a.halted, b.halted);
+    CHECK_EQ(a.faults, b.faults);
+    CHECK_EQ(a.post, b.post);
+    CHECK_EQ(a.invlpgs, b.invlpgs);
+    CHECK_EQ(a.cr3_loads, b.cr3_loads);
+    return a.emulated == 0;
+}
+
+static struct given plain(enum exit_kind kind, const void *code, size_t n)
+{
+    struct given g = { .kind = kind, .rip = CODE, .rflags = 0x202 };
+
+    memset(g.code, 0x90, sizeof(g.code));
+    memcpy(g.code, code, n);
+    for (unsigned i = 0; i < GPRS; i++)
+        g.gpr[i] = DATA + 0x1000 * i;
+    g.gpr[RAX] = 0x8000;
+    return g;
+}
+
+struct row {
+    enum exit_kind kind;
+    uint8_t n, code[6];
+    bool quick;
+};
+
+static const struct row rows[] = {
+    { EXIT_CPUID, 2, { 0x0f, 0xa2 }, true },
+    { EXIT_CPUID, 3, { 0x48, 0x0f, 0xa2 }, false },
+    { EXIT_HLT, 1, { 0xf4 }, true },
+    { EXIT_HLT, 2, { 0x2e, 0xf4 }, false },
+    { EXIT_CR, 3, { 0x0f, 0x22, 0xd8 }, true },        /* mov cr3, rax */
+    { EXIT_CR, 3, { 0x0f, 0x22, 0x18 }, true },        /* mod does not matter */
+    { EXIT_CR, 4, { 0x41, 0x0f, 0x22, 0xd8 }, true },  /* cr3, r8 */
+    { EXIT_CR, 4, { 0x48, 0x0f, 0x22, 0xdc }, true },  /* cr3, rsp */
+    { EXIT_CR, 4, { 0x44, 0x0f, 0x22, 0xc0 }, false }, /* cr8, rax */
+    { EXIT_CR, 3, { 0x0f, 0x22, 0xd0 }, false },       /* cr2 */
+    { EXIT_CR, 5, { 0x66, 0x41, 0x0f, 0x22, 0xdb }, false },
+    { EXIT_CR, 3, { 0x0f, 0x20, 0xdb }, true },       /* mov rbx, cr3 */
+    { EXIT_CR, 4, { 0x41, 0x0f, 0x20, 0xdf }, true }, /* r15 */
+    { EXIT_CR, 3, { 0x0f, 0x20, 0xe3 }, false },      /* cr4 */
+    { EXIT_CR, 3, { 0x0f, 0x20, 0xc3 }, false },      /* cr0 */
+    { EXIT_CR, 2, { 0x0f, 0x06 }, false },            /* clts */
+    { EXIT_INVLPG, 3, { 0x0f, 0x01, 0x3b }, true },   /* [rbx] */
+    { EXIT_INVLPG, 4, { 0x41, 0x0f, 0x01, 0x39 }, true },
+    { EXIT_INVLPG, 4, { 0x0f, 0x01, 0x7b, 0x10 }, false },
+    { EXIT_INVLPG, 4, { 0x0f, 0x01, 0x3c, 0x23 }, false },       /* SIB */
+    { EXIT_INVLPG, 5, { 0x41, 0x0f, 0x01, 0x3c, 0x24 }, false }, /* [r12] */
+    { EXIT_INVLPG, 4, { 0x64, 0x0f, 0x01, 0x3b }, false },       /* FS */
+};
+
+TEST(quick_answers_are_the_emulators)
+{
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct given g = plain(rows[i].kind, rows[i].code, rows[i].n);
+        bool quick = same(&g);
+        check_note("row %u", i);
+        CHECK_EQ(quick, rows[i].quick);
+    }
+}
+
+TEST(quick_leaves_single_step_rf_user_mode_and_page_ends_to_the_emulator)
+{
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct given g = plain(rows[i].kind, rows[i].code, rows[i].n);
+        g.rflags |= X86_FLAG_TF;
+        CHECK(!same(&g));
+        g.rflags = 0x202 | X86_FLAG_RF;
+        CHECK(!same(&g));
+        g = plain(rows[i].kind, rows[i].code, rows[i].n);
+        g.rip = CODE + PAGE_BYTES - 15;
+        CHECK(!same(&g));
+        g = plain(rows[i].kind, rows[i].code, rows[i].n);
+        if (g.kind != EXIT_CPUID) {
+            struct run user;
+            g.cpl = 3;
+            user = run_one(&g, true);
+            CHECK_EQ(user.emulated, 1);
+        }
+    }
+}
+
+TEST(quick_bad_cr3_and_bad_invlpg_are_the_emulators)
+{
+    static const uint8_t cr3[] = { 0x0f, 0x22, 0xd8 }, invlpg[] = { 0x0f, 0x01, 0x3b };
+    struct given g = plain(EXIT_CR, cr3, sizeof(cr3));
+
+    g.gpr[RAX] = 1ull << 63 | 0x1000;
+    CHECK(!same(&g));
+    g = plain(EXIT_INVLPG, invlpg, sizeof(invlpg));
+    g.gpr[RBX] = 1ull << 60;
+    CHECK(!same(&g));
+}
+
+/* A guest that changes its code: the bytes are read anew at every exit. */
+TEST(quick_sees_code_that_changed)
+{
+    struct rig *r = rig_new();
+
+    put(r, CODE, 0xa20f);
+    fetch_page(r, CODE);
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.rip, CODE + 2);
+    put(r, CODE, 0xa20f48);
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.rip, CODE + 3);
+    rig_free(r);
+}
+
+/* The page of the code is mapped elsewhere, and the guest flushes: the bytes come from the new frame. */
+TEST(quick_follows_a_remapped_code_page)
+{
+    struct rig *r = rig_new();
+    gpa_t at;
+
+    put(r, CODE, 0xa20f);
+    put(r, DATA, 0xa20f48);
+    fetch_page(r, CODE);
+    put(r, 0x4000 + CODE / PAGE_BYTES * 8, DATA | 0x63); /* the table is in sync: as by a device, unseen */
+    shadow_invlpg(r->vmm.shadow, (gva_t){ CODE }, &r->vmm.ops);
+    if (shadow_holds(r->vmm.shadow, (gva_t){ CODE }, &at))
+        CHECK_EQ(at.v, DATA);
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.rip, CODE + 3);
+    rig_free(r);
+}
+
+TEST(quick_ports_are_the_emulators)
+{
+    static const struct {
+        uint8_t code[4];
+        uint64_t info;
+    } io[] = {
+        { { 0xe6, 0x80 }, 0x80 << 16 | 1 << 4 },              /* out 80h, al */
+        { { 0xe4, 0x80 }, 0x80 << 16 | 1 << 4 | EXIT_IO_IN }, /* in al, 80h */
+        { { 0x66, 0xe5, 0x80 }, 0x80 << 16 | 2 << 4 | EXIT_IO_IN },
+        { { 0xe5, 0x80 }, 0x80 << 16 | 4 << 4 | EXIT_IO_IN },
+        { { 0xe7, 0x80 }, 0x80 << 16 | 4 << 4 },
+    };
+    for (unsigned i = 0; i < sizeof(io) / sizeof(io[0]); i++) {
+        struct given g = plain(EXIT_IO, io[i].code, sizeof(io[i].code));
+        g.gpr[RAX] = 0x1122334455667788;
+        g.info[0] = io[i].info;
+        g.info[1] = CODE + (io[i].code[0] == 0x66 ? 3 : 2);
+        struct run a = run_one(&g, true);
+        CHECK_EQ(a.emulated, 0);
+        g.info[1] = 0; /* the next RIP is not known: emulated */
+        struct run b = run_one(&g, true);
+        CHECK_EQ(b.emulated, 1);
+        check_note("row %u", i);
+        CHECK_EQ(a.reply.rip, b.reply.rip);
+        CHECK_EQ(gpr_after(&g, &a, RAX), gpr_after(&g, &b, RAX));
+        CHECK_EQ(a.post, b.post);
+    }
+}
+
+/* A root of the current epoch that the kernel lost is set again. */
+TEST(exit_root_in_the_same_epoch_sets_the_root_again)
+{
+    struct rig *r = rig_new();
+
+    set_exit(r, EXIT_ROOT);
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    bool root = false;
+    for (unsigned i = 0; i < r->reply.op_words; i++)
+        root = root || (r->reply.ops[i] & 0xff) == OP_SET_ROOT;
+    CHECK(root);
+    rig_free(r);
+}
+
+#define ENTRY (0x4000 + 40 * 8ull) /* of the page table; its page is mapped at its own address */
+
+/* A write to a shadowed table by the given code: short, or (with RF set, which only the emulator takes)
+ * emulated. */
+static uint64_t store_one(const uint8_t code[16], const uint64_t gpr[GPRS], uint64_t va, bool emulate,
+                          struct umbra_reply_page *reply, uint64_t *emulated)
+{
+    struct rig *r = rig_new();
+    uint64_t value;
+
+    CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, code, 16), GMEM_OK);
+    fetch_page(r, CODE);
+    set_exit(r, EXIT_PAGE);
+    r->exit.info[0] = va;
+    r->exit.info[1] = 2;
+    memcpy(r->exit.gpr, gpr, sizeof(r->exit.gpr));
+    r->exit.rflags |= emulate ? X86_FLAG_RF : 0;
+    memset(&r->reply, 0, sizeof(r->reply));
+    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    *reply = r->reply;
+    *emulated = r->state.stats.emulated;
+    CHECK_EQ(gmem_read64(r->mem, (gpa_t){ va & ~7ull }, &value), GMEM_OK);
+    CHECK_EQ(shadow_audit(r->vmm.shadow, NULL, NULL), 0);
+    rig_free(r);
+    return value;
+}
+
+TEST(quick_store_to_a_table_is_the_emulators)
+{
+    static const struct {
+        uint8_t code[16];
+        unsigned length;
+        uint64_t base; /* RDI, R8 and RBP */
+        bool quick;
+    } rows_store[] = {
+        { { 0x48, 0x89, 0x37 }, 3, ENTRY, true },                    /* mov [rdi], rsi */
+        { { 0x4d, 0x89, 0x08 }, 3, ENTRY, true },                    /* mov [r8], r9 */
+        { { 0x48, 0x89, 0x77, 0xf8 }, 4, ENTRY + 8, true },          /* mov [rdi - 8], rsi */
+        { { 0x48, 0x89, 0x75, 0x08 }, 4, ENTRY - 8, true },          /* mov [rbp + 8], rsi */
+        { { 0x89, 0x37 }, 2, ENTRY, false },                         /* 4 bytes */
+        { { 0x48, 0x89, 0x34, 0x27 }, 4, ENTRY, false },             /* SIB */
+        { { 0x48, 0x89, 0xb7, 0, 0, 0, 0 }, 7, ENTRY, false },       /* disp32 */
+        { { 0x48, 0x01, 0x37 }, 3, ENTRY, false },                   /* add */
+        { { 0x48, 0x89, 0x37 }, 3, ENTRY + 4, false },               /* not aligned */
+        { { 0x48, 0xc7, 0x07, 0x67, 0x10, 0, 0 }, 7, ENTRY, false }, /* mov [rdi], imm32 */
+    };
+    for (unsigned i = 0; i < sizeof(rows_store) / sizeof(rows_store[0]); i++) {
+        uint64_t gpr[GPRS] = { 0 }, emulated_a, emulated_b;
+        uint64_t va = rows_store[i].base == ENTRY + 4 ? ENTRY + 4 : ENTRY;
+        struct umbra_reply_page a, b;
+
+        gpr[RDI] = gpr[R8] = gpr[RBP] = rows_store[i].base;
+        gpr[RSI] = 0x25063;
+        gpr[R9] = 0x26063;
+        check_note("row %u", i);
+        uint64_t value_a = store_one(rows_store[i].code, gpr, va, false, &a, &emulated_a);
+        uint64_t value_b = store_one(rows_store[i].code, gpr, va, true, &b, &emulated_b);
+        CHECK_EQ(emulated_a, !rows_store[i].quick);
+        CHECK_EQ(emulated_b, 1);
+        CHECK_EQ(value_a, value_b);
+        CHECK_EQ(a.rip, CODE + rows_store[i].length);
+        CHECK_EQ(b.rip, a.rip);
+        CHECK_EQ(a.op_words, b.op_words);
+        CHECK_MEM_EQ(a.ops, b.ops, a.op_words * 8);
+        CHECK_EQ(a.event, b.event);
+    }
+}
+
+/* Registers that do not lead to the faulting address: the instruction is another than the one that faulted.
+ */
+TEST(quick_store_elsewhere_than_the_fault_is_emulated)
+{
+    static const uint8_t code[16] = { 0x48, 0x89, 0x37 };
+    uint64_t gpr[GPRS] = { 0 }, emulated;
+    struct umbra_reply_page reply;
+
+    gpr[RDI] = DATA;
+    gpr[RSI] = 5;
+    store_one(code, gpr, ENTRY, false, &reply, &emulated);
+    CHECK_EQ(emulated, 1);
+}

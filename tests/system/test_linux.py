@@ -74,7 +74,7 @@ def qemu_left():
             if "qemu-system" not in words.split("\0")[0] or os.readlink(folder / "cwd") != str(layout.ROOT):
                 continue
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if b"build.py" not in pathlib.Path("/proc", parent, "cmdline").read_bytes():
+            if not re.search(rb"build\.py\0", pathlib.Path("/proc", parent, "cmdline").read_bytes()):
                 found.append(words)
         except OSError:
             pass    # it ended meanwhile

@@ -145,10 +145,10 @@ def measured(text):
     return {name: (int(ticks), int(units)) for name, ticks, units in found}
 
 
-def bare_rows(options, kernel, names):
-    match = bare(options, vmlinux(kernel), r"\A(?:.*\n)*?BENCHG (?:end|failed).*\n", "rows",
-                 append("bench_guest", " ".join(names)))
-    return measured(match[0])
+def bare_row(options, kernel, row):
+    """Ticks of a row in a boot of its own, as the guest's: what ran before would change how memory lies."""
+    match = bare(options, vmlinux(kernel), r"\A(?:.*\n)*?BENCHG (?:end|failed).*\n", row, append("bench_guest", row))
+    return measured(match[0])[row][0]
 
 
 def each(counts, without, units):
@@ -157,24 +157,24 @@ def each(counts, without, units):
 
 
 def programs(options):
-    """A boot for each row, so that its crossings are known."""
+    """A boot for each row, bare and as a guest, so that its crossings are known."""
     build.make(list(PROGRAMS))
     kernel = guest.kernel(FLAVOUR)
     wanted = [row for row in ROWS if not options.names or bench.answers("linux." + row, options.names) or
               row == LOOP and any(word.startswith("linux." + LOOP) for word in options.names)]
-    alone = bare_rows(options, kernel, wanted)
     _, *without = as_guest(options, kernel, append("bench_guest", "none"), "none")
     figures = []
     for row in wanted:
         try:
+            alone = bare_row(options, kernel, row)
             text, *counts = as_guest(options, kernel, append("bench_guest", row), row)
             ticks, units = measured(text)[row]
         except Failure as failure:      # the other rows are still worth having
             say.complain("linux.%s: %s" % (row, failure))
             continue
         vmm, crossed = (each(now, before, units) for now, before in zip(counts, without))
-        facts = "bare=%d ours/bare=%.3f" % (alone[row][0], ticks / alone[row][0])
-        figures += forkexec(ticks, alone[row][0], vmm, crossed) if row == LOOP else \
+        facts = "bare=%d ours/bare=%.3f" % (alone, ticks / alone)
+        figures += forkexec(ticks, alone, vmm, crossed) if row == LOOP else \
             [Figure("linux." + row, ticks, "instructions", crossings(crossed, "%.2f") + " " + facts)]
     return figures
 

@@ -26,7 +26,19 @@ def test_lines_of_two_guests_do_not_mix():
     assert lines.idle(0.4) == b"a|tw"
     assert lines.feed(0, b"o", 0.5) == b""
     assert lines.feed(1, b"B2\n", 0.6) == b"\nb|B2\n"
-    assert lines.finish() == b"a|o\n"
+    assert lines.finish() == b"a|two\n"
+
+
+def test_a_line_that_another_guest_interrupts_is_whole_in_the_end():
+    lines = console.Lines(["a", "b"])
+    lines.feed(0, b"verify sto", 0)
+    assert lines.idle(1) == b"a|verify sto"
+    assert lines.feed(1, b"B\n", 1) == b"\nb|B\n"
+    assert lines.feed(0, b"rm ok\nnext\n", 2) == b"a|verify storm ok\na|next\n"
+    lines.feed(0, b"x" * 2000, 3)
+    assert lines.idle(4) == b"a|" + b"x" * 2000
+    lines.feed(1, b"B\n", 4)
+    assert lines.feed(0, b"y\n", 5) == b"a|y\n"
 
 
 def test_a_shown_prompt_is_continued_without_a_second_prefix():

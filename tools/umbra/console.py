@@ -63,27 +63,31 @@ class Watcher:
 
 
 class Lines:
-    """Output of several consoles as whole lines, each with its guest's name; a prompt shows once it has stood a while."""
+    """Output of several consoles as whole lines, each with its guest's name; a prompt shows once it has stood a while. If another
+    guest's line comes in between, what was shown is repeated with the rest: so every whole line is whole somewhere."""
     PATIENCE = 0.3      # seconds
+    REPEATED = 1024     # bytes; more is continued without its beginning
 
     def __init__(self, names):
         self.names = names
         self.partial = [b""] * len(names)
         self.changed = [0.0] * len(names)
+        self.begun = [b""] * len(names)     # what has been shown of an incomplete line
         self.open = None        # the guest whose incomplete line is the last thing shown
 
     def prefix(self, guest):
         if self.open == guest:
             return b""
         close = b"" if self.open is None else b"\n"
-        return close + self.names[guest].encode() + b"|"
+        begun = self.begun[guest] if len(self.begun[guest]) <= self.REPEATED else b""
+        return close + self.names[guest].encode() + b"|" + begun
 
     def feed(self, guest, data, now):
         shown = b""
         *whole, rest = (self.partial[guest] + data.replace(b"\r", b"")).split(b"\n")
         for line in whole:
             shown += self.prefix(guest) + line + b"\n"
-            self.open = None
+            self.open, self.begun[guest] = None, b""
         self.partial[guest] = rest
         self.changed[guest] = now
         return shown
@@ -94,6 +98,7 @@ class Lines:
         for guest, text in enumerate(self.partial):
             if text and now - self.changed[guest] >= patience:
                 shown += self.prefix(guest) + text
+                self.begun[guest] = (self.begun[guest] + text)[:self.REPEATED + 1]
                 self.partial[guest], self.open = b"", guest
         return shown
 

@@ -70,10 +70,11 @@ void vcpu_recv(struct tcb *t, struct vcpu *v)
     if (v->pending) {
         v->exit.epoch = v->vm->space->epoch; /* a second receiver must not name stale tables */
         complete(t, v);
-    } else if (v->parked && !(v->bound && v->bound->bits))
+    } else if (v->parked && !(v->bound && v->bound->bits)) {
         thread_block(t, THREAD_PARKED);
-    else
+    } else {
         t->state = THREAD_GUEST;
+    }
 }
 
 /* A thread that receives on a vCPU which lost its VM, or ends, is told so. */

@@ -84,12 +84,28 @@ static int64_t do_mremap(uint64_t address, uint64_t old_bytes, uint64_t new_byte
 
 static int64_t do_writev(uint64_t fd, const struct iovec *v, uint64_t n)
 {
+    char line[LIBC_LOG_MAX];
+    size_t used = 0;
     int64_t sum = 0;
 
     if (fd != 1 && fd != 2)
         return -EBADF;
-    for (uint64_t i = 0; i < n; i++)
-        sum += libc_write(v[i].iov_base, v[i].iov_len);
+    for (uint64_t i = 0; i < n; i++) { /* stdio gives a line in two parts: they stay together */
+        const char *text = v[i].iov_base;
+        size_t bytes = v[i].iov_len;
+        sum += (int64_t)bytes;
+        if (bytes > sizeof(line) - used) {
+            libc_write(line, used);
+            used = 0;
+        }
+        if (bytes > sizeof(line)) {
+            libc_write(text, bytes);
+            continue;
+        }
+        memcpy(line + used, text, bytes);
+        used += bytes;
+    }
+    libc_write(line, used);
     return sum;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+// ICOUNT: 1
 /* Notifications, timers, scheduling contexts: bits are not lost, deadlines are kept, budgets are charged,
- * priorities decide. Times are bounded from below only: an emulator may be slow, never early. */
+ * priorities decide. In virtual time, so that a busy host is not taken for a late kernel. */
 #include "support/harness.h"
 
 static struct thread threads[3];

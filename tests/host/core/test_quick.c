@@ -19,7 +19,7 @@
 struct rig {
     struct gmem *mem;
     struct vmm vmm;
-    struct vmm_state state;
+    struct vmm_segment segment;
     struct umbra_exit_page exit;
     struct umbra_reply_page reply;
     struct cpuid_host cpuid;
@@ -44,7 +44,7 @@ static struct rig *rig_new(void)
     r->shadow = aligned_alloc(64, (shadow_bytes(TABLES, PAGES) + 63) & ~63ul);
     for (unsigned i = 0; i < TABLES; i++)
         r->caps[i] = 100 + i;
-    struct vmm_setup c = { .state = &r->state,
+    struct vmm_setup c = { .segment = &r->segment,
                            .exit = &r->exit,
                            .reply = &r->reply,
                            .window = r->mem->base,
@@ -55,8 +55,11 @@ static struct rig *rig_new(void)
                            .cpuid = &r->cpuid,
                            .tsc_hz = 1000000000,
                            .seconds = 0 };
-    CHECK(vmm_init(&r->vmm, &c, 0));
+    CHECK(vmm_init(&r->vmm, &c));
     r->vmm.mem.context = r->mem->context;
+    r->exit.seq = 1;
+    r->exit.kind = EXIT_START;
+    CHECK_EQ(vmm_resume(&r->vmm, &c, 0), VMM_NEW);
     put(r, 0x1000, 0x2027);
     put(r, 0x8000, 0x2027);
     put(r, 0x2000, 0x3027);
@@ -64,9 +67,16 @@ static struct rig *rig_new(void)
     for (unsigned i = 0; i < PAGES; i++)
         put(r, 0x4000 + 8 * i, i << 12 | 0x63);
     cpu.efer = EFER_LME | EFER_LMA;
-    r->exit.seq = 1;
     vmm_start(&r->vmm, &cpu);
     return r;
+}
+
+static enum vmm_end handle(struct vmm *v)
+{
+    vmm_begin(v);
+    enum vmm_end end = vmm_handle(v);
+    vmm_commit(v);
+    return end;
 }
 
 static void rig_free(struct rig *r)
@@ -98,7 +108,7 @@ static void fetch_page(struct rig *r, uint64_t rip)
     set_exit(r, EXIT_PAGE);
     r->exit.info[0] = rip;
     r->exit.info[1] = 16;
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     gpa_t at;
     CHECK(shadow_holds(r->vmm.shadow, (gva_t){ rip }, &at));
     CHECK_EQ(at.v, rip);
@@ -135,13 +145,13 @@ static struct run run_one(const struct given *g, bool fetched)
     r->exit.rflags = g->rflags;
     r->exit.cpl = g->cpl;
     memset(&r->reply, 0, sizeof(r->reply));
-    out.end = vmm_handle(&r->vmm);
+    out.end = handle(&r->vmm);
     out.reply = r->reply;
-    out.cr3 = r->state.cr3;
-    out.halted = r->state.halted;
-    out.emulated = r->state.stats.emulated;
-    out.faults = r->state.stats.faults_to_guest;
-    out.post = r->state.machine.power.post;
+    out.cr3 = r->segment.state.cr3;
+    out.halted = r->segment.state.halted;
+    out.emulated = r->segment.state.stats.emulated;
+    out.faults = r->segment.state.stats.faults_to_guest;
+    out.post = r->segment.state.machine.power.post;
     out.invlpgs = shadow_counters(r->vmm.shadow)->invlpgs;
     out.cr3_loads = shadow_counters(r->vmm.shadow)->cr3_known + shadow_counters(r->vmm.shadow)->cr3_new;
     rig_free(r);
@@ -276,11 +286,11 @@ TEST(quick_sees_code_that_changed)
     put(r, CODE, 0xa20f);
     fetch_page(r, CODE);
     set_exit(r, EXIT_CPUID);
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     CHECK_EQ(r->reply.rip, CODE + 2);
     put(r, CODE, 0xa20f48);
     set_exit(r, EXIT_CPUID);
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     CHECK_EQ(r->reply.rip, CODE + 3);
     rig_free(r);
 }
@@ -299,7 +309,7 @@ TEST(quick_follows_a_remapped_code_page)
     if (shadow_holds(r->vmm.shadow, (gva_t){ CODE }, &at))
         CHECK_EQ(at.v, DATA);
     set_exit(r, EXIT_CPUID);
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     CHECK_EQ(r->reply.rip, CODE + 3);
     rig_free(r);
 }
@@ -339,7 +349,7 @@ TEST(exit_root_in_the_same_epoch_sets_the_root_again)
     struct rig *r = rig_new();
 
     set_exit(r, EXIT_ROOT);
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     bool root = false;
     for (unsigned i = 0; i < r->reply.op_words; i++)
         root = root || (r->reply.ops[i] & 0xff) == OP_SET_ROOT;
@@ -365,9 +375,9 @@ static uint64_t store_one(const uint8_t code[16], const uint64_t gpr[GPRS], uint
     memcpy(r->exit.gpr, gpr, sizeof(r->exit.gpr));
     r->exit.rflags |= emulate ? X86_FLAG_RF : 0;
     memset(&r->reply, 0, sizeof(r->reply));
-    CHECK_EQ(vmm_handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
     *reply = r->reply;
-    *emulated = r->state.stats.emulated;
+    *emulated = r->segment.state.stats.emulated;
     CHECK_EQ(gmem_read64(r->mem, (gpa_t){ va & ~7ull }, &value), GMEM_OK);
     CHECK_EQ(shadow_audit(r->vmm.shadow, NULL, NULL), 0);
     rig_free(r);

@@ -60,7 +60,7 @@ import pytest
 @pytest.mark.needs("build/debug/umbra.elf")
 def test_boot(boot):
     machine = boot(cmdline="x=1")
-    assert machine.expect(r"^ok (\\w+)", 20)[1] == "one"
+    assert machine.expect(r"^ok (\\w+)\\n", 20)[1] == "one"
     assert machine.wait(20) == 33
 """)
     system(tree, r"ok one\n1..2\n")

@@ -587,3 +587,19 @@ TEST(a_renewed_vm_begins_without_tables)
     CHECK_EQ(v.x->kind, EXIT_ROOT);
     CHECK(vm_audit(&v));
 }
+
+/* The bits were taken from the Notification: who receives the exit again must find them in it. */
+TEST(an_event_is_delivered_again_with_its_bits)
+{
+    struct vm_test v;
+
+    CHECK(begin(&v, hlt, sizeof(hlt)));
+    CHECK_OK(sys_signal(copy_cap(v.notification, RIGHT_WRITE)));
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_EVENT);
+    uint64_t bits = v.x->events;
+    CHECK(bits);
+    CHECK_OK(vm_recv(&v));
+    CHECK_EQ(v.x->kind, EXIT_EVENT);
+    CHECK_EQ(v.x->events, bits);
+}

@@ -57,7 +57,7 @@ def test_shell_takes_commands_and_ctrl_c_and_powers_off(headless, flavour):
                        typed=typed)
     assert re.search(r"^/ # .*uname -r\n6\.1\..*%s$" % flavour, outcome.console, re.M), outcome.console
     assert re.search(r"^42\n", outcome.console, re.M)
-    assert re.search(r"\^C", outcome.console) and re.search(r"^ended=130$", outcome.console, re.M), outcome.console
+    assert re.search(r"^ended=130$", outcome.console, re.M), outcome.console    # `^C` is shown if sleep had begun
     assert len(re.findall(r"^42$", outcome.console, re.M)) == 2
     assert outcome.status == 0, outcome.said
     assert re.search(r"guest linux ended: halted for ever", outcome.said), outcome.said

@@ -62,7 +62,7 @@ def reports():
     """seed -> (kernel log, what the guest printed), of two boots that differ in the seed only."""
     found = {}
     for seed in (1, 2):
-        one = images.Guest("g0", guest.kernel(), guest.initramfs(), guest.APPEND, MEMORY)
+        one = images.Guest("g0", guest.kernel(), guest.initramfs(), guest.APPEND + " quiet", MEMORY)
         log = qemu.LOG / ("memory-%d.log" % seed)
         config = qemu.Config(kernel=KERNEL, name="memory-%d-console" % seed, modules=system.modules(OPTIONS, [one]),
                              cmdline=system.CMDLINE + " audit seed=%d" % seed, memory=system.machine_memory([one]),

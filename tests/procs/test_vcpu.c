@@ -99,8 +99,9 @@ TEST(vcpu_notification_refusals)
     CHECK_EQ(sys_invoke1(c, VCPU_BIND_NOTIFICATION, deepest(n)), ERR_TOO_DEEP);
     CHECK_OK(sys_invoke1(new_object(OBJ_VCPU, 0), VCPU_BIND_NOTIFICATION, used));
     CHECK_EQ(sys_invoke1(c, VCPU_BIND_NOTIFICATION, used), ERR_ALREADY_BOUND);
+    CHECK_OK(root_priority(254));
     CHECK(thread_make(&t, waiter, n, 255, 0));
-    sys_yield();
+    CHECK_OK(root_priority(255)); /* it waits now */
     CHECK_EQ(sys_invoke1(c, VCPU_BIND_NOTIFICATION, n), ERR_ALREADY_BOUND);
     CHECK_OK(sys_invoke0(t.tcb, TCB_SUSPEND));
     CHECK_OK(sys_invoke1(c, VCPU_BIND_NOTIFICATION, n));

@@ -41,7 +41,9 @@ def undisturbed():
 def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, undisturbed, ways, every, stores, least):
     guest = verifying_guest(*PARTS, **SMALL)
     if not undisturbed:
-        undisturbed["console"] = headless(*guest).console
+        alone = headless(*guest)
+        require_whole(alone)
+        undisturbed["console"] = alone.console
     outcome = headless(*guest, *dies(*ways, at=2, every=every, stores=stores), seconds=400)
     require_whole(outcome)
     assert outcome.console == undisturbed["console"]

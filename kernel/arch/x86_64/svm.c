@@ -12,8 +12,15 @@
 #include "x86.h"
 #include "arch/pte.h"
 
-#define RFLAGS_GUEST 0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
-#define SHADOW_TICKS 2000     /* chosen: a few instructions of the guest, a switch included */
+#define CPUID_HYPERVISOR 0x40000000
+#define TCG_MAKER_B      0x54474354 /* "TCGTCGTCGTCG" in EBX, ECX, EDX */
+#define TCG_MAKER_C      0x43544743
+#define RFLAGS_IF        BIT(9)
+#define V_IRQ            BIT(8)
+#define V_IGN_TPR        BIT(20)
+#define V_INTR_MASKING   BIT(24)
+#define RFLAGS_GUEST     0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
+#define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
 
 void svm_run(uint64_t vmcb_hpa, uint64_t *gpr, uint64_t host_vmcb_hpa);
 
@@ -22,7 +29,7 @@ static uint8_t host_vmcb[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint64_t pae_root[4] __attribute__((aligned(32))); /* below 4 GB with the kernel */
-static bool supported, has_nrip, has_assists, has_flush_asid;
+static bool supported, has_nrip, has_assists, has_flush_asid, is_tcg;
 static uint32_t asid_count, asid_next = 1;
 static uint64_t asid_generation = 1, cr4_allowed;
 
@@ -61,6 +68,8 @@ void svm_init(void)
         return;
     }
     struct cpuid f = cpuid(0x8000000a, 0), seven = cpuid(7, 0);
+    struct cpuid maker = cpuid(CPUID_HYPERVISOR, 0);
+    is_tcg = (cpuid(1, 0).c & BIT(31)) && maker.b == TCG_MAKER_B && maker.c == TCG_MAKER_C;
     has_nrip = f.d & BIT(3);
     has_flush_asid = f.d & BIT(6);
     has_assists = f.d & BIT(7);
@@ -93,7 +102,7 @@ void arch_vcpu_init(struct vcpu *v)
     b->intercept2 = SVM_INTERCEPT2;
     b->iopm = kernel_hpa(io_map).v;
     b->msrpm = kernel_hpa(msr_map).v;
-    b->vintr = BIT(24);          /* the guest's IF does not mask the host's interrupts */
+    b->vintr = V_INTR_MASKING;   /* the guest's IF does not mask the host's interrupts */
     b->pat = 0x0606060606060606; /* write back */
     v->cr0 = 0x60000010;
     for (unsigned i = 0; i < SEGS; i++)
@@ -438,6 +447,46 @@ static void enter(struct vcpu *v, struct vmcb *b)
     svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
 }
 
+/* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if
+ * its loop ends before the next exit: it leaves the vector where its exceptions wait. A virtual interrupt it
+ * delivers once. Where a processor would take one before the first instruction, the two are the same. */
+static inline bool goes_as_virtual(const struct vmcb *b, uint64_t event)
+{
+    return is_tcg && (event & EVENT_VALID) && EVENT_TYPE(event) == EVENT_INTERRUPT &&
+           (b->rflags & RFLAGS_IF) && !(b->shadow & 1);
+}
+
+/* The event whose delivery an exit broke off or came before. TCG calls an unfinished virtual interrupt an
+ * exception, and what has not begun is still pending. */
+static inline uint64_t unfinished(const struct vmcb *b, uint64_t virtual)
+{
+    uint64_t info = b->exit_int_info;
+
+    if (virtual && (info & EVENT_VALID ? EVENT_VECTOR(info) == EVENT_VECTOR(virtual) : b->vintr & V_IRQ))
+        return virtual;
+    return info & EVENT_VALID ? info : 0;
+}
+
+/* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon. */
+static void look_again(void)
+{
+    cpu.timer_armed = arch_now() + SHADOW_TICKS;
+    arch_timer_set(cpu.timer_armed);
+}
+
+/* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set
+ * at entry. */
+static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
+{
+    bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
+
+    b->intercept1 = virtual ? SVM_INTERCEPT1 & ~SVM_INTERCEPT1_VINTR : SVM_INTERCEPT1;
+    b->vintr =
+        V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
+    if (v->window && !window)
+        look_again();
+}
+
 enum exit_kind arch_vcpu_run(struct vcpu *v)
 {
     struct vmcb *b = vmcb_of(v);
@@ -445,20 +494,14 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     uint32_t code;
 
     prepare_root(v, b);
-    b->event = v->event;
+    uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
+    b->event = virtual ? 0 : v->event;
     v->event = 0;
-    /* V_IRQ serves as "tell me when the guest can take an interrupt"; never while the shadow is set at entry.
-     */
-    bool window = v->window && !(b->shadow & 1 && b->event == 0);
-    b->vintr = BIT(24) | (window ? BIT(8) | BIT(20) : 0);
-    if (v->window && !window) { /* look again soon, when the instruction under the shadow is done */
-        cpu.timer_armed = arch_now() + SHADOW_TICKS;
-        arch_timer_set(cpu.timer_armed);
-    }
+    set_virtual(v, b, virtual);
     enter(v, b);
 
     code = (uint32_t)b->exit_code;
-    x->interrupted = b->exit_int_info & BIT(31) ? b->exit_int_info : 0;
+    x->interrupted = unfinished(b, virtual);
     if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
         arch_take_interrupts();
         v->event = x->interrupted;

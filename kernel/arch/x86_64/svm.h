@@ -46,6 +46,7 @@ BUILD_ASSERT(offsetof(struct vmcb, cr2) == 0x640);
 BUILD_ASSERT(offsetof(struct vmcb, pat) == 0x668);
 
 /* INTR NMI SMI INIT VINTR, RDPMC, CPUID RSM, INVD, HLT INVLPG INVLPGA IO MSR task-switch, shutdown */
+#define SVM_INTERCEPT1_VINTR BIT(4)
 #define SVM_INTERCEPT1                                                                                       \
     (uint32_t)(0x1f | BIT(15) | BIT(18) | BIT(19) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) |        \
                BIT(28) | BIT(29) | BIT(31))

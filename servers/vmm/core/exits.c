@@ -270,7 +270,7 @@ static bool events_due(const struct vmm *v)
 {
     const struct vmm_state *s = v->state;
     return v->exception || v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
-           machine_intr(&s->machine);
+           machine_intr(&s->machine) || machine_nmi(&s->machine);
 }
 
 enum vmm_end vmm_handle(struct vmm *v)

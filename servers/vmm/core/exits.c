@@ -234,10 +234,16 @@ static void continue_guest(struct vmm *v)
     v->epoch = v->exit->epoch;
 }
 
+static struct vmm_segment *segment_of(const struct vmm *v)
+{
+    return (struct vmm_segment *)(void *)((uint8_t *)v->state - offsetof(struct vmm_segment, state));
+}
+
 void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
 
+    trace_exit(segment_of(v)->trace, v->exit);
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
     r->want = STATE_SEGMENTS;

@@ -30,16 +30,18 @@ struct trace_pages {
 };
 BUILD_ASSERT(sizeof(struct trace_entry[TRACE_ENTRIES]) == PAGE_BYTES);
 
-static inline void trace_exit(struct trace_entry *ring, const struct umbra_exit_page *x)
+/* seq and tsc are the exit's: whoever calls needs them, too. */
+static inline void trace_exit(struct trace_entry *ring, const struct umbra_exit_page *x, uint64_t seq,
+                              uint64_t tsc)
 {
-    struct trace_entry *e = &ring[x->seq % TRACE_ENTRIES];
+    struct trace_entry *e = &ring[seq % TRACE_ENTRIES];
 
-    e->seq = x->seq;
+    e->seq = seq;
     e->kind = x->kind;
     e->rip = x->rip;
     e->info[0] = x->info[0];
     e->info[1] = x->info[1];
-    e->tsc = x->tsc;
+    e->tsc = tsc;
 }
 
 #endif

@@ -24,7 +24,7 @@ static void trace(struct report *r, uint64_t seq)
 {
     struct umbra_exit_page x = { .seq = seq, .kind = EXIT_IO, .rip = 0x1000 + seq, .tsc = 10 * seq };
 
-    trace_exit(r->trace.ring, &x);
+    trace_exit(r->trace.ring, &x, x.seq, x.tsc);
 }
 
 /* The text, ended by a zero; whole lines only. */

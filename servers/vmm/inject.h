@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Deaths on purpose, in debug builds: what docs/restart.md promises is tested with these. Release builds have
- * one, INJECT_DELIVERY, for the benchmarks; it costs exits nothing.
+ * one, INJECT_DELIVERY, for the benchmarks; it costs an exit one compare.
  *
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *

@@ -80,6 +80,8 @@ void report_take(struct init *in, struct component *c, const struct process *p, 
     r->incarnation = p->info->incarnation;
     if (p != c->now || !c->exit || !c->trace)
         return;
+    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+    r->answered = sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
     r->has_exit = true;
     memcpy(&r->exit, (const void *)(uintptr_t)c->exit, sizeof(r->exit));
     memcpy(&r->trace, c->trace, sizeof(r->trace));

@@ -6,6 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+void clean_text(const char *text, char *to, size_t room, char newline)
+{
+    size_t n = 0;
+
+    for (; n + 1 < room && text[n]; n++)
+        to[n] = text[n] == '\n' ? newline : (unsigned char)text[n] < ' ' ? '?' : text[n];
+    to[n] = 0;
+}
+
 /* --- the stack --- */
 
 bool report_follows_call(const uint8_t *text, uint64_t address, uint64_t bytes, uint64_t at)

@@ -173,16 +173,6 @@ static void say_guest_state(const struct component *c, const struct guest_state 
                names[i + 1], s->gpr[i + 1], names[i + 2], s->gpr[i + 2], names[i + 3], s->gpr[i + 3]);
 }
 
-/* Control characters of a client do not reach the log. */
-static void clean_text(const char *text, char *to, size_t room)
-{
-    size_t n = 0;
-
-    for (; n + 1 < room && text[n]; n++)
-        to[n] = (unsigned char)text[n] < ' ' && text[n] != '\n' ? '?' : text[n];
-    to[n] = 0;
-}
-
 err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uint64_t exits, const char *text,
                             const struct guest_state *guest)
 {
@@ -195,7 +185,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
 
     if (c->ended)
         return ERR_OK;
-    clean_text(text, said, sizeof(said));
+    clean_text(text, said, sizeof(said), ' ');
     if (reason == END_REASON_INTERNAL && c->restartable) {
         died(in, c, incarnation(c, badge), reasons[reason], said);
         return ERR_OK;
@@ -215,7 +205,7 @@ err_t supervisor_log_impl(void *self, uint64_t badge, const char *text)
     struct component *c = sender(self, badge);
     char said[441];
 
-    clean_text(text, said, sizeof(said));
+    clean_text(text, said, sizeof(said), '\n');
     for (char *line = said, *end; *line; line = end) {
         end = line + strcspn(line, "\n");
         if (*end)

@@ -4,7 +4,7 @@ as that one counts them (`stat NAME blackout` is the last). The guest is the boo
 
 Deaths are asked for by settings of the description (servers/vmm/inject.h). blackout: the next VMM waits. cold: it dies,
 too, at the exit after, so that nobody waits yet. refill: what one death adds to the guest's own count up to init, in which
-the blackout is not: shadow tables that are made again.
+the blackout is not: shadow tables that are made again, and the processor that building the next VMM takes from the guest.
 """
 from umbra import bench_linux, build, guest
 from umbra.bench import Figure
@@ -34,11 +34,12 @@ def dying(options, kernel, inject, words, name):
 def measure(options):
     build.make(list(bench_linux.PROGRAMS))
     kernel, mark = guest.kernel(bench_linux.FLAVOUR), bench_linux.append("mark")
-    whole = bench_linux.marked(dying(options, kernel, 0, mark, "restart-none")[0])
+    alive, before = dying(options, kernel, 0, mark, "restart-none")
+    whole = bench_linux.marked(alive)
     text, once = dying(options, kernel, ONCE, mark, "restart-once")
     _, twice = dying(options, kernel, TWICE, mark, "restart-twice")
     place = "exit=%d" % AT
     return [Figure("restart.blackout", once["blackout"], "instructions", place),
             Figure("restart.cold", twice["blackout"], "instructions", place),
             Figure("restart.refill", bench_linux.marked(text) - whole, "instructions",
-                   "of=%d exits=%d" % (whole, once["exits"]))]
+                   "of=%d more_exits=%d" % (whole, once["exits"] - before["exits"]))]

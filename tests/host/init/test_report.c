@@ -39,6 +39,16 @@ static char *text_of(const struct report *r)
     return to;
 }
 
+TEST(report_text_of_a_client_is_one_line)
+{
+    char to[12];
+
+    clean_text("a\nguest b ended: no\r\x1b", to, sizeof(to), ' ');
+    CHECK(strcmp(to, "a guest b e") == 0);
+    clean_text("a\r\x1b\nb", to, sizeof(to), '\n');
+    CHECK(strcmp(to, "a??\nb") == 0);
+}
+
 /* Every form of a near call that a compiler writes, and what looks like one. */
 TEST(report_return_address_is_behind_a_call)
 {

@@ -16,7 +16,8 @@ report a 1 end
 report a 2: exit: status 1
 """
 SOURCE = """static void __attribute__((noinline)) inner(volatile int *p) { *p = 1; }
-int main(void) { int x; inner(&x); return x; }
+static void __attribute__((noinline)) other(volatile int *p) { inner(p); *p = 2; }
+int main(void) { int x; inner(&x); other(&x); return x; }
 """
 
 
@@ -46,14 +47,19 @@ def test_addresses_become_function_file_and_line(root):
     elf = root / "build/debug/servers/vmm.elf"
     (root / "x.c").write_text(SOURCE)
     subprocess.run(["gcc", "-g", "-O1", "-static", "-no-pie", "-o", str(elf), str(root / "x.c")], check=True)
-    at = {name: address for address, name in symbols.functions(str(elf))}
-    call = re.search(r"^ *([0-9a-f]+):.*call.*<inner>\n *([0-9a-f]+):", subprocess.run(
-        ["objdump", "-d", str(elf)], capture_output=True, text=True, check=True).stdout, re.M)
-    lines = symbols.readable(["component vmm0, program vmm, incarnation 0", "at %#x" % at["inner"],
-                              "called from 0x" + call[2], "exit 1 io, not answered: rip 0x401000"], "debug")
-    assert lines[1] == "at %#x  inner+0x0  inner x.c:1" % at["inner"]
-    assert re.fullmatch(r"called from 0x%s  main\+0x\w+  main x\.c:2" % call[2], lines[2])
-    assert lines[3] == "exit 1 io, not answered: rip 0x401000"
+    inner = next(address for address, name in symbols.functions(str(elf)) if name == "inner")
+    listing = subprocess.run(["objdump", "-d", str(elf)], capture_output=True, text=True, check=True).stdout
+    from_other, main_inner, main_other = (
+        re.search(r"<%s>:\n(?:.+\n)*?.*call.*<%s>\n *([0-9a-f]+):" % names, listing)[1]
+        for names in (("other", "inner"), ("main", "inner"), ("main", "other")))
+    lines = symbols.readable(["component vmm0, program vmm, incarnation 0", "at %#x" % inner, "called from 0x" + from_other,
+                              "called from 0x" + main_inner, "called from 0x" + main_other,
+                              "exit 1 io, not answered: rip 0x401000"], "debug")
+    assert lines[1] == "at %#x  inner+0x0  inner x.c:1" % inner
+    assert re.fullmatch(r"called from 0x%s  other\+0x\w+  other x\.c:2" % from_other, lines[2])
+    assert re.fullmatch(r"called from 0x%s \?  main\+0x\w+  main x\.c:3" % main_inner, lines[3])   # main called other
+    assert re.fullmatch(r"called from 0x%s  main\+0x\w+  main x\.c:3" % main_other, lines[4])
+    assert lines[5] == "exit 1 io, not answered: rip 0x401000"
 
 
 def test_a_report_of_an_unknown_program_stays_as_it_is(root):

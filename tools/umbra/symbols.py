@@ -6,6 +6,7 @@ of the machine, counts as well.
 """
 import bisect
 import re
+import struct
 import subprocess
 
 from umbra import layout
@@ -48,10 +49,44 @@ def source_lines(elf, addresses):
     return found
 
 
+def code(elf):
+    """[(address, bytes)] of what an ELF file loads as code."""
+    data = elf.read_bytes()
+    offset, (size, count) = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<HH", data, 54)
+    found = []
+    for n in range(count):
+        kind, flags, start, address, _, length = struct.unpack_from("<IIQQQQ", data, offset + n * size)
+        found += [(address, data[start:start + length])] if kind == 1 and flags & 1 else []
+    return found
+
+
+def callee(pieces, returns_to):
+    """Where the call before an address leads, or None: it is an indirect one."""
+    for address, data in pieces:
+        end = returns_to - address
+        if 5 <= end <= len(data) and data[end - 5] == 0xe8:
+            return (returns_to + struct.unpack_from("<i", data, end - 4)[0]) & (1 << 64) - 1
+    return None
+
+
+def left_over(places, known, pieces):
+    """The lines whose call leads to another function than the line above that is none of them: probably left on the stack by
+    a call that had returned. (A function that ends by jumping to another one looks like that, too.)"""
+    base = lambda address: re.split(r"[.+]", function_at(known, address))[0]
+    found, inner = set(), None
+    for line, address in places.items():
+        leads = callee(pieces, address + 1) if line.startswith("called") else None
+        if leads is not None and inner is not None and base(leads) != inner:
+            found.add(line)
+        else:
+            inner = base(address)
+    return found
+
+
 def meant(line):
     """The address that a line means, or None: of a return address the call before it."""
-    code = CODE.match(line)
-    return int(code[1], 16) - line.startswith("called") if code else None
+    found = CODE.match(line)
+    return int(found[1], 16) - line.startswith("called") if found else None
 
 
 def readable(lines, profile):
@@ -62,7 +97,9 @@ def readable(lines, profile):
     if not places or not elf.is_file():
         return lines
     known, sources = functions(str(elf)), source_lines(str(elf), places.values())
-    said = {line: "  %s  %s" % (function_at(known, at), sources.get(at, "")) for line, at in places.items()}
+    old = left_over(places, known, code(elf))
+    said = {line: "%s  %s  %s" % (" ?" if line in old else "", function_at(known, at), sources.get(at, ""))
+            for line, at in places.items()}
     return [(line + said.get(line, "")).rstrip() for line in lines]
 
 

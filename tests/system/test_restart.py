@@ -10,6 +10,7 @@ from umbra import layout
 KINDS = {"delivery": 1, "store": 2, "reply": 3, "loop": 4, "heap": 5, "wild": 6, "state": 7, "message": 8,
          "capability": 9, "exit": 10}
 PARTS = ["--scale", "0.3", "storm", "memory", "cow", "maps", "faults", "code", "fpu", "timers"]
+SHELL = "^/ # "
 NEVER_AGAIN = 1 << 31     # incarnations apart
 SMALL = {"flavour": "cloud-amd64", "append": "panic=-1 oops=panic printk.time=0"}
 
@@ -87,7 +88,7 @@ def test_typed_input_is_neither_lost_nor_doubled(headless):
     ("loop", r"hangs: \d+ us on exit 3000", "inject_begin"),
     ("heap", r"crashed: |exit: ", "inject_begin")])
 def test_report_names_the_function_that_crashed(headless, way, why, function):
-    outcome = headless(*dies(way, at=3000, every=NEVER_AGAIN), typed="poweroff -f\n")
+    outcome = headless("--until", SHELL, *dies(way, at=3000, every=NEVER_AGAIN))
     assert outcome.status == 0 and taken_over(outcome) == [3000], outcome.said
     [text] = reports(outcome)
     assert re.match(why, text)
@@ -97,7 +98,7 @@ def test_report_names_the_function_that_crashed(headless, way, why, function):
 
 
 def test_report_has_the_exit_the_guest_and_the_exits_before(headless):
-    outcome = headless(*dies("delivery", at=3000, every=NEVER_AGAIN), typed="poweroff -f\n")
+    outcome = headless("--until", SHELL, *dies("delivery", at=3000, every=NEVER_AGAIN))
     [text] = reports(outcome)
     kind, rip = re.search(r"^exit 3000 (\w+), not answered: rip 0x(\w+) ", text, re.M).groups()
     assert re.search(r"^guest rip 0*%s flags" % rip, text, re.M)
@@ -112,7 +113,7 @@ def test_report_has_the_exit_the_guest_and_the_exits_before(headless):
 
 
 def test_guest_that_is_stopped_stays_in_the_log_and_the_other_runs_on(headless):
-    outcome = headless("--vm", "name=a", "--vm", "name=b", "--until", "^/ # ", *dies("delivery", at=3000, every=0))
+    outcome = headless("--vm", "name=a", "--vm", "name=b", "--until", SHELL, *dies("delivery", at=3000, every=0))
     assert outcome.status == 0, outcome.said
     assert "b|/ # " in outcome.console and outcome.ended("b") is None
     assert outcome.ended("a").startswith("crashed: page fault")

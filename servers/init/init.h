@@ -3,8 +3,9 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, audit.c looks at the kernel's tables. One record of the description is one step;
- * whatever fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
+ * one under its guest, report.c says what a dead one leaves, audit.c looks at the kernel's tables. One record
+ * of the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is
+ * taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -25,6 +26,7 @@ enum {
 #define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
+#define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
 #define INIT_TURN_US 100u
@@ -73,6 +75,7 @@ struct process {
     struct slots slots; /* what init holds for it: frames, tables, views, objects */
     cptr_t slots_place; /* root slot of the CNode of `slots`, 0: not yet */
     struct space space;
+    cptr_t stack;                /* the first of its stack's frames */
     cptr_t cnode, tcb, sched;    /* sched: what it sets itself up on, or falls back to */
     struct component_info *info; /* init's mapping of its information page */
     cptr_t info_frame;
@@ -94,7 +97,10 @@ struct component {
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
-    uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
+    uint64_t watched, spent;         /* the exit it was busy with, and the ticks spent on it since */
+    bool taken_over;                 /* and nothing was said of it yet */
+    struct report *report;           /* of deaths, NULL: there was none */
+    const struct trace_pages *trace; /* restartable ones: as init sees it */
 };
 
 struct init {
@@ -174,10 +180,16 @@ void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t 
 
 /* build.c */
 void build_system(struct init *in);
+cptr_t group_cap(const struct group *g, uint32_t i);
+/* A capability of init's own that is derived from another, in a new slot of s. badge 0: as it is. */
+cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge);
 /* An incarnation of c in p, whose memory is free: not started. */
 void build_process(struct init *in, struct component *c, struct process *p);
 /* Is there memory for one in p? */
 bool build_possible(struct init *in, const struct component *c, const struct process *p);
+/* The name of its program's module, and what is in it: room for IMAGE_SEGMENTS_MAX. */
+const char *component_image(struct init *in, const struct component *c, struct image_segment *segments,
+                            unsigned *n);
 void start_process(struct init *in, struct process *p);
 
 /* restart.c: what happens when the VMM of a guest dies. */
@@ -187,6 +199,10 @@ bool restart(struct init *in, struct component *c);
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */
 void restart_prepare(struct init *in, struct component *c);
+/* Long work for this component must not hold up anybody: between these, init has its priority. Who has just
+ * become ready runs first. */
+void background_begin(const struct component *c);
+void background_end(void);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
@@ -197,6 +213,20 @@ _Noreturn void supervise(struct init *in);
 void watch_begin(struct init *in);
 /* The next one that hangs; NULL: no more of them, and the timer is set. */
 struct component *watch_next(struct init *in);
+
+/* report.c: what a dead process leaves, as text in the log. */
+struct report_regs;
+bool report_regs(const struct process *p, struct report_regs *r);
+void report_begin(struct init *in);
+/* p is dead: copies what the next incarnation will change. */
+void report_take(struct init *in, struct component *c, const struct process *p, const char *how,
+                 const char *text);
+/* Its memory is about to be taken back: reads registers and stack. */
+void report_look(struct init *in, struct component *c, const struct process *p);
+/* Prints what is due. */
+void report_say(struct init *in, struct component *c);
+/* The last reports of a component, one after the other; good until the next call. "": none. */
+const char *report_text(const struct init *in, const struct component *c, size_t *bytes);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);

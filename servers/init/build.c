@@ -185,6 +185,7 @@ static void make_info(struct init *in, struct component *c, struct process *p)
         .heap_bytes = d->heap_bytes,
         .stack_bytes = d->stack_bytes,
         .config_bytes = d->config_bytes,
+        .stopped_at = c->stopped_at,
     };
     strncpy(info->name, c->name, DESC_NAME_MAX);
     memcpy(info->config, desc_bytes(&in->desc, d->config), d->config_bytes);
@@ -451,6 +452,14 @@ static void know_record(struct component *c, const struct desc_record *r)
         c->restartable = true;
 }
 
+/* Whom others are connected with is needed. */
+static void know_connection(struct init *in, const struct desc_connection *r)
+{
+    if (r->to == DESC_SYSTEM)
+        return;
+    in->component[r->head.component].needed = in->component[r->to].needed = true;
+}
+
 void build_system(struct init *in)
 {
     in->scratch_slot = slot_new(in, &in->slots);
@@ -465,6 +474,8 @@ void build_system(struct init *in)
         }
         struct component *c = &in->component[r->component];
         know_record(c, r);
+        if (r->op == DESC_OP_CONNECTION)
+            know_connection(in, (const void *)r);
         if (r->op == DESC_OP_COMPONENT)
             c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
         do_component_record(in, c, c->now, r);

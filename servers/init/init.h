@@ -3,8 +3,9 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, audit.c looks at the kernel's tables. One record of the description is one step;
- * whatever fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
+ * one under its guest, manage.c does what the management channel asks, audit.c looks at the kernel's tables.
+ * One record of the description is one step; whatever fails names the step and ends the machine (fail()).
+ * Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -30,6 +31,8 @@ enum {
 #define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
+/* Signalled to a guest whose next VMM shall be heard of at once; VMMs know no such event. */
+#define INIT_EVENT_LOOK BIT(63)
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -95,6 +98,15 @@ struct component {
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
     uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
+    uint64_t used;           /* ticks of processor time, all incarnations */
+    /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
+     * on until one more is answered. 0: it was not. */
+    uint64_t stopped_at, stopped_exit;
+    bool paused, stopped; /* by the management channel */
+    cptr_t look;          /* signals INIT_EVENT_LOOK to the guest; 0: not made yet */
+    bool needed;          /* connected with others than init: the system cannot go on without it */
+    uint32_t rebuilds;    /* of one that is not */
+    char why[48];         /* it ended */
 };
 
 struct init {
@@ -183,6 +195,10 @@ void start_process(struct init *in, struct process *p);
 /* restart.c: what happens when the VMM of a guest dies. */
 /* The incarnation that runs is dead or must go: the guest gets another. False: this guest must end. */
 bool restart(struct init *in, struct component *c);
+/* The same without a death; the guest's exit is looked at once more in any case. */
+bool restart_planned(struct init *in, struct component *c);
+/* Its guest stands still, and is handed over by restart_planned only. */
+void restart_pause(struct init *in, struct component *c);
 /* It waits to take over. */
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */
@@ -192,11 +208,17 @@ void process_free(struct init *in, struct component *c, struct process *p);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
+/* The guest's component is taken back, for a reason that is said in the log. */
+void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text);
+
+/* manage.c: the management interface. */
 
 /* watch.c: VMMs that hang. */
 void watch_begin(struct init *in);
 /* The next one that hangs; NULL: no more of them, and the timer is set. */
 struct component *watch_next(struct init *in);
+/* Processor time that the component has used, in ticks. */
+uint64_t watch_used(struct component *c);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);

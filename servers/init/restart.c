@@ -17,6 +17,24 @@ static void stop(struct process *p)
         sys_invoke0(p->tcb, TCB_SUSPEND);
 }
 
+static uint64_t answered(struct init *in, const struct component *c)
+{
+    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+
+    return sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
+}
+
+/* Nothing of the guest runs from now on. A stop that nobody has made good yet counts from its beginning. */
+static void stop_guest(struct init *in, struct component *c)
+{
+    uint64_t exit = answered(in, c);
+
+    stop(c->now);
+    if (!c->stopped_at || c->stopped_exit != exit)
+        c->stopped_at = libc_tsc();
+    c->stopped_exit = exit;
+}
+
 void process_free(struct init *in, struct component *c, struct process *p)
 {
     if (p->state == PROCESS_NONE)
@@ -31,11 +49,8 @@ void process_free(struct init *in, struct component *c, struct process *p)
 /* Counts deaths at the exit that the guest waits in. */
 static bool may_go_on(struct init *in, struct component *c)
 {
-    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+    uint64_t exit = answered(in, c) + 1;
 
-    if (sys_call(in->group[c->guest->vm].cap, &m) != ERR_OK)
-        return false;
-    uint64_t exit = m.w[2] + 1;
     c->deaths = exit == c->died_at ? c->deaths + 1 : 1;
     c->died_at = exit;
     return c->deaths < DEATHS_MAX;
@@ -71,15 +86,10 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
-bool restart(struct init *in, struct component *c)
+static bool hand_over(struct init *in, struct component *c)
 {
     struct process *old = c->now, *new = successor(c);
 
-    stop(old);
-    if (!may_go_on(in, c)) {
-        printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
-        return false;
-    }
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
         return false;
     c->restarts++;
@@ -88,11 +98,52 @@ bool restart(struct init *in, struct component *c)
         if (give_budget(c, old, new) != ERR_OK)
             return false;
         c->now = new;
+        new->info->stopped_at = c->stopped_at;
         if (new->state == PROCESS_WAITING)
             start_process(in, new);
         return true;
     }
     replace(in, c, old); /* nobody waits: in the same place */
+    return true;
+}
+
+bool restart(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+    if (!may_go_on(in, c)) {
+        printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
+        return false;
+    }
+    return hand_over(in, c);
+}
+
+void restart_pause(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+}
+
+/* A guest that waits in HLT would not be heard of before its next event, and its clocks stand still till
+ * then. */
+static void look_at_guest(struct init *in, struct component *c)
+{
+    if (!c->look) {
+        c->look = slot_new(in, &in->slots);
+        err_t e = sys_invoke4(SLOT_CNODE, CNODE_MINT, c->look, in->group[c->guest->notification].cap,
+                              RIGHT_WRITE, INIT_EVENT_LOOK);
+        if (e != ERR_OK)
+            fail(in, e, "look at the guest of %s", c->name);
+    }
+    sys_signal(c->look);
+}
+
+bool restart_planned(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+    c->died_at = c->stopped_exit + 1;
+    c->deaths = 0;
+    if (!hand_over(in, c))
+        return false;
+    look_at_guest(in, c);
     return true;
 }
 

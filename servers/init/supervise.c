@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define FINISH_MS 100u /* chosen: a full ring of 13 KB takes 25 ms in the emulator */
-#define IPC       ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
+#define REBUILDS_MAX 5u   /* chosen */
+#define FINISH_MS    100u /* chosen: a full ring of 13 KB takes 25 ms in the emulator */
+#define IPC          ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
 
 static const char *const reasons[] = { [END_REASON_DONE] = "done",
                                        [END_REASON_POWEROFF] = "powered off",
@@ -59,18 +60,24 @@ static void let_servers_finish(struct init *in)
         sys_wait(signal);
 }
 
+static bool any_guest(const struct init *in)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].guest)
+            return true;
+    return false;
+}
+
 /* The machine ends when no guest is left, or, where there never was one, no component. */
 static void end_if_last(struct init *in)
 {
-    bool guests = false, clean = true;
+    bool guests = any_guest(in), clean = true;
 
-    for (uint32_t i = 0; i < in->desc.header.components; i++)
-        guests |= in->component[i].guest != NULL;
     for (uint32_t i = 0; i < in->desc.header.components; i++) {
         const struct component *c = &in->component[i];
         if (guests && !c->guest)
             continue;
-        if (!c->ended)
+        if (!c->ended || c->stopped) /* who was stopped may be started again */
             return;
         clean &= c->clean;
     }
@@ -98,6 +105,25 @@ static void end_component(struct init *in, struct component *c, bool clean)
     end_if_last(in);
 }
 
+void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
+{
+    snprintf(c->why, sizeof(c->why), "%s%s%s", reason, *text ? ": " : "", text);
+    say_ended(c, reason, text);
+    end_component(in, c, clean);
+}
+
+/* Nobody misses it: it is built again, unless it dies over and over. */
+static void rebuild(struct init *in, struct component *c)
+{
+    process_free(in, c, c->now);
+    if (c->rebuilds++ == REBUILDS_MAX) {
+        printf("init: %s is not built again\n", c->name);
+        c->ended = c->clean = true;
+        return;
+    }
+    build_process(in, c, c->now);
+}
+
 /* The incarnation p of c is dead, or said that it cannot go on. */
 static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
 {
@@ -112,8 +138,12 @@ static void died(struct init *in, struct component *c, struct process *p, const 
         if (restart(in, c))
             return;
     }
-    say_ended(c, how, text);
-    end_component(in, c, false);
+    if (!c->guest && !c->needed && any_guest(in)) {
+        printf("%s: %s: %s\n", c->name, how, text);
+        rebuild(in, c);
+        return;
+    }
+    supervise_end(in, c, false, how, text);
 }
 
 /* --- the supervisor interface; badge: the component's index, and which incarnation --- */
@@ -193,8 +223,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
         say_guest_state(c, guest);
     if (exits)
         printf("stat %s exits %lu\n", c->name, exits);
-    say_ended(c, reasons[reason], said);
-    end_component(in, c, clean);
+    supervise_end(in, c, clean, reasons[reason], said);
     return ERR_OK;
 }
 
@@ -309,7 +338,7 @@ static void handle_hanging(struct init *in)
 
 _Noreturn void supervise(struct init *in)
 {
-    void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in };
+    void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
     struct umbra_message m;
 
     for (;;) {

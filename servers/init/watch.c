@@ -57,12 +57,23 @@ static uint64_t busy_with(const struct init *in, const struct component *c)
     return seq > m.w[2] ? seq : NOBODY;
 }
 
-static bool hangs(const struct init *in, struct component *c)
+uint64_t watch_used(struct component *c)
 {
-    uint64_t used = 0, seq = busy_with(in, c);
+    uint64_t used = 0;
 
     sys_invoke(c->sched, SCHED_CONSUMED, 0, 0, 0, 0, 0, &used);
-    c->spent = seq == c->watched && seq != NOBODY ? c->spent + used : 0;
+    c->used += used;
+    c->spent += used;
+    return c->used;
+}
+
+static bool hangs(const struct init *in, struct component *c)
+{
+    uint64_t seq = busy_with(in, c);
+
+    watch_used(c);
+    if (seq != c->watched || seq == NOBODY)
+        c->spent = 0;
     c->watched = seq;
     return c->spent > in->boot->tsc_hz / 1000 * HANG_MS;
 }

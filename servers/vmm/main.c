@@ -376,10 +376,12 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
 }
 
 /* The first exit of this incarnation: of a guest that begins, or of one whose VMM is gone. */
-static void take_over(struct process *p, const struct vmm_setup *s, struct sys_message *m)
+static void take_over(struct process *p, struct vmm_setup *s, struct sys_message *m)
 {
     struct boot_plan plan;
 
+    s->stopped_at =
+        __atomic_load_n(&p->env.info->stopped_at, __ATOMIC_ACQUIRE); /* it came with being ready */
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:

@@ -174,7 +174,7 @@ def server_link():
 
 def libraries():
     """What every program with musl is linked with; the linker drops what it does not use."""
-    return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c") + generated()[1]
+    return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c", "lib/serial/*.c") + generated()[1]
 
 
 def servers(profile):

@@ -87,7 +87,8 @@ enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t ts
         return VMM_STRANGE;
     if (undo_recover(&v->undo, &v->mem, v->exit->seq) == UNDO_CORRUPT || !state_fits(v->state))
         return VMM_CORRUPT;
-    v->lost = tsc - v->exit->tsc;
+    v->since = c->stopped_at && c->stopped_at < v->exit->tsc ? c->stopped_at : v->exit->tsc;
+    v->lost = tsc - v->since;
     v->resumed = true;
     return VMM_CONTINUES;
 }

@@ -111,6 +111,14 @@ static void act(struct request *r, unsigned action)
         done(r, management_act(CAP_MANAGEMENT, number, (guest_action_t)action));
 }
 
+#if UMBRA_DEBUG
+static void crash(struct request *r, unsigned argument)
+{
+    (void)r, (void)argument;
+    __builtin_trap();
+}
+#endif
+
 /* --- dispatch --- */
 
 static const struct {
@@ -126,6 +134,9 @@ static const struct {
     { "kill-vmm", act, GUEST_ACTION_KILL },
     { "hang-vmm", act, GUEST_ACTION_HANG },
     { "restart-vmm", act, GUEST_ACTION_RESTART },
+#if UMBRA_DEBUG
+    { "crash-control", crash, 0 }, /* for the test of what becomes of the guests then */
+#endif
 };
 
 static void run(struct request *r)

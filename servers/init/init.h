@@ -31,8 +31,6 @@ enum {
 #define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
-/* Signalled to a guest whose next VMM shall be heard of at once; VMMs know no such event. */
-#define INIT_EVENT_LOOK BIT(63)
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -103,7 +101,7 @@ struct component {
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
     bool paused, stopped; /* by the management channel */
-    cptr_t look;          /* signals INIT_EVENT_LOOK to the guest; 0: not made yet */
+    cptr_t look, hang;    /* signal DESC_EVENT_* to the guest; 0: not made yet */
     bool needed;          /* connected with others than init: the system cannot go on without it */
     uint32_t rebuilds;    /* of one that is not */
     char why[48];         /* it ended */
@@ -199,6 +197,8 @@ bool restart(struct init *in, struct component *c);
 bool restart_planned(struct init *in, struct component *c);
 /* Its guest stands still, and is handed over by restart_planned only. */
 void restart_pause(struct init *in, struct component *c);
+/* Its VMM spins with the next exit. */
+void restart_hang(struct init *in, struct component *c);
 /* It waits to take over. */
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */

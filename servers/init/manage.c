@@ -101,6 +101,11 @@ static err_t perform(struct init *in, struct component *c, guest_action_t action
     case GUEST_ACTION_KILL:
         printf("init: %s: told to %s its VMM\n", c->name, action == GUEST_ACTION_KILL ? "kill" : "replace");
         return go_on(in, c);
+    case GUEST_ACTION_HANG:
+        if (!in->boot->debug)
+            return ERR_NO_SUPPORT;
+        restart_hang(in, c);
+        return ERR_OK;
     default:
         return ERR_NO_SUPPORT;
     }

@@ -122,18 +122,21 @@ void restart_pause(struct init *in, struct component *c)
     stop_guest(in, c);
 }
 
-/* A guest that waits in HLT would not be heard of before its next event, and its clocks stand still till
- * then. */
-static void look_at_guest(struct init *in, struct component *c)
+static void signal_guest(struct init *in, struct component *c, cptr_t *place, uint64_t event)
 {
-    if (!c->look) {
-        c->look = slot_new(in, &in->slots);
-        err_t e = sys_invoke4(SLOT_CNODE, CNODE_MINT, c->look, in->group[c->guest->notification].cap,
-                              RIGHT_WRITE, INIT_EVENT_LOOK);
+    if (!*place) {
+        *place = slot_new(in, &in->slots);
+        err_t e = sys_invoke4(SLOT_CNODE, CNODE_MINT, *place, in->group[c->guest->notification].cap,
+                              RIGHT_WRITE, event);
         if (e != ERR_OK)
-            fail(in, e, "look at the guest of %s", c->name);
+            fail(in, e, "signal the guest of %s", c->name);
     }
-    sys_signal(c->look);
+    sys_signal(*place);
+}
+
+void restart_hang(struct init *in, struct component *c)
+{
+    signal_guest(in, c, &c->hang, DESC_EVENT_HANG);
 }
 
 bool restart_planned(struct init *in, struct component *c)
@@ -143,7 +146,10 @@ bool restart_planned(struct init *in, struct component *c)
     c->deaths = 0;
     if (!hand_over(in, c))
         return false;
-    look_at_guest(in, c);
+    /* a guest that waits in HLT would not be heard of before its next event, and its clocks stand still till
+     * then
+     */
+    signal_guest(in, c, &c->look, DESC_EVENT_LOOK);
     return true;
 }
 

@@ -12,6 +12,7 @@ static struct {
     uint64_t at;     /* exit number */
     uint64_t stores; /* of INJECT_STORE: so many are still made */
     bool due;        /* this exit is the one */
+    bool answered;   /* an exit; who takes over does not hang over the one that its predecessor did */
 } plan;
 
 static _Noreturn void crash(void)
@@ -57,6 +58,12 @@ static void exhaust(void)
     abort();
 }
 
+static _Noreturn void spin(void)
+{
+    for (;;)
+        __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
+}
+
 /* Over the soft state, as a wild pointer would. */
 static void scribble(struct vmm *v)
 {
@@ -68,6 +75,8 @@ void inject_begin(struct vmm *v)
 {
     struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
 
+    if (plan.answered && v->exit->kind == EXIT_EVENT && v->exit->events & DESC_EVENT_HANG)
+        spin();
     plan.due = plan.way != INJECT_NONE && v->exit->seq >= plan.at;
     if (!plan.due)
         return;
@@ -75,8 +84,7 @@ void inject_begin(struct vmm *v)
     case INJECT_DELIVERY:
         crash();
     case INJECT_LOOP:
-        for (;;)
-            __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
+        spin();
     case INJECT_HEAP:
         exhaust();
         break;
@@ -104,6 +112,7 @@ void inject_begin(struct vmm *v)
 void inject_end(struct vmm *v)
 {
     (void)v;
+    plan.answered = true;
     if (plan.due && (plan.way == INJECT_REPLY || plan.way == INJECT_STORE))
         crash();
 }

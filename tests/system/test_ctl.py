@@ -73,6 +73,16 @@ class Tickers:
         self.channel = control.open_channel(str(self.path), SECONDS)
         return self.channel
 
+    def connect_if_served(self):
+        """A new connection that is answered within a second."""
+        self.connect().timeout = 1
+        try:
+            self.channel.ask("list")
+        except Failure:
+            return False
+        self.channel.timeout = SECONDS
+        return True
+
     def ask(self, command, guest=0, **fields):
         return self.channel.ask(command, guest="vmm%d" % guest, **fields)
 
@@ -132,6 +142,28 @@ def test_a_vmm_that_is_killed_or_replaced_leaves_its_guest_alone(tickers):
         assert run.guest()["incarnation"] == run.guest()["restarts"] == turn + 1
     assert run.largest_gap() < STEP + SLACK
     assert run.text[0].count("Z") == 1
+
+
+def test_a_vmm_that_hangs_is_found_out(tickers):
+    run = tickers()
+    run.ask("hang-vmm")
+    run.until(lambda: run.guest()["restarts"] == 1, "restart")
+    run.more(3)
+    assert run.largest_gap() < STEP + SLACK
+    assert re.search(r"^vmm0: hangs: \d+ us on exit", run.log(), re.M)
+
+
+def test_the_channel_dies_and_guests_live_on(tickers):
+    run = tickers()
+    for turn in range(5):
+        run.channel.request("crash-control")
+        run.until(lambda: run.log().count("control: crashed") == turn + 1, "crash")
+        run.until(lambda: run.connect_if_served(), "channel after its crash")
+        assert run.guest()["restarts"] == 0
+    run.channel.request("crash-control")
+    run.until(lambda: "init: control is not built again" in run.log(), "end of the rebuilding")
+    run.more(3)
+    assert run.largest_gap() < STEP + SLACK
 
 
 def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):

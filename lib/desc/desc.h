@@ -266,6 +266,9 @@ const char *desc_name(const struct desc *d, uint32_t offset);
 const void *desc_bytes(const struct desc *d, uint32_t offset);
 const struct desc_component *desc_component(const struct desc *d, uint32_t index);
 
+/* The checksum of bytes behind others whose checksum is `before` (0: none). */
+uint32_t desc_crc32(uint32_t before, const uint8_t *p, uint64_t n);
+
 /* Size in bits of an object of this type; bits: of types that have no size of their own. */
 uint32_t desc_object_bits(uint32_t type, uint32_t bits);
 

@@ -4,10 +4,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base64.h"
 #include "command.h"
 #include "control_component.h"
 #include "json.h"
 #include "management.h"
+#include "management_types.h"
 
 struct request {
     const struct json_object *o;
@@ -86,7 +88,8 @@ static void print_guest(struct json_out *j, const struct guest_info *g)
     json_number(j, "memory_bytes", (uint64_t)g->memory_pages << PAGE_SHIFT);
     json_number(j, "vmm_bytes", (uint64_t)g->vmm_pages << PAGE_SHIFT);
     json_bool(j, "successor", g->successor);
-    json_text(j, "version", g->version);
+    json_text(j, "program", g->program);
+    json_text(j, "next", g->next);
     json_text(j, "ended", g->ended);
     json_close(j, '}');
 }
@@ -109,6 +112,75 @@ static void act(struct request *r, unsigned action)
 
     if (find_guest(r, &number))
         done(r, management_act(CAP_MANAGEMENT, number, (guest_action_t)action));
+}
+
+/* --- upgrades --- */
+
+static bool find_number(struct request *r, const char *key, uint32_t *value)
+{
+    const struct json_field *f = json_find(r->o, key, JSON_NUMBER);
+
+    if (f && f->number <= UINT32_MAX) {
+        *value = (uint32_t)f->number;
+        return true;
+    }
+    error(r, "a number is missing or too large");
+    return false;
+}
+
+static void upload(struct request *r, unsigned argument)
+{
+    uint32_t number, bytes, crc;
+
+    (void)argument;
+    if (!find_guest(r, &number) || !find_number(r, "bytes", &bytes) || !find_number(r, "crc", &crc))
+        return;
+    if (bytes == 0 || bytes > UPGRADE_IMAGE_MAX)
+        error(r, "the file is empty or too large");
+    else
+        done(r, management_upload(CAP_MANAGEMENT, number, bytes, crc));
+}
+
+static void piece(struct request *r, unsigned argument)
+{
+    const struct json_field *data = json_find(r->o, "data", JSON_STRING);
+    uint8_t bytes[UPGRADE_PIECE_MAX];
+    uint32_t offset, n;
+
+    (void)argument;
+    if (!find_number(r, "offset", &offset))
+        return;
+    if (!data || !base64_read(data->text, data->bytes, bytes, sizeof(bytes), &n))
+        error(r, "\"data\" is missing, too long or not in base64");
+    else
+        done(r, management_piece(CAP_MANAGEMENT, offset, bytes, n));
+}
+
+static void upgrade(struct request *r, unsigned argument)
+{
+    uint32_t number;
+
+    (void)argument;
+    if (find_guest(r, &number))
+        done(r, management_upgrade(CAP_MANAGEMENT, number));
+}
+
+static void upgraded(struct request *r, unsigned argument)
+{
+    static const char *const names[] = { "none", "uploading", "preparing", "done", "refused" };
+    char text[96];
+    upgrade_phase_t phase;
+    uint32_t number;
+
+    (void)argument;
+    if (!find_guest(r, &number))
+        return;
+    err_t e = management_upgraded(CAP_MANAGEMENT, number, &phase, text);
+    done(r, e);
+    if (e != ERR_OK)
+        return;
+    json_text(r->out, "phase", phase < sizeof(names) / sizeof(names[0]) ? names[phase] : "?");
+    json_text(r->out, "text", text);
 }
 
 #if UMBRA_DEBUG
@@ -134,6 +206,10 @@ static const struct {
     { "kill-vmm", act, GUEST_ACTION_KILL },
     { "hang-vmm", act, GUEST_ACTION_HANG },
     { "restart-vmm", act, GUEST_ACTION_RESTART },
+    { "upload", upload, 0 },
+    { "piece", piece, 0 },
+    { "upgrade", upgrade, 0 },
+    { "upgraded", upgraded, 0 },
 #if UMBRA_DEBUG
     { "crash-control", crash, 0 }, /* for the test of what becomes of the guests then */
 #endif

@@ -132,16 +132,25 @@ static uint64_t quota_bytes(const struct desc_component *d, uint64_t image_pages
     return pages * PAGE_BYTES + 2 * cnode + own + gap;
 }
 
-static const char *read_image(struct init *in, uint32_t module, struct image_segment *segments, unsigned *n,
-                              uint64_t *entry, uint64_t *pages)
+static const char *read_image(const struct desc_component *d, const struct image *image,
+                              struct image_segment *segments, unsigned *n, uint64_t *entry)
 {
-    const uint8_t *file = module_map(in, module);
-    const char *wrong = image_read(file, in->boot->module[module].bytes, IMAGE_LIMIT, segments, n, entry);
+    const char *wrong = image_read(image->file, image->bytes, IMAGE_LIMIT, segments, n, entry);
+    uint64_t pages = 0;
 
-    *pages = 0;
     for (unsigned i = 0; i < *n && !wrong; i++)
-        *pages += PAGES(segments[i].address % PAGE_BYTES + segments[i].memory_bytes);
-    return wrong;
+        pages += PAGES(segments[i].address % PAGE_BYTES + segments[i].memory_bytes);
+    return !wrong && pages > PAGES(d->image_bytes) ? "it takes more memory than is described" : wrong;
+}
+
+const char *build_refuses(struct init *in, const struct component *c, const struct image *image)
+{
+    struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    unsigned n;
+    uint64_t entry;
+
+    (void)in;
+    return read_image(c->d, image, segments, &n, &entry);
 }
 
 static void load_image(struct init *in, struct process *p, const struct image_segment *segments, unsigned n)
@@ -235,34 +244,34 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     must(in, sys_call(p->tcb, &m), "set the thread's registers");
 }
 
-static const char *image_of(struct init *in, const struct desc_component *d, struct image_segment *segments,
-                            unsigned *n, uint64_t *entry, uint64_t *pages)
+static struct image image_of(struct init *in, const struct component *c)
 {
-    const char *module = desc_name(&in->desc, d->module);
-    const char *wrong = read_image(in, module_find(in, module), segments, n, entry, pages);
-
-    if (wrong)
-        fail(in, ERR_OK, "boot module \"%s\": %s", module, wrong);
-    return module;
+    if (c->upgrading)
+        return c->offered;
+    if (c->image.file)
+        return c->image;
+    uint32_t module = module_find(in, desc_name(&in->desc, c->d->module));
+    return (struct image){ module_map(in, module), in->boot->module[module].bytes };
 }
 
 static void do_component(struct init *in, struct component *c, struct process *p)
 {
     const struct desc_component *d = c->d;
     struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    struct image image = image_of(in, c);
     unsigned n;
-    uint64_t entry, pages;
+    uint64_t entry;
 
-    const char *module = image_of(in, d, segments, &n, &entry, &pages);
-    if (pages * PAGE_BYTES > d->image_bytes)
-        fail(in, ERR_OK, "boot module \"%s\": its image of %lu KB is larger than the described %lu KB",
-             module, pages * PAGE_BYTES / 1024, d->image_bytes / 1024);
-    uint32_t slots = slots_needed(in, d, pages);
+    const char *wrong = read_image(d, &image, segments, &n, &entry);
+    if (wrong)
+        fail(in, ERR_OK, "boot module \"%s\": %s", desc_name(&in->desc, d->module), wrong);
+    uint32_t slots = slots_needed(in, d, PAGES(d->image_bytes));
     if (!p->quota.cap)
-        p->quota = pool_new(in, quota_bytes(d, pages, slots));
+        p->quota = pool_new(in, quota_bytes(d, PAGES(d->image_bytes), slots));
     if (!p->slots_place)
         p->slots_place = slot_new(in, &in->slots);
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
+    p->program[0] = 0;
     p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
     p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
     p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
@@ -426,14 +435,9 @@ void build_process(struct init *in, struct component *c, struct process *p)
 
 bool build_possible(struct init *in, const struct component *c, const struct process *p)
 {
-    struct image_segment segments[IMAGE_SEGMENTS_MAX];
-    unsigned n;
-    uint64_t entry, pages;
+    uint64_t pages = PAGES(c->d->image_bytes);
 
-    if (p->quota.cap)
-        return true;
-    image_of(in, c->d, segments, &n, &entry, &pages);
-    return pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
+    return p->quota.cap || pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
 }
 
 /* What the records say of a component before any of them is executed. */

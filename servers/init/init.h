@@ -3,9 +3,9 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, manage.c does what the management channel asks, audit.c looks at the kernel's tables.
- * One record of the description is one step; whatever fails names the step and ends the machine (fail()).
- * Nothing is taken back on that path. */
+ * one under its guest, manage.c does what the management channel asks, upgrade.c keeps programs that came by
+ * it, audit.c looks at the kernel's tables. One record of the description is one step; whatever fails names
+ * the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -26,6 +26,7 @@ enum {
 #define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
+#define INIT_IMAGES   0x240000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
 #define INIT_TURN_US 100u
@@ -78,6 +79,13 @@ struct process {
     struct component_info *info; /* init's mapping of its information page */
     cptr_t info_frame;
     enum process_state state;
+    char program[48]; /* what it calls itself */
+};
+
+/* An ELF file that components are built from. */
+struct image {
+    const uint8_t *file; /* NULL: the boot module that the description names */
+    uint64_t bytes;
 };
 
 struct component {
@@ -105,6 +113,20 @@ struct component {
     bool needed;          /* connected with others than init: the system cannot go on without it */
     uint32_t rebuilds;    /* of one that is not */
     char why[48];         /* it ended */
+    struct image image;   /* its incarnations are built from this */
+    struct image before;  /* and from this, if what took over at upgraded_at never answers an exit */
+    uint64_t upgraded_at;
+    bool upgrading; /* the other process is built from `offered` and may not take over yet */
+    struct image offered;
+    uint8_t upgrade_phase; /* of the last one: UPGRADE_PHASE_* */
+    char upgrade_text[96];
+};
+
+#define IMAGES_MAX 33u /* two a guest, and one on its way */
+struct upload {
+    struct component *of; /* NULL: none is under way */
+    uint8_t *to;
+    uint32_t size, got, crc, wanted;
 };
 
 struct init {
@@ -121,6 +143,8 @@ struct init {
     cptr_t scratch_slot; /* of the root CNode, for views on their way */
     uint64_t seed;
     bool audit;
+    uint32_t images; /* places for images that have memory */
+    struct upload upload;
     cptr_t watch_timer;
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
@@ -186,6 +210,8 @@ void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t 
 void build_system(struct init *in);
 /* An incarnation of c in p, whose memory is free: not started. */
 void build_process(struct init *in, struct component *c, struct process *p);
+/* Why c cannot be built from this file, or NULL. */
+const char *build_refuses(struct init *in, const struct component *c, const struct image *image);
 /* Is there memory for one in p? */
 bool build_possible(struct init *in, const struct component *c, const struct process *p);
 void start_process(struct init *in, struct process *p);
@@ -203,6 +229,8 @@ void restart_hang(struct init *in, struct component *c);
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */
 void restart_prepare(struct init *in, struct component *c);
+/* The one that is not now is built anew, from c->offered if c is upgrading. */
+void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
@@ -212,6 +240,16 @@ _Noreturn void supervise(struct init *in);
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text);
 
 /* manage.c: the management interface. */
+/* The n-th component that runs a guest, or NULL. */
+struct component *manage_guest(struct init *in, uint32_t number);
+
+/* upgrade.c */
+/* The new program of c cannot take over: the next incarnations are built from the old one. */
+void upgrade_refused(struct init *in, struct component *c, const char *text);
+/* It waits to take over. */
+void upgrade_ready(struct init *in, struct component *c);
+/* c's VMM is dead, with so many exits answered: a program that never answered one was none. */
+void upgrade_died(struct init *in, struct component *c, uint64_t answered);
 
 /* watch.c: VMMs that hang. */
 void watch_begin(struct init *in);

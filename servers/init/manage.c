@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct component *guest_of(struct init *in, uint32_t number)
+struct component *manage_guest(struct init *in, uint32_t number)
 {
     for (uint32_t i = 0; i < in->desc.header.components; i++)
         if (in->component[i].guest && number-- == 0)
@@ -23,7 +23,7 @@ err_t management_guests_impl(void *self, uint64_t badge, uint32_t *count)
 
     (void)badge;
     *count = 0;
-    while (guest_of(in, *count))
+    while (manage_guest(in, *count))
         ++*count;
     return ERR_OK;
 }
@@ -42,12 +42,13 @@ static guest_phase_t phase_of(const struct component *c)
 err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct guest_info *info)
 {
     struct init *in = self;
-    struct component *c = guest_of(in, number);
+    struct component *c = manage_guest(in, number);
     struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
 
     (void)badge;
     if (!c)
         return ERR_RANGE;
+    const struct process *next = &c->process[c->now == &c->process[0]];
     snprintf(info->name, sizeof(info->name), "%s", c->name);
     snprintf(info->ended, sizeof(info->ended), "%s", c->why);
     info->phase = phase_of(c);
@@ -57,7 +58,9 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
     info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
     info->memory_pages = (uint32_t)c->guest->pages;
     info->vmm_pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);
-    info->successor = c->process[c->now == &c->process[0]].state == PROCESS_WAITING;
+    info->successor = next->state == PROCESS_WAITING;
+    snprintf(info->program, sizeof(info->program), "%s", c->now->program);
+    snprintf(info->next, sizeof(info->next), "%s", info->successor ? next->program : "");
     return ERR_OK;
 }
 
@@ -130,7 +133,7 @@ static bool fits(const struct component *c, guest_action_t action)
 err_t management_act_impl(void *self, uint64_t badge, uint32_t number, guest_action_t action)
 {
     struct init *in = self;
-    struct component *c = guest_of(in, number);
+    struct component *c = manage_guest(in, number);
 
     (void)badge;
     if (!c)

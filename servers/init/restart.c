@@ -88,6 +88,8 @@ static struct process *successor(struct component *c)
 
 static bool hand_over(struct init *in, struct component *c)
 {
+    if (c->upgrading)
+        upgrade_refused(in, c, "the old program's VMM went while the new one was built");
     struct process *old = c->now, *new = successor(c);
 
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
@@ -110,6 +112,7 @@ static bool hand_over(struct init *in, struct component *c)
 bool restart(struct init *in, struct component *c)
 {
     stop_guest(in, c);
+    upgrade_died(in, c, c->stopped_exit);
     if (!may_go_on(in, c)) {
         printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
         return false;
@@ -151,6 +154,11 @@ bool restart_planned(struct init *in, struct component *c)
      */
     signal_guest(in, c, &c->look, DESC_EVENT_LOOK);
     return true;
+}
+
+void restart_other(struct init *in, struct component *c)
+{
+    replace(in, c, other_than(c, c->now));
 }
 
 void restart_waiting(struct process *p)

@@ -95,6 +95,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
         process_free(in, c, &c->process[i]);
     c->ended = true;
     c->clean = clean;
+    c->upgrading = false;
     if (c->restarts)
         printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {
@@ -130,7 +131,10 @@ static void died(struct init *in, struct component *c, struct process *p, const 
     if (p != c->now) {
         printf("%s: who was to take over %s: %s\n", c->name, how, text);
         p->state = PROCESS_GONE;
-        c->failures++;
+        if (c->upgrading)
+            upgrade_refused(in, c, text);
+        else
+            c->failures++;
         return;
     }
     if (c->restartable) {
@@ -168,6 +172,8 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         return ERR_WRONG_STATE;
     if (p != c->now) {
         restart_waiting(p);
+        if (c->upgrading)
+            upgrade_ready(in, c);
         return ERR_OK; /* nobody hears it: the call is made again when it takes over */
     }
     p->state = PROCESS_READY;
@@ -177,6 +183,25 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         printf("init: %s is ready\n", c->name);
     if (in->audit && c->guest && !c->restarts)
         audit_guest(in, c);
+    return ERR_OK;
+}
+
+/* Control characters of a client do not reach the log. */
+static void clean_text(const char *text, char *to, size_t room)
+{
+    size_t n = 0;
+
+    for (; n + 1 < room && text[n]; n++)
+        to[n] = (unsigned char)text[n] < ' ' && text[n] != '\n' ? '?' : text[n];
+    to[n] = 0;
+}
+
+err_t supervisor_program_impl(void *self, uint64_t badge, const char *version)
+{
+    struct component *c = sender(self, badge);
+    struct process *p = incarnation(c, badge);
+
+    clean_text(version, p->program, sizeof(p->program));
     return ERR_OK;
 }
 
@@ -192,16 +217,6 @@ static void say_guest_state(const struct component *c, const struct guest_state 
                names[i + 1], s->gpr[i + 1], names[i + 2], s->gpr[i + 2], names[i + 3], s->gpr[i + 3]);
 }
 
-/* Control characters of a client do not reach the log. */
-static void clean_text(const char *text, char *to, size_t room)
-{
-    size_t n = 0;
-
-    for (; n + 1 < room && text[n]; n++)
-        to[n] = (unsigned char)text[n] < ' ' && text[n] != '\n' ? '?' : text[n];
-    to[n] = 0;
-}
-
 err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uint64_t exits, const char *text,
                             const struct guest_state *guest)
 {
@@ -215,7 +230,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
     if (c->ended)
         return ERR_OK;
     clean_text(text, said, sizeof(said));
-    if (reason == END_REASON_INTERNAL && c->restartable) {
+    if ((reason == END_REASON_INTERNAL && c->restartable) || incarnation(c, badge) != c->now) {
         died(in, c, incarnation(c, badge), reasons[reason], said);
         return ERR_OK;
     }

@@ -13,6 +13,7 @@
 #include "servers/vmm/boot/flat.h"
 #include "servers/vmm/core/vmm.h"
 #include "servers/vmm/inject.h"
+#include "servers/vmm/program.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 
@@ -402,6 +403,16 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
     }
 }
 
+static _Noreturn void refuse_segment(const struct process *p)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text),
+             "the guest's state is of version %u, %u bytes; this program reads %u, %zu bytes",
+             p->vmm.state->version, p->vmm.state->bytes, VMM_STATE_VERSION, sizeof(struct vmm_segment));
+    report(p, END_REASON_INTERNAL, text);
+}
+
 int main(void)
 {
     static struct process p = { .armed = DEV_NEVER };
@@ -414,6 +425,9 @@ int main(void)
     open_guest(&p, &setup);
     if (p.env.info->incarnation == 0 && !map_memory(p.env.config->vm_pages))
         report(&p, END_REASON_INTERNAL, MEMORY_REFUSED);
+    supervisor_program(CAP_SUPERVISOR, vmm_program);
+    if (!vmm_can_read(&p.vmm))
+        refuse_segment(&p);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         report(&p, END_REASON_INTERNAL, "no supervisor");
     take_over(&p, &setup, &m);

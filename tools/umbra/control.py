@@ -3,19 +3,39 @@
 
 A running system's socket lies beside its other files under build/; control.json there says what its user calls the guests.
 """
+import base64
 import contextlib
 import json
 import os
 import secrets
 import socket
+import struct
 import time
+import zlib
 
 from umbra import layout
 from umbra.errors import Failure
 
 SOCKET, NOTE = "control.sock", "control.json"
 LINE_MAX = 1024             # of a request: servers/control/command.h
-ANSWER_MAX = 8192
+IMAGE_MAX = 2 << 20         # UPGRADE_IMAGE_MAX, UPGRADE_PIECE_MAX in idl/interfaces/management.idl
+PIECE = 448
+AHEAD = 16                  # pieces that are sent before an answer is waited for
+
+
+def program_only(data):
+    """An ELF file without what only debuggers read: cut behind what is loaded, sections forgotten."""
+    if len(data) < 64 or data[:6] != b"\x7fELF\x02\x01":
+        return data
+    place, size, count = struct.unpack_from("<Q14xHH", data, 32)
+    if size != 56 or place + size * count > len(data):
+        return data
+    headers = [struct.unpack_from("<IIQQQQ", data, place + n * size) for n in range(count)]
+    end = max([64, place + size * count] + [offset + filesz for kind, _, offset, _, _, filesz in headers if kind == 1])
+    head = bytearray(data[:end])
+    struct.pack_into("<Q", head, 40, 0)
+    struct.pack_into("<HHH", head, 58, 0, 0, 0)
+    return bytes(head)
 
 
 class Refused(Failure):
@@ -131,6 +151,31 @@ class Channel:
 
     def ask(self, command, **fields):
         return self.answer(self.request(command, **fields))
+
+    # -- another program for a VMM -------------------------------------------------------------------------------
+
+    def upgrade(self, component, image, progress=lambda done, of: None):
+        """Sends an ELF file; returns when the guest goes on with it. Refused says why it does not."""
+        self.ask("upload", guest=component, bytes=len(image), crc=zlib.crc32(image))
+        waiting = []
+        for offset in range(0, len(image), PIECE):
+            data = base64.b64encode(image[offset:offset + PIECE]).decode()
+            waiting.append(self.request("piece", offset=offset, data=data))
+            if len(waiting) == AHEAD:
+                self.answer(waiting.pop(0))
+            progress(offset, len(image))
+        for number in waiting:
+            self.answer(number)
+        self.ask("upgrade", guest=component)
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            state = self.ask("upgraded", guest=component)
+            if state["phase"] == "refused":
+                raise Refused("the new VMM was refused: " + state["text"])
+            if state["phase"] == "done":
+                return
+            time.sleep(0.1)
+        raise Failure("the new VMM is not ready within %g s; the old one goes on" % self.timeout)
 
     # -- names ---------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,11 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     return v->shadow != NULL;
 }
 
+bool vmm_can_read(const struct vmm *v)
+{
+    return v->state->magic != VMM_STATE_MAGIC || state_fits(v->state);
+}
+
 enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc)
 {
     v->now = v->exit->tsc;

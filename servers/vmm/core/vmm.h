@@ -18,8 +18,10 @@
 #include "servers/vmm/x86/emulate.h"
 #include <umbra/vcpu.h>
 
-#define VMM_STATE_MAGIC   0x455441545356ull
+#define VMM_STATE_MAGIC 0x455441545356ull
+#ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
 #define VMM_STATE_VERSION 3
+#endif
 
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
 #define VMM_ROM_FIRST 0xc0
@@ -126,6 +128,8 @@ enum vmm_resume {
  * what a predecessor left, its unfinished work rolled back. tsc: now. What passed since the exit, or since
  * the guest was stopped before it, is hidden from a guest that continues: its clocks stood still. */
 enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc);
+/* vmm_can_read - may this program go on with the segment, as far as can be said while another one uses it? */
+bool vmm_can_read(const struct vmm *v);
 /* The TSC at which v->deadline is reached, or DEV_NEVER. */
 static inline uint64_t vmm_wake(const struct vmm *v)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the management channel reads and prints: nothing that a client sends is read or written behind its
  * end. */
-// USES: servers/control/json.c
+// USES: servers/control/json.c servers/control/base64.c
 #include "check.h"
+#include "servers/control/base64.h"
 #include "servers/control/json.h"
 #include <stdlib.h>
 #include <string.h>
@@ -166,4 +167,41 @@ TEST(printing_stops_at_the_end_of_the_buffer)
         CHECK(memcmp(to, all, n) == 0);
         free(to);
     }
+}
+
+static const char *base64(const char *text, uint32_t room)
+{
+    static char found[64];
+    uint8_t *to = malloc(room + 1);
+    uint32_t n;
+    bool ok = base64_read(text, (uint32_t)strlen(text), to, room, &n);
+
+    CHECK(!ok || n <= room);
+    memcpy(found, to, ok ? n : 0);
+    found[ok ? n : 0] = 0;
+    free(to);
+    return ok ? found : NULL;
+}
+
+TEST(base64_means_what_the_standard_says)
+{
+    static const char *const pairs[][2] = { { "", "" },
+                                            { "Zg==", "f" },
+                                            { "Zm8=", "fo" },
+                                            { "Zm9v", "foo" },
+                                            { "Zm9vYg==", "foob" },
+                                            { "Zm9vYmE=", "fooba" },
+                                            { "Zm9vYmFy", "foobar" },
+                                            { "+/+/", "\xfb\xff\xbf" } };
+    static const char *const wrong[] = { "Z",    "Zg",   "Zg=",   "Zg===", "====",     "=Zg=",   "Z===",
+                                         "Zh==", "Zm9=", "Zm9v=", "Zm 9",  "Zg==Zg==", "Zm9\xff" };
+
+    for (unsigned i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        uint32_t n = (uint32_t)strlen(pairs[i][1]);
+        CHECK(base64(pairs[i][0], n) && strcmp(base64(pairs[i][0], n), pairs[i][1]) == 0);
+        CHECK(n == 0 || !base64(pairs[i][0], n - 1));
+    }
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        if (base64(wrong[i], 60))
+            CHECK(wrong[i] == NULL); /* shows which */
 }

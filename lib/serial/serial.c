@@ -4,7 +4,15 @@
 #include "sys/sys.h"
 
 enum { DATA, IER, IIR, FCR = 2, LCR, MCR, LSR };
-enum { IER_RECEIVED = 1, IER_EMPTY = 2, LSR_READY = 1, LSR_EMPTY = 0x20, IIR_NONE = 1 };
+enum {
+    IER_RECEIVED = 1,
+    IER_EMPTY = 2,
+    LSR_READY = 1,
+    LSR_EMPTY = 0x20,
+    IIR_NONE = 1,
+    IIR_RECEIVED = 4,
+    IIR_ID = 0xf
+};
 
 static uint8_t in(const struct serial *u, unsigned reg)
 {
@@ -17,15 +25,15 @@ static void out(const struct serial *u, unsigned reg, uint8_t v)
     sys_invoke3(u->ports, IOPORT_OUT, u->base + reg, 1, v);
 }
 
-void serial_init(const struct serial *u)
+void serial_init(const struct serial *u, bool bulk)
 {
     out(u, IER, 0);
     out(u, LCR, 0x80); /* 115200 bits a second, 8 bits, no parity */
     out(u, DATA, 1);
     out(u, IER, 0);
     out(u, LCR, 0x03);
-    out(u, FCR, 0x07); /* FIFOs on and empty; an interrupt for each byte received */
-    out(u, MCR, 0x0b); /* DTR, RTS, OUT2: interrupts reach the line */
+    out(u, FCR, bulk ? 0xc7 : 0x07); /* FIFOs on and empty; an interrupt for 14 bytes received, or for one */
+    out(u, MCR, 0x0b);               /* DTR, RTS, OUT2: interrupts reach the line */
     out(u, IER, IER_RECEIVED);
 }
 
@@ -52,6 +60,18 @@ bool serial_get(const struct serial *u, uint8_t *byte)
         return false;
     *byte = in(u, DATA);
     return true;
+}
+
+uint32_t serial_read(const struct serial *u, uint8_t *to)
+{
+    uint32_t n = 0;
+
+    if ((in(u, IIR) & IIR_ID) == IIR_RECEIVED) /* so many are there */
+        for (; n < SERIAL_BULK; n++)
+            to[n] = in(u, DATA);
+    while (n < SERIAL_FIFO_BYTES && serial_get(u, &to[n]))
+        n++;
+    return n;
 }
 
 bool serial_pending(const struct serial *u)

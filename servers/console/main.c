@@ -158,7 +158,7 @@ static void start(struct console *c, const struct console_config *config)
             console_input(i)->magic = CONSOLE_MAGIC;
     }
     c->out.framed = c->in.framed = config->prefix;
-    serial_init(&COM1);
+    serial_init(&COM1, false);
 }
 
 int main(void)

@@ -18,6 +18,8 @@ static const struct serial COM3 = { CAP_SERIAL_PORTS, 0x3e8 };
 struct control {
     char line[LINE_MAX + 1];
     char answer[ANSWER_MAX];
+    uint8_t taken[SERIAL_FIFO_BYTES];
+    uint32_t next, end;  /* taken[next .. end) was received and waits */
     size_t got;          /* bytes of the line */
     bool too_long;       /* and what did not fit it is lost */
     size_t sent, length; /* of the answer */
@@ -46,19 +48,28 @@ static void end_of_line(struct control *c)
     c->too_long = false;
 }
 
+static void take_byte(struct control *c, uint8_t byte)
+{
+    if (byte == '\n')
+        end_of_line(c);
+    else if (byte == '\r')
+        return;
+    else if (c->got == LINE_MAX)
+        c->too_long = true;
+    else
+        c->line[c->got++] = (char)byte;
+}
+
 static void receive(struct control *c)
 {
-    uint8_t byte;
-
-    while (!answering(c) && serial_get(&COM3, &byte)) {
-        if (byte == '\n')
-            end_of_line(c);
-        else if (byte == '\r')
-            continue;
-        else if (c->got == LINE_MAX)
-            c->too_long = true;
-        else
-            c->line[c->got++] = (char)byte;
+    while (!answering(c)) {
+        if (c->next == c->end) {
+            c->next = 0;
+            c->end = serial_read(&COM3, c->taken);
+            if (c->end == 0)
+                return;
+        }
+        take_byte(c, c->taken[c->next++]);
     }
 }
 
@@ -69,7 +80,7 @@ static void interrupt(struct control *c)
         receive(c);
         transmit(c);
         serial_want(&COM3, !answering(c), answering(c));
-    } while (serial_pending(&COM3));
+    } while (serial_pending(&COM3) || (!answering(c) && c->next != c->end));
     sys_invoke0(CAP_SERIAL_IRQ, IRQ_ACK);
 }
 
@@ -80,7 +91,7 @@ int main(void)
     component_log_to(CAP_SUPERVISOR);
     if (!control_info())
         return 1;
-    serial_init(&COM3);
+    serial_init(&COM3, true);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         return 1;
     interrupt(&c); /* a predecessor may have left the line unacknowledged */

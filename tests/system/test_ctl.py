@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from linux_guest import needs_verify, verifying_guest
 from umbra import console, control, images, layout, system
 from umbra.errors import Failure
 
@@ -82,6 +83,10 @@ class Tickers:
             return False
         self.channel.timeout = SECONDS
         return True
+
+    def upgrade(self, image):
+        self.channel.upload("vmm0", image)
+        self.channel.upgrade("vmm0")
 
     def ask(self, command, guest=0, **fields):
         return self.channel.ask(command, guest="vmm%d" % guest, **fields)
@@ -164,6 +169,94 @@ def test_the_channel_dies_and_guests_live_on(tickers):
     run.until(lambda: "init: control is not built again" in run.log(), "end of the rebuilding")
     run.more(3)
     assert run.largest_gap() < STEP + SLACK
+
+
+def other_vmm(folder, source, define):
+    """A VMM of which one file is compiled with another definition: the build's own commands, changed in that."""
+    target = layout.server_output("debug", "vmm")
+    commands = subprocess.run(["ninja", "-f", "build/build.ninja", "-t", "commands", target], cwd=layout.ROOT, text=True,
+                              capture_output=True, check=True).stdout.splitlines()
+    compile_ = next(c for c in commands if re.search(r" -c %s " % re.escape(source), c))
+    place = re.search(r" -o (\S+)$", compile_)[1]
+    link = next(c for c in commands if " -o %s " % target in c)
+    new, program = folder / "changed.o", folder / "vmm.elf"
+    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace("-MF " + place, "-MF %s" % new),
+                 link.replace(" %s " % place, " %s " % new).replace(" -o %s " % target, " -o %s " % program)):
+        subprocess.run(line, shell=True, cwd=layout.ROOT, check=True)
+    return control.program_only(program.read_bytes())
+
+
+def renamed_vmm(folder):
+    return other_vmm(folder, "servers/vmm/program.c", "-UUMBRA_VERSION '-DUMBRA_VERSION=\"next\"'")
+
+
+def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
+    run = tickers()
+    old = run.guest()["program"]
+    run.upgrade(renamed_vmm(tmp_path))
+    run.more(3)
+    new = run.guest()["program"]
+    assert old.startswith("umbra 0") and new.startswith("umbra next ")
+    run.until(lambda: run.guest()["next"] == new, "successor of the new program")
+    run.ask("kill-vmm")
+    run.more(3)
+    assert run.guest()["program"] == new and run.guest()["incarnation"] >= 3
+    assert run.largest_gap() < STEP + SLACK
+    assert run.text[0].count("Z") == 1
+
+
+def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_path):
+    run = tickers()
+    before = run.guest()
+    strange = other_vmm(tmp_path, "servers/vmm/core/start.c", "-DVMM_STATE_VERSION=77")
+    with pytest.raises(control.Refused, match="the guest's state is of version 3, .* bytes; this program reads"):
+        run.upgrade(strange)
+    run.until(lambda: run.guest()["successor"], "successor of the old program")
+    run.more(2)
+    after = run.guest()
+    assert (after["incarnation"], after["restarts"], after["next"]) == (0, 0, before["program"])
+    assert run.largest_gap() < STEP + SLACK
+
+
+def test_what_is_no_vmm_is_refused(tickers):
+    run = tickers()
+    whole = control.program_only((layout.ROOT / layout.server_output("debug", "vmm")).read_bytes())
+    other = control.program_only((layout.ROOT / layout.server_output("debug", "tinyvmm")).read_bytes())
+    for image, why in ((b"#!/bin/sh\n", "no ELF file"), (whole[:4096], "outside the file"),
+                       (other, "built for another system description")):
+        with pytest.raises(control.Refused, match=why):
+            run.upgrade(image)
+    run.channel.ask("upload", guest="vmm0", bytes=100, crc=1)
+    for wrong in ({"offset": 1, "data": "AAAA"}, {"offset": 0, "data": "A" * 136}, {"offset": 0, "data": "*"}, {"data": "AAAA"}):
+        with pytest.raises(control.Refused):
+            run.channel.ask("piece", **wrong)
+    run.channel.ask("piece", offset=0, data="A" * 132)
+    run.ask("upgrade")
+    assert "did not come whole" in run.ask("upgraded")["text"]
+    for size in (0, control.IMAGE_MAX + 1, 1 << 40):
+        with pytest.raises(control.Refused):
+            run.channel.ask("upload", guest="vmm0", bytes=size, crc=1)
+    run.more(2)
+    assert run.guest()["restarts"] == 0 and run.largest_gap() < STEP + SLACK
+
+
+@needs_verify
+def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
+    words = dict(zip(*[iter(verifying_guest("--scale", "4", "storm", "memory", "cow", "fpu", "timers", flavour="cloud-amd64",
+                                            append="panic=-1 oops=panic"))] * 2))
+    guests = [images.Guest("v", words["--kernel"], words["--initrd"], words["--append"], 128 << 20)]
+    log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
+    machine = boot(modules=system.modules(OPTIONS, guests), cmdline=system.CMDLINE, memory=system.machine_memory(guests),
+                   serials=("socket", str(log)), control=str(path))
+    image = renamed_vmm(tmp_path)
+    with control.open_channel(str(path), SECONDS) as channel:
+        while channel.guests()[0]["state"] != "running":
+            time.sleep(0.1)
+        channel.upload("vmm0", image)
+        machine.expect("^verify storm ok", SECONDS * 3)
+        channel.upgrade("vmm0")
+        assert channel.guests()[0]["program"].startswith("umbra next ")
+        machine.expect("^verify all ok", SECONDS * 3)
 
 
 def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):

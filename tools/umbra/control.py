@@ -154,8 +154,8 @@ class Channel:
 
     # -- another program for a VMM -------------------------------------------------------------------------------
 
-    def upgrade(self, component, image, progress=lambda done, of: None):
-        """Sends an ELF file; returns when the guest goes on with it. Refused says why it does not."""
+    def upload(self, component, image, progress=lambda done, of: None):
+        """Sends an ELF file."""
         self.ask("upload", guest=component, bytes=len(image), crc=zlib.crc32(image))
         waiting = []
         for offset in range(0, len(image), PIECE):
@@ -166,6 +166,9 @@ class Channel:
             progress(offset, len(image))
         for number in waiting:
             self.answer(number)
+
+    def upgrade(self, component):
+        """To the file that was sent; returns when the guest goes on with it. Refused says why it does not."""
         self.ask("upgrade", guest=component)
         deadline = time.monotonic() + self.timeout
         while time.monotonic() < deadline:

@@ -70,8 +70,9 @@ def read_image(options):
 
 
 def upgrade(channel, component, image):
-    channel.upgrade(component, image, lambda done, of: say.progress("sending the program: %d%%" % (100 * done // of)))
+    channel.upload(component, image, lambda done, of: say.progress("sending the program: %d%%" % (100 * done // of)))
     say.progress("")
+    channel.upgrade(component)
     return {"ok": True}
 
 

@@ -7,7 +7,7 @@ values."""
 import pathlib
 import re
 
-WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging")
+WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart")
 COMPONENTS = pathlib.Path(__file__).resolve().parent.parent / "interfaces/components.idl"
 
 
@@ -42,7 +42,7 @@ def _guest(i, g):
              f"    {n}.vm.memory = {g['memory']};"]
     lines += [f"    {n}.vm.{w} = module {quote(g[w])};" for w in ("kernel", "initrd") if w in g]
     lines += [f"    {n}.vm.{w} = {quote(g[w])};" for w in ("command_line", "paging") if w in g]
-    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables",) if w in g]
+    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables", "autostart") if w in g]
 
 
 def assembly(guests, name="guests", components=COMPONENTS):

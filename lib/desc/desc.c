@@ -327,6 +327,11 @@ static enum desc_why check_notify(struct walk *w, const struct desc_record *r)
 
 static enum desc_why check_start(struct walk *w, const struct desc_record *r)
 {
+    const struct desc_start *s = (const void *)r;
+    if (s->later > 1)
+        return DESC_BAD_VALUE;
+    if (s->zero != 0)
+        return DESC_BAD_RECORD;
     w->open[r->component] = false;
     return DESC_OK;
 }

@@ -38,6 +38,7 @@ enum {
 #define DESC_HEAP          0x100000000000
 #define DESC_LOW           0x400000000000
 #define DESC_WINDOW        0x400000000000 /* guest memory; 512 GB bound */
+#define DESC_WINDOW_STEP   0x8000000000   /* of a component with several windows */
 #define DESC_DATAPORT      0x600000000000
 #define DESC_SEGMENT       0x610000000000
 #define DESC_MODULE        0x620000000000 /* each module has DESC_MODULE_STEP */
@@ -185,6 +186,7 @@ struct desc_notify {
 
 struct desc_start {
     struct desc_record head;
+    uint32_t later, zero; /* later: 1: only when it is asked for */
 };
 
 enum { DESC_CONNECT_CALL, DESC_CONNECT_EVENT, DESC_CONNECT_DATAPORT };

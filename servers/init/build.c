@@ -48,7 +48,9 @@ static void do_objects(struct init *in, const struct desc_objects *r)
         own = slots_new(in, NULL, r->count);
         s = &own;
     }
-    cptr_t first = objects_new(in, NULL, s, r->type, r->bits, r->count);
+    if (r->type == OBJ_VCPU)
+        g->pool = pool_new(in, 1ul << desc_object_bits(OBJ_VCPU, 0));
+    cptr_t first = objects_new(in, g->pool.cap ? &g->pool : NULL, s, r->type, r->bits, r->count);
     g->cap = g->sub ? s->sub : first;
 }
 
@@ -81,15 +83,22 @@ static void do_timer(struct init *in, const struct desc_timer *r)
     must(in, sys_invoke1(in->group[r->timer].cap, TIMER_BIND, signal), "bind the timer");
 }
 
-static void do_guest(struct init *in, const struct desc_guest *r)
+static void bind_vcpu(struct init *in, const struct desc_guest *r)
 {
     cptr_t vm = in->group[r->vm].cap, vcpu = in->group[r->vcpu].cap;
-    const struct group *shadow = &in->group[r->shadow];
 
-    must(in, sys_invoke1(vm, VM_BIND, in->group[r->space].cap), "bind guest memory to the VM");
     must(in, sys_invoke1(vcpu, VCPU_BIND, vm), "bind the vCPU");
     must(in, sys_invoke1(vcpu, VCPU_BIND_NOTIFICATION, in->group[r->notification].cap),
          "bind the notification");
+}
+
+static void do_guest(struct init *in, const struct desc_guest *r)
+{
+    cptr_t vm = in->group[r->vm].cap;
+    const struct group *shadow = &in->group[r->shadow];
+
+    must(in, sys_invoke1(vm, VM_BIND, in->group[r->space].cap), "bind guest memory to the VM");
+    bind_vcpu(in, r);
     for (uint32_t i = 0; i < shadow->count; i++)
         must(in, sys_invoke1(group_cap(shadow, i), SHADOW_BIND, vm), "bind a shadow table");
     in->component[r->owner].guest = r;
@@ -353,9 +362,12 @@ void start_process(struct init *in, struct process *p)
 }
 
 /* The first incarnation runs on the component's own budget at once; the others take it over. */
-static void do_start(struct init *in, struct component *c, struct process *p)
+static void do_start(struct init *in, struct component *c, struct process *p, const struct desc_start *r)
 {
     bool first = p == c->now;
+
+    if (r->later && c->waits)
+        return;
 
     must(in, sys_invoke2(p->tcb, TCB_SET_SCHED, first ? c->sched : p->sched, c->d->priority),
          "give the thread its scheduling context");
@@ -411,7 +423,7 @@ static void do_component_record(struct init *in, struct component *c, struct pro
              "bind the notification");
         break;
     case DESC_OP_START:
-        do_start(in, c, p);
+        do_start(in, c, p, (const void *)r);
         break;
     }
 }
@@ -433,6 +445,29 @@ void build_process(struct init *in, struct component *c, struct process *p)
     in->subject = "system";
 }
 
+void build_again(struct init *in, struct component *c)
+{
+    struct group *g = &in->group[c->guest->vcpu];
+    struct slots place = { 0, g->cap, g->cap + 1 };
+
+    in->subject = c->name;
+    in->step = "another vCPU";
+    must(in, sys_invoke1(SLOT_CNODE, CNODE_REVOKE, g->pool.cap), "end the vCPU");
+    g->pool.used = 0;
+    objects_new(in, &g->pool, &place, OBJ_VCPU, 0, 1);
+    bind_vcpu(in, c->guest);
+    must(in, sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW), "forget the shadow tables");
+    watch_exits(in, c);
+    build_process(in, c, c->now);
+}
+
+void build_start(struct init *in, struct component *c)
+{
+    static const struct desc_start now = { .later = 0 };
+
+    do_start(in, c, c->now, &now);
+}
+
 bool build_possible(struct init *in, const struct component *c, const struct process *p)
 {
     uint64_t pages = PAGES(c->d->image_bytes);
@@ -446,6 +481,7 @@ static void know_component(struct init *in, struct component *c, const struct de
     c->d = d;
     c->name = desc_name(&in->desc, d->name);
     c->now = &c->process[0];
+    c->waits = true;
 }
 
 static void know_record(struct component *c, const struct desc_record *r)

@@ -58,6 +58,7 @@ struct group {
     cptr_t cap;
     uint32_t count;
     bool sub;
+    struct pool pool; /* of a vCPU: memory of its own, so that it can be made anew */
 };
 
 enum process_state {
@@ -103,11 +104,13 @@ struct component {
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
+    cptr_t exit_view;
     uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
     uint64_t used;           /* ticks of processor time, all incarnations */
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
+    bool waits;           /* to be started for the first time, if the description says so */
     bool paused, stopped; /* by the management channel */
     cptr_t look, hang;    /* signal DESC_EVENT_* to the guest; 0: not made yet */
     bool needed;          /* connected with others than init: the system cannot go on without it */
@@ -210,6 +213,10 @@ void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t 
 void build_system(struct init *in);
 /* An incarnation of c in p, whose memory is free: not started. */
 void build_process(struct init *in, struct component *c, struct process *p);
+/* The guest of c, whose component is gone, begins anew: a vCPU that has not run, and a component. */
+void build_again(struct init *in, struct component *c);
+/* One that is built and waits to be told. */
+void build_start(struct init *in, struct component *c);
 /* Why c cannot be built from this file, or NULL. */
 const char *build_refuses(struct init *in, const struct component *c, const struct image *image);
 /* Is there memory for one in p? */
@@ -223,6 +230,8 @@ bool restart(struct init *in, struct component *c);
 bool restart_planned(struct init *in, struct component *c);
 /* Its guest stands still, and is handed over by restart_planned only. */
 void restart_pause(struct init *in, struct component *c);
+/* One whose guest has ended is built again; the guest begins anew. */
+void restart_again(struct init *in, struct component *c);
 /* Its VMM spins with the next exit. */
 void restart_hang(struct init *in, struct component *c);
 /* It waits to take over. */
@@ -254,6 +263,8 @@ void upgrade_died(struct init *in, struct component *c, uint64_t answered);
 /* watch.c: VMMs that hang. */
 void watch_begin(struct init *in);
 /* The next one that hangs; NULL: no more of them, and the timer is set. */
+/* The exit page of c's guest. */
+void watch_exits(struct init *in, struct component *c);
 struct component *watch_next(struct init *in);
 /* Processor time that the component has used, in ticks. */
 uint64_t watch_used(struct component *c);

@@ -91,6 +91,24 @@ static err_t go_on(struct init *in, struct component *c)
     return ERR_NO_MEMORY;
 }
 
+/* Its memory is still memmgr's to give, the same frames or others, zeroed: the new VMM asks for it. */
+static err_t start(struct init *in, struct component *c)
+{
+    c->waits = false;
+    if (!c->ended) {
+        build_start(in, c);
+        return ERR_OK;
+    }
+    printf("init: %s: told to start again\n", c->name);
+    c->ended = c->clean = c->stopped = false;
+    c->deaths = c->failures = 0;
+    c->stopped_at = c->watched = c->spent = 0;
+    c->upgraded_at = ~0ull;
+    c->why[0] = 0;
+    restart_again(in, c);
+    return ERR_OK;
+}
+
 static err_t perform(struct init *in, struct component *c, guest_action_t action)
 {
     switch (action) {
@@ -98,6 +116,8 @@ static err_t perform(struct init *in, struct component *c, guest_action_t action
         return pause(in, c);
     case GUEST_ACTION_STOP:
         return stop(in, c);
+    case GUEST_ACTION_START:
+        return start(in, c);
     case GUEST_ACTION_RESUME:
         return go_on(in, c);
     case GUEST_ACTION_RESTART:

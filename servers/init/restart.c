@@ -73,6 +73,13 @@ static void replace(struct init *in, struct component *c, struct process *p)
     sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
 }
 
+void restart_again(struct init *in, struct component *c)
+{
+    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
+    build_again(in, c);
+    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+}
+
 static struct process *other_than(struct component *c, const struct process *p)
 {
     return p == &c->process[0] ? &c->process[1] : &c->process[0];

@@ -22,6 +22,16 @@ static bool any(const struct init *in)
     return false;
 }
 
+void watch_exits(struct init *in, struct component *c)
+{
+    uint64_t address = INIT_EXITS + c->d->head.component * PAGE_BYTES;
+
+    if (sys_invoke2(in->group[c->guest->vcpu].cap, VCPU_VIEW, c->exit_view, 0) != ERR_OK)
+        fail(in, ERR_OK, "the exit page of %s", c->name);
+    space_view(in, &in->space, c->exit_view, false, address);
+    c->exit = (const volatile struct umbra_exit_page *)address;
+}
+
 void watch_begin(struct init *in)
 {
     if (!any(in))
@@ -30,11 +40,8 @@ void watch_begin(struct init *in)
         struct component *c = &in->component[i];
         if (!c->restartable || !c->guest)
             continue;
-        cptr_t view = slot_new(in, &in->slots);
-        if (sys_invoke2(in->group[c->guest->vcpu].cap, VCPU_VIEW, view, 0) != ERR_OK)
-            fail(in, ERR_OK, "the exit page of %s", c->name);
-        space_view(in, &in->space, view, false, INIT_EXITS + i * PAGE_BYTES);
-        c->exit = (const volatile struct umbra_exit_page *)(INIT_EXITS + i * PAGE_BYTES);
+        c->exit_view = slot_new(in, &in->slots);
+        watch_exits(in, c);
     }
     cptr_t signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
     in->watch_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);

@@ -16,7 +16,7 @@ from umbra.errors import Failure
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
 TICKER = layout.module_output("debug", "guests/ticker")
 NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug", n)
-                                                   for n in ("init", "memmgr", "console", "control", "vmm")]
+                                                   for n in ("init", "memmgr", "console", "control", "vmm", "tinyvmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
 SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
@@ -97,7 +97,7 @@ class Tickers:
 
 @pytest.fixture
 def tickers(boot, tmp_path):
-    def start(count=1, settings=()):
+    def start(count=1, settings=(), silent=()):
         guests = [images.Guest("g%d" % n, layout.ROOT / TICKER, None, "", 16 << 20) for n in range(count)]
         log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
         options = argparse.Namespace(**{**vars(OPTIONS), "set": list(settings)})
@@ -105,7 +105,7 @@ def tickers(boot, tmp_path):
                        memory=system.machine_memory(guests), serials=("socket", str(log)), control=str(path))
         run = Tickers(machine, count, path, log)
         for guest in range(count):
-            run.more(2, guest)
+            run.more(0 if guest in silent else 2, guest)
         run.connect()
         return run
     return start
@@ -273,6 +273,51 @@ def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):
     run.machine.send(run.shared.send(1, b"q"))
     run.until(lambda: run.guest(1)["state"] == "ended", "end of the other guest")
     assert run.guest(1)["ended"].startswith("powered off")
+
+
+def test_a_guest_that_is_started_again_begins_with_zeroed_memory(tickers):
+    run = tickers(2)
+    for turn in range(1, 4):
+        run.ask("stop")
+        run.settle(1)
+        run.text[0] = ""
+        run.ask("start")
+        run.more(3)
+        assert re.findall("[ZD]", run.text[0]) == ["Z"]
+        assert run.ticks()[0] < STEP + SLACK        # its time begins anew, too
+        assert run.guest()["state"] == "running" and run.guest()["ended"] == ""
+    run.until(lambda: run.guest()["successor"], "successor")
+    run.ask("kill-vmm")
+    run.more(2)
+    assert run.largest_gap() < STEP + SLACK
+    assert run.largest_gap(1) < STEP + SLACK and "D" not in run.text[1]
+
+
+def test_frames_that_come_back_are_zero_for_whoever_gets_them(tickers):
+    """Both begin at once: each gets also what the other one had."""
+    run = tickers(2)
+    run.ask("stop", 0)
+    run.ask("stop", 1)
+    for _ in range(20):
+        run.look()
+    run.text = ["", ""]
+    run.ask("start", 0)
+    run.ask("start", 1)
+    for guest in (0, 1):
+        run.more(2, guest)
+        assert re.findall("[ZD]", run.text[guest]) == ["Z"]
+
+
+def test_a_guest_without_autostart_begins_when_it_is_told(tickers):
+    run = tickers(2, settings=["vmm0.vm.autostart=false"], silent=(0,))
+    assert run.guest()["state"] == "waiting" and run.text[0] == ""
+    with pytest.raises(control.Refused):
+        run.ask("pause")
+    run.ask("start")
+    run.more(3)
+    assert run.guest()["state"] == "running" and run.guest()["incarnation"] == 0
+    with pytest.raises(control.Refused):
+        run.ask("start")
 
 
 NONSENSE = [b"{\n", b"\0\xff\x80\n", b"[]\n", b'{"command":"list"\n', b'{"command":7}\n', b'{"id":1}\n', b"x" * 5000 + b"\n",

@@ -35,6 +35,7 @@ static bool state_begin(struct vmm *v, const struct vmm_setup *c)
         return false;
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
+    s->input_taken = c->input_taken;
     s->tsc_offset = m.tsc_offset;
     s->dr6 = DR6_RESET;
     s->dr7 = DR7_RESET;

@@ -111,8 +111,9 @@ struct vmm_setup {
     void *shadow_memory; /* shadow_bytes(table_count, memory frames) */
     const struct cpuid_host *cpuid;
     uint64_t tsc_hz;
-    int64_t seconds;     /* the date */
-    uint64_t stopped_at; /* the guest was told to stop then, 0: never; it counts if its exit came later */
+    int64_t seconds;      /* the date */
+    uint64_t input_taken; /* from the console's ring, before a guest that begins */
+    uint64_t stopped_at;  /* the guest was told to stop then, 0: never; it counts if its exit came later */
 };
 
 /* vmm_init - makes the soft state; the segment is not looked at. False: a limit is broken. */

@@ -14,7 +14,7 @@ C = constants()
 PAGE = 4096
 GUARD = PAGE
 ARRAY_MAX = 64
-EVENT_BITS = 64
+EVENT_BITS = C["DESC_EVENTS"]
 SLOTS_MAX = 1 << C["CNODE_BITS_MAX"]
 IMAGE_DEFAULT = 1 << 20
 COMMAND_LINE = 2047  # characters; Linux takes no more on x86 (boot protocol: cmdline_size)
@@ -301,7 +301,7 @@ def _place(ctx, c):
     for kind in ("uses", "emits", "timer", "irq", "ioport", "untyped", "manages"):
         for x in c.of_kind(kind):
             x.slot = slot
-            slot += x.size if isinstance(x, Port) else x.count
+            slot += x.size if isinstance(x, Port) else x.count + (kind == "manages")
     c.first_free, c.first_shadow = slot, slot + c.free_slots
     if c.first_shadow > SLOTS_MAX:
         ctx.report.error(c.decl.pos, "E054", f"component '{c.name}' needs {c.first_shadow} slots",
@@ -323,6 +323,10 @@ def _place(ctx, c):
     for x in c.of_kind("segment"):
         x.address = at
         at += x.bytes + GUARD
+    at = C["DESC_WINDOW"]
+    for x in c.of_kind("manages"):
+        x.address = at
+        at += C["DESC_WINDOW_STEP"]
     at = C["DESC_OBSERVED"]
     for x in c.of_kind("observes"):
         x.address = at

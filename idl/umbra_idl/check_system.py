@@ -8,7 +8,7 @@ from . import ast
 from .cheader import constants
 from .check_component import COMMAND_LINE, PAGE, Component, Port, attribute_value, number
 from .expr import evaluate
-from .types import String
+from .types import Bool, String
 
 C = constants()
 # What the kernel, its frame table, init with its image and the boot modules' bookkeeping may take (chosen).
@@ -16,8 +16,9 @@ MEMORY_RESERVE = 24 << 20
 MEMORY_DEFAULT = 1 << 30
 GUEST_PAGES_MAX = 1 << 24
 SHADOW_TABLES = (256, 8192)  # the default, a table for each 16 pages of guest memory, lies between
+SCRUB_TABLES = 2  # of a manager's own guest space
 VALUES = ("heap", "stack", "priority")
-GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line")
+GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line", "autostart")
 
 
 @dataclass(eq=False)
@@ -28,6 +29,7 @@ class Guest:
     kernel: str = ""
     initrd: str = ""
     command_line: str = ""
+    autostart: bool = True
 
 
 @dataclass(eq=False)
@@ -214,6 +216,9 @@ class SystemChecker:
         elif key == "command_line":
             value = attribute_value(self.ctx, String(COMMAND_LINE), s.value, key)
             g.command_line = value or ""
+        elif key == "autostart":
+            value = attribute_value(self.ctx, Bool(), s.value, key)
+            g.autostart = value is not False
         elif key == "paging":
             value = attribute_value(self.ctx, String(8), s.value, key)
             if value is not None and value not in ("shadow", "nested"):
@@ -260,6 +265,7 @@ class SystemChecker:
     def default_pool(self, i, r):
         """The untyped memory of a manager of guests that an assembly does not give: what its guests need."""
         need = sum(guest_bytes(g) for g in self.managed_guests(i))
+        need += SCRUB_TABLES * PAGE if need else 0
         if need and len(i.component.of_kind("untyped")) == 1:
             i.pieces[r.name] = min(-(-need // r.bytes), r.count)
 

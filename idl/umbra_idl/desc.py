@@ -24,7 +24,7 @@ LAYOUT = {
     "VIEW": "kind:I group:I rights:I z:I address:Q",
     "MODULE": "which:I name:s address:Q",
     "NOTIFY": "notification:I z:I",
-    "START": "",
+    "START": "later:I z:I",
     "CONNECTION": "kind:I to:I from_port:s to_port:s badge:Q",
 }
 

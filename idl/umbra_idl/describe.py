@@ -87,6 +87,8 @@ class Describer:
                 self.emit("IOPORT", group=self.resource[key], first=first, last=last, name=name)
             elif r.kind == "untyped":
                 self.resource[key] = self.objects(name, "UNTYPED", i.pieces[r.name], r.bytes.bit_length() - 1)
+            elif r.kind == "manages":
+                self.resource[key] = self.objects(f"{name}.scrub", "GUESTSPACE")
             elif r.kind == "segment":
                 self.resource[key] = self.objects(name, "FRAME", r.bytes // PAGE, C["FRAME_4K"])
             elif r.kind == "guest":
@@ -165,6 +167,7 @@ class Describer:
             elif r.kind == "untyped":
                 self.cap(i, r.slot, group, WRITE, count=i.pieces[r.name])
             elif r.kind == "manages":
+                self.cap(i, r.slot + r.count, group, WRITE)
                 for c in i.clients.get(r.port.name, []):
                     if c.source.guest:
                         self.cap(i, r.slot + c.client, self.guest[c.source.name]["guestspace"], WRITE)
@@ -179,6 +182,8 @@ class Describer:
                          port.address + (index or 0) * port.stride)
         for r in c.of_kind("segment"):
             self.map(i, self.resource[(i.name, r.name)], r.bytes // PAGE, READ | WRITE, r.address)
+        for r in c.of_kind("manages"):
+            self.view(i, "WINDOW", self.resource[(i.name, r.name)], READ | WRITE, r.address)
         for r in c.of_kind("observes"):
             self.observed(i, r)
         if i.guest:
@@ -217,7 +222,7 @@ class Describer:
         for i in self.s.components:
             self.component(i)
         for i in start_order(self.s):
-            self.emit("START", i.index)
+            self.emit("START", i.index, later=int(bool(i.guest) and not i.guest.autostart))
         for c in self.s.connections:
             # A dataport or event of the builtin component does not exist, so the source is a component.
             self.emit("CONNECTION", c.source.index, to=c.target.order, from_port=port_text(c, "source"),

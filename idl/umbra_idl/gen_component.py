@@ -35,6 +35,8 @@ def slots_of(c):
             of = f" {x.of.name}" if kind in ("uses", "emits") else ""
             size = f", {x.count} slots" if (x.count or 1) > 1 else ""
             out.append((x.name.upper(), x.slot, f"{what}{of}{size}"))
+            if kind == "manages":
+                out.append((x.name.upper() + "_SCRUB", x.slot + x.count, "a guest space that is no guest's"))
     if c.free_slots:
         out.append(("FREE", c.first_free, f"{c.free_slots} slots for the component's own use"))
     if c.guest:
@@ -69,7 +71,7 @@ def component_files(model, c):
     end = max([f.offset + field_layout(f.type)[0] for f in c.config], default=0)
     values = dict(c=c, NAME=c.name.upper(), includes=includes, slots=[] if c.builtin else slots_of(c),
                   bits=bits_of(c), dataports=c.of_kind("dataport"), segments=c.of_kind("segment"),
-                  observed=c.of_kind("observes"), provides=provides, config_field=config_field,
+                  observed=c.of_kind("observes"), managed=c.of_kind("manages"), provides=provides, config_field=config_field,
                   pad=c.config_bytes - end)
     out = {f"{c.name}_component.h": render("component.h.j2", **values)}
     if provides:

@@ -7,7 +7,7 @@ values."""
 import pathlib
 import re
 
-WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging")
+WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart")
 COMPONENTS = pathlib.Path(__file__).resolve().parent.parent / "interfaces/components.idl"
 
 
@@ -42,17 +42,20 @@ def _guest(i, g):
              f"    {n}.vm.memory = {g['memory']};"]
     lines += [f"    {n}.vm.{w} = module {quote(g[w])};" for w in ("kernel", "initrd") if w in g]
     lines += [f"    {n}.vm.{w} = {quote(g[w])};" for w in ("command_line", "paging") if w in g]
-    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables",) if w in g]
+    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables", "autostart") if w in g]
 
 
 def assembly(guests, name="guests", components=COMPONENTS):
     """The *.idl text for a list of guests as parse() gives them."""
     lines = ["// SPDX-License-Identifier: BSD-2-Clause", "// Made by `umbra_idl guests`.",
              f"import {quote(str(components))};", "", f"assembly {name} {{", "    component init init;",
-             "    component memmgr memmgr;", "    component console console;"]
+             "    component memmgr memmgr;", "    component console console;",
+             "    component control control;"]
     lines += [f"    component vmm {g['name']};" for g in guests]
-    lines += ["    connect memmgr.supervisor, console.supervisor -> init.supervisor;",
+    lines += ["    connect memmgr.supervisor, console.supervisor, control.supervisor -> init.supervisor;",
+              "    connect control.management -> init.management;",
               "    console.serial_irq = irq 4;", "    console.serial_ports = ioport 0x3f8..0x3ff;",
+              "    control.serial_irq = irq 5;", "    control.serial_ports = ioport 0x3e8..0x3ef;",
               f"    console.prefix = {'true' if len(guests) > 1 else 'false'};"]
     for i, g in enumerate(guests):
         lines += _guest(i, g)

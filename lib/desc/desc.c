@@ -29,9 +29,9 @@ struct walk {
     bool open[DESC_COMPONENTS_MAX]; /* described, not started */
 };
 
-static uint32_t crc32(const uint8_t *p, uint64_t n)
+uint32_t desc_crc32(uint32_t before, const uint8_t *p, uint64_t n)
 {
-    uint32_t crc = 0xffffffff;
+    uint32_t crc = ~before;
     for (uint64_t i = 0; i < n; i++) {
         crc ^= p[i];
         for (int bit = 0; bit < 8; bit++)
@@ -327,6 +327,11 @@ static enum desc_why check_notify(struct walk *w, const struct desc_record *r)
 
 static enum desc_why check_start(struct walk *w, const struct desc_record *r)
 {
+    const struct desc_start *s = (const void *)r;
+    if (s->later > 1)
+        return DESC_BAD_VALUE;
+    if (s->zero != 0)
+        return DESC_BAD_RECORD;
     w->open[r->component] = false;
     return DESC_OK;
 }
@@ -377,7 +382,7 @@ static enum desc_why check_header(struct desc *d, size_t n)
     if (h->header_bytes != sizeof *h || h->bytes > n || h->bytes > BIT(30) || h->data_offset > h->bytes ||
         h->data_offset < sizeof *h || h->data_offset % 8 || h->data_bytes != h->bytes - h->data_offset)
         return DESC_BAD_SIZE;
-    if (crc32(d->base + sizeof *h, h->bytes - sizeof *h) != h->crc)
+    if (desc_crc32(0, d->base + sizeof *h, h->bytes - sizeof *h) != h->crc)
         return DESC_BAD_CRC;
     if (h->zero != 0)
         return DESC_BAD_RECORD;

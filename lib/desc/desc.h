@@ -38,6 +38,7 @@ enum {
 #define DESC_HEAP          0x100000000000
 #define DESC_LOW           0x400000000000
 #define DESC_WINDOW        0x400000000000 /* guest memory; 512 GB bound */
+#define DESC_WINDOW_STEP   0x8000000000   /* of a component with several windows */
 #define DESC_DATAPORT      0x600000000000
 #define DESC_SEGMENT       0x610000000000
 #define DESC_MODULE        0x620000000000 /* each module has DESC_MODULE_STEP */
@@ -55,6 +56,12 @@ enum {
 /* badge of a client: number of the provided interface + 1 in bits 16..31, number of the client in 0..15 */
 #define DESC_BADGE_PORT(b)   ((uint32_t)((b) >> 16 & 0xffff) - 1)
 #define DESC_BADGE_CLIENT(b) ((uint32_t)((b)&0xffff))
+
+/* Event bits that no description gives: init signals them to the guest of a component. LOOK: nothing has
+ * happened, but there is an exit. HANG: in debug builds its VMM spins over this one. */
+#define DESC_EVENTS     62
+#define DESC_EVENT_HANG 0x4000000000000000ul
+#define DESC_EVENT_LOOK 0x8000000000000000ul
 
 enum desc_op {
     DESC_OP_OBJECTS = 1, /* retype */
@@ -179,6 +186,7 @@ struct desc_notify {
 
 struct desc_start {
     struct desc_record head;
+    uint32_t later, zero; /* later: 1: only when it is asked for */
 };
 
 enum { DESC_CONNECT_CALL, DESC_CONNECT_EVENT, DESC_CONNECT_DATAPORT };
@@ -203,6 +211,7 @@ struct component_info {
     struct {
         uint64_t address, bytes; /* 0, 0: not there */
     } module[DESC_MODULE_KINDS];
+    uint64_t stopped_at; /* the TSC when init last stopped the guest, 0: never (servers/init/restart.c) */
     uint64_t config_bytes;
     uint8_t config[];
 };
@@ -258,6 +267,9 @@ const struct desc_record *desc_next(const struct desc *d, const struct desc_reco
 const char *desc_name(const struct desc *d, uint32_t offset);
 const void *desc_bytes(const struct desc *d, uint32_t offset);
 const struct desc_component *desc_component(const struct desc *d, uint32_t index);
+
+/* The checksum of bytes behind others whose checksum is `before` (0: none). */
+uint32_t desc_crc32(uint32_t before, const uint8_t *p, uint64_t n);
 
 /* Size in bits of an object of this type; bits: of types that have no size of their own. */
 uint32_t desc_object_bits(uint32_t type, uint32_t bits);

@@ -10,13 +10,15 @@
 #include "frame.h"
 #include "supervisor.h"
 #include "sys/sys.h"
-#include "uart.h"
+#include "serial/serial.h"
 #include <stdio.h>
 #include <string.h>
 #include <umbra/vcpu.h>
 
 #define STAGED_MAX 4096u
 #define TURNS_MAX  64u /* of one interrupt; a serial port that never rests waits for the next */
+
+static const struct serial COM1 = { CAP_SERIAL_PORTS, 0x3f8 };
 
 struct port {
     bool there, observed;
@@ -87,15 +89,15 @@ static void transmit(struct console *c)
 {
     if (c->head == c->tail)
         stage(c);
-    if (c->head != c->tail && uart_output_empty(CAP_SERIAL_PORTS)) {
-        for (uint32_t n = 0; n < UART_FIFO_BYTES && c->head != c->tail; n++)
-            uart_put(CAP_SERIAL_PORTS, c->staged[c->head++]);
+    if (c->head != c->tail && serial_output_empty(&COM1)) {
+        for (uint32_t n = 0; n < SERIAL_FIFO_BYTES && c->head != c->tail; n++)
+            serial_put(&COM1, c->staged[c->head++]);
         if (c->head == c->tail)
             stage(c);
     }
     bool waits = c->head != c->tail;
     if (waits != c->interrupting)
-        uart_want_output(CAP_SERIAL_PORTS, waits);
+        serial_want(&COM1, true, waits);
     c->interrupting = waits;
 }
 
@@ -123,7 +125,7 @@ static void receive(struct console *c)
     uint8_t from, byte;
     uint32_t told = 0;
 
-    while (uart_get(CAP_SERIAL_PORTS, &from))
+    while (serial_get(&COM1, &from))
         if (frame_in(&c->in, from, &byte) && c->in.current < CONSOLE_GUESTS &&
             deliver(c, c->in.current, byte))
             told |= 1u << c->in.current;
@@ -138,7 +140,7 @@ static void interrupt(struct console *c)
     for (unsigned i = 0; i < TURNS_MAX; i++) {
         receive(c);
         transmit(c);
-        if (!uart_pending(CAP_SERIAL_PORTS))
+        if (!serial_pending(&COM1))
             break;
     }
     sys_invoke0(CAP_SERIAL_IRQ, IRQ_ACK);
@@ -156,7 +158,7 @@ static void start(struct console *c, const struct console_config *config)
             console_input(i)->magic = CONSOLE_MAGIC;
     }
     c->out.framed = c->in.framed = config->prefix;
-    uart_init(CAP_SERIAL_PORTS);
+    serial_init(&COM1, false);
 }
 
 int main(void)

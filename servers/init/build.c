@@ -47,7 +47,9 @@ static void do_objects(struct init *in, const struct desc_objects *r)
         own = slots_new(in, NULL, r->count);
         s = &own;
     }
-    cptr_t first = objects_new(in, NULL, s, r->type, r->bits, r->count);
+    if (r->type == OBJ_VCPU)
+        g->pool = pool_new(in, 1ul << desc_object_bits(OBJ_VCPU, 0));
+    cptr_t first = objects_new(in, g->pool.cap ? &g->pool : NULL, s, r->type, r->bits, r->count);
     g->cap = g->sub ? s->sub : first;
 }
 
@@ -80,15 +82,22 @@ static void do_timer(struct init *in, const struct desc_timer *r)
     must(in, sys_invoke1(in->group[r->timer].cap, TIMER_BIND, signal), "bind the timer");
 }
 
-static void do_guest(struct init *in, const struct desc_guest *r)
+static void bind_vcpu(struct init *in, const struct desc_guest *r)
 {
     cptr_t vm = in->group[r->vm].cap, vcpu = in->group[r->vcpu].cap;
-    const struct group *shadow = &in->group[r->shadow];
 
-    must(in, sys_invoke1(vm, VM_BIND, in->group[r->space].cap), "bind guest memory to the VM");
     must(in, sys_invoke1(vcpu, VCPU_BIND, vm), "bind the vCPU");
     must(in, sys_invoke1(vcpu, VCPU_BIND_NOTIFICATION, in->group[r->notification].cap),
          "bind the notification");
+}
+
+static void do_guest(struct init *in, const struct desc_guest *r)
+{
+    cptr_t vm = in->group[r->vm].cap;
+    const struct group *shadow = &in->group[r->shadow];
+
+    must(in, sys_invoke1(vm, VM_BIND, in->group[r->space].cap), "bind guest memory to the VM");
+    bind_vcpu(in, r);
     for (uint32_t i = 0; i < shadow->count; i++)
         must(in, sys_invoke1(group_cap(shadow, i), SHADOW_BIND, vm), "bind a shadow table");
     in->component[r->owner].guest = r;
@@ -131,16 +140,25 @@ static uint64_t quota_bytes(const struct desc_component *d, uint64_t image_pages
     return pages * PAGE_BYTES + 2 * cnode + own + gap;
 }
 
-static const char *read_image(struct init *in, uint32_t module, struct image_segment *segments, unsigned *n,
-                              uint64_t *entry, uint64_t *pages)
+static const char *read_image(const struct desc_component *d, const struct image *image,
+                              struct image_segment *segments, unsigned *n, uint64_t *entry)
 {
-    const uint8_t *file = module_map(in, module);
-    const char *wrong = image_read(file, in->boot->module[module].bytes, IMAGE_LIMIT, segments, n, entry);
+    const char *wrong = image_read(image->file, image->bytes, IMAGE_LIMIT, segments, n, entry);
+    uint64_t pages = 0;
 
-    *pages = 0;
     for (unsigned i = 0; i < *n && !wrong; i++)
-        *pages += PAGES(segments[i].address % PAGE_BYTES + segments[i].memory_bytes);
-    return wrong;
+        pages += PAGES(segments[i].address % PAGE_BYTES + segments[i].memory_bytes);
+    return !wrong && pages > PAGES(d->image_bytes) ? "it takes more memory than is described" : wrong;
+}
+
+const char *build_refuses(struct init *in, const struct component *c, const struct image *image)
+{
+    struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    unsigned n;
+    uint64_t entry;
+
+    (void)in;
+    return read_image(c->d, image, segments, &n, &entry);
 }
 
 static void load_image(struct init *in, struct process *p, const struct image_segment *segments, unsigned n)
@@ -184,6 +202,7 @@ static void make_info(struct init *in, struct component *c, struct process *p)
         .heap_bytes = d->heap_bytes,
         .stack_bytes = d->stack_bytes,
         .config_bytes = d->config_bytes,
+        .stopped_at = c->stopped_at,
     };
     strncpy(info->name, c->name, DESC_NAME_MAX);
     memcpy(info->config, desc_bytes(&in->desc, d->config), d->config_bytes);
@@ -234,34 +253,37 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     must(in, sys_call(p->tcb, &m), "set the thread's registers");
 }
 
-static const char *image_of(struct init *in, const struct desc_component *d, struct image_segment *segments,
-                            unsigned *n, uint64_t *entry, uint64_t *pages)
+static struct image present_image(struct init *in, const struct component *c)
 {
-    const char *module = desc_name(&in->desc, d->module);
-    const char *wrong = read_image(in, module_find(in, module), segments, n, entry, pages);
+    if (c->image.file)
+        return c->image;
+    uint32_t module = module_find(in, desc_name(&in->desc, c->d->module));
+    return (struct image){ module_map(in, module), in->boot->module[module].bytes };
+}
 
-    if (wrong)
-        fail(in, ERR_OK, "boot module \"%s\": %s", module, wrong);
-    return module;
+static struct image image_of(struct init *in, const struct component *c)
+{
+    return c->upgrading ? c->offered : present_image(in, c);
 }
 
 static void do_component(struct init *in, struct component *c, struct process *p)
 {
     const struct desc_component *d = c->d;
     struct image_segment segments[IMAGE_SEGMENTS_MAX];
+    struct image image = image_of(in, c);
     unsigned n;
-    uint64_t entry, pages;
+    uint64_t entry;
 
-    const char *module = image_of(in, d, segments, &n, &entry, &pages);
-    if (pages * PAGE_BYTES > d->image_bytes)
-        fail(in, ERR_OK, "boot module \"%s\": its image of %lu KB is larger than the described %lu KB",
-             module, pages * PAGE_BYTES / 1024, d->image_bytes / 1024);
-    uint32_t slots = slots_needed(in, d, pages);
+    const char *wrong = read_image(d, &image, segments, &n, &entry);
+    if (wrong)
+        fail(in, ERR_OK, "boot module \"%s\": %s", desc_name(&in->desc, d->module), wrong);
+    uint32_t slots = slots_needed(in, d, PAGES(d->image_bytes));
     if (!p->quota.cap)
-        p->quota = pool_new(in, quota_bytes(d, pages, slots));
+        p->quota = pool_new(in, quota_bytes(d, PAGES(d->image_bytes), slots));
     if (!p->slots_place)
         p->slots_place = slot_new(in, &in->slots);
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
+    p->program[0] = 0;
     p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
     p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
     p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
@@ -343,9 +365,12 @@ void start_process(struct init *in, struct process *p)
 }
 
 /* The first incarnation runs on the component's own budget at once; the others take it over. */
-static void do_start(struct init *in, struct component *c, struct process *p)
+static void do_start(struct init *in, struct component *c, struct process *p, const struct desc_start *r)
 {
     bool first = p == c->now;
+
+    if (r->later && c->waits)
+        return;
 
     must(in, sys_invoke2(p->tcb, TCB_SET_SCHED, first ? c->sched : p->sched, c->d->priority),
          "give the thread its scheduling context");
@@ -401,7 +426,7 @@ static void do_component_record(struct init *in, struct component *c, struct pro
              "bind the notification");
         break;
     case DESC_OP_START:
-        do_start(in, c, p);
+        do_start(in, c, p, (const void *)r);
         break;
     }
 }
@@ -423,24 +448,45 @@ void build_process(struct init *in, struct component *c, struct process *p)
     in->subject = "system";
 }
 
+void build_again(struct init *in, struct component *c)
+{
+    struct group *g = &in->group[c->guest->vcpu];
+    struct slots place = { 0, g->cap, g->cap + 1 };
+
+    in->subject = c->name;
+    in->step = "another vCPU";
+    must(in, sys_invoke1(SLOT_CNODE, CNODE_REVOKE, g->pool.cap), "end the vCPU");
+    g->pool.used = 0;
+    objects_new(in, &g->pool, &place, OBJ_VCPU, 0, 1);
+    bind_vcpu(in, c->guest);
+    must(in, sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW), "forget the shadow tables");
+    watch_exits(in, c);
+    build_process(in, c, c->now);
+}
+
+void build_start(struct init *in, struct component *c)
+{
+    static const struct desc_start now = { .later = 0 };
+
+    do_start(in, c, c->now, &now);
+}
+
 bool build_possible(struct init *in, const struct component *c, const struct process *p)
 {
-    struct image_segment segments[IMAGE_SEGMENTS_MAX];
-    unsigned n;
-    uint64_t entry, pages;
+    uint64_t pages = PAGES(c->d->image_bytes);
 
-    if (p->quota.cap)
-        return true;
-    image_of(in, c->d, segments, &n, &entry, &pages);
-    return pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
+    return p->quota.cap || pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
 }
 
 const char *component_image(struct init *in, const struct component *c, struct image_segment *segments,
                             unsigned *n)
 {
-    uint64_t entry, pages;
+    struct image image = present_image(in, c);
+    uint64_t entry;
 
-    return image_of(in, c->d, segments, n, &entry, &pages);
+    if (read_image(c->d, &image, segments, n, &entry))
+        *n = 0;
+    return c->image.file ? "uploaded" : desc_name(&in->desc, c->d->module);
 }
 
 /* What the records say of a component before any of them is executed. */
@@ -449,6 +495,7 @@ static void know_component(struct init *in, struct component *c, const struct de
     c->d = d;
     c->name = desc_name(&in->desc, d->name);
     c->now = &c->process[0];
+    c->waits = true;
 }
 
 static void know_record(struct component *c, const struct desc_record *r)
@@ -457,6 +504,14 @@ static void know_record(struct component *c, const struct desc_record *r)
 
     if (r->op == DESC_OP_MAP && m->address >= DESC_SEGMENT && m->address < DESC_MODULE)
         c->restartable = true;
+}
+
+/* Whom others are connected with is needed. */
+static void know_connection(struct init *in, const struct desc_connection *r)
+{
+    if (r->to == DESC_SYSTEM)
+        return;
+    in->component[r->head.component].needed = in->component[r->to].needed = true;
 }
 
 void build_system(struct init *in)
@@ -473,6 +528,8 @@ void build_system(struct init *in)
         }
         struct component *c = &in->component[r->component];
         know_record(c, r);
+        if (r->op == DESC_OP_CONNECTION)
+            know_connection(in, (const void *)r);
         if (r->op == DESC_OP_COMPONENT)
             c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
         do_component_record(in, c, c->now, r);

@@ -3,9 +3,10 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, report.c says what a dead one leaves, audit.c looks at the kernel's tables. One record
- * of the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is
- * taken back on that path. */
+ * one under its guest, report.c says what a dead one leaves, manage.c does what the management channel asks,
+ * upgrade.c keeps programs that came by it, audit.c looks at the kernel's tables. One record of the
+ * description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken back
+ * on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -27,6 +28,7 @@ enum {
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
+#define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
 #define INIT_TURN_US 100u
@@ -58,6 +60,7 @@ struct group {
     cptr_t cap;
     uint32_t count;
     bool sub;
+    struct pool pool; /* of a vCPU: memory of its own, so that it can be made anew */
 };
 
 enum process_state {
@@ -80,6 +83,13 @@ struct process {
     struct component_info *info; /* init's mapping of its information page */
     cptr_t info_frame;
     enum process_state state;
+    char program[48]; /* what it calls itself */
+};
+
+/* An ELF file that components are built from. */
+struct image {
+    const uint8_t *file; /* NULL: the boot module that the description names */
+    uint64_t bytes;
 };
 
 struct component {
@@ -97,10 +107,35 @@ struct component {
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
-    uint64_t watched, spent;         /* the exit it was busy with, and the ticks spent on it since */
-    bool taken_over;                 /* and nothing was said of it yet */
-    struct report *report;           /* of deaths, NULL: there was none */
-    const struct trace_pages *trace; /* restartable ones: as init sees it */
+    bool taken_over;                             /* and nothing was said of it yet */
+    struct report *report;                       /* of deaths, NULL: there was none */
+    const struct trace_pages *trace;             /* restartable ones: as init sees it */
+    cptr_t exit_view;
+    uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
+    uint64_t used;           /* ticks of processor time, all incarnations */
+    /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
+     * on until one more is answered. 0: it was not. */
+    uint64_t stopped_at, stopped_exit;
+    bool waits;           /* to be started for the first time, if the description says so */
+    bool paused, stopped; /* by the management channel */
+    cptr_t look, hang;    /* signal DESC_EVENT_* to the guest; 0: not made yet */
+    bool needed;          /* connected with others than init: the system cannot go on without it */
+    uint32_t rebuilds;    /* of one that is not */
+    char why[48];         /* it ended */
+    struct image image;   /* its incarnations are built from this */
+    struct image before;  /* and from this, if what took over at upgraded_at never answers an exit */
+    uint64_t upgraded_at;
+    bool upgrading; /* the other process is built from `offered` and may not take over yet */
+    struct image offered;
+    uint8_t upgrade_phase; /* of the last one: UPGRADE_PHASE_* */
+    char upgrade_text[96];
+};
+
+#define IMAGES_MAX 33u /* two a guest, and one on its way */
+struct upload {
+    struct component *of; /* NULL: none is under way */
+    uint8_t *to;
+    uint32_t size, got, crc, wanted;
 };
 
 struct init {
@@ -117,6 +152,8 @@ struct init {
     cptr_t scratch_slot; /* of the root CNode, for views on their way */
     uint64_t seed;
     bool audit;
+    uint32_t images; /* places for images that have memory */
+    struct upload upload;
     cptr_t watch_timer;
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
@@ -185,6 +222,12 @@ cptr_t group_cap(const struct group *g, uint32_t i);
 cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge);
 /* An incarnation of c in p, whose memory is free: not started. */
 void build_process(struct init *in, struct component *c, struct process *p);
+/* The guest of c, whose component is gone, begins anew: a vCPU that has not run, and a component. */
+void build_again(struct init *in, struct component *c);
+/* One that is built and waits to be told. */
+void build_start(struct init *in, struct component *c);
+/* Why c cannot be built from this file, or NULL. */
+const char *build_refuses(struct init *in, const struct component *c, const struct image *image);
 /* Is there memory for one in p? */
 bool build_possible(struct init *in, const struct component *c, const struct process *p);
 /* The name of its program's module, and what is in it: room for IMAGE_SEGMENTS_MAX. */
@@ -195,6 +238,14 @@ void start_process(struct init *in, struct process *p);
 /* restart.c: what happens when the VMM of a guest dies. */
 /* The incarnation that runs is dead or must go: the guest gets another. False: this guest must end. */
 bool restart(struct init *in, struct component *c);
+/* The same without a death; the guest's exit is looked at once more in any case. */
+bool restart_planned(struct init *in, struct component *c);
+/* Its guest stands still, and is handed over by restart_planned only. */
+void restart_pause(struct init *in, struct component *c);
+/* One whose guest has ended is built again; the guest begins anew. */
+void restart_again(struct init *in, struct component *c);
+/* Its VMM spins with the next exit. */
+void restart_hang(struct init *in, struct component *c);
 /* It waits to take over. */
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */
@@ -203,16 +254,36 @@ void restart_prepare(struct init *in, struct component *c);
  * become ready runs first. */
 void background_begin(const struct component *c);
 void background_end(void);
+/* The one that is not now is built anew, from c->offered if c is upgrading. */
+void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
+/* The guest's component is taken back, for a reason that is said in the log. */
+void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text);
+
+/* manage.c: the management interface. */
+/* The n-th component that runs a guest, or NULL. */
+struct component *manage_guest(struct init *in, uint32_t number);
+
+/* upgrade.c */
+/* The new program of c cannot take over: the next incarnations are built from the old one. */
+void upgrade_refused(struct init *in, struct component *c, const char *text);
+/* It waits to take over. */
+void upgrade_ready(struct init *in, struct component *c);
+/* c's VMM is dead, with so many exits answered: a program that never answered one was none. */
+void upgrade_died(struct init *in, struct component *c, uint64_t answered);
 
 /* watch.c: VMMs that hang. */
 void watch_begin(struct init *in);
 /* The next one that hangs; NULL: no more of them, and the timer is set. */
+/* The exit page of c's guest. */
+void watch_exits(struct init *in, struct component *c);
 struct component *watch_next(struct init *in);
+/* Processor time that the component has used, in ticks. */
+uint64_t watch_used(struct component *c);
 
 /* report.c: what a dead process leaves, as text in the log. */
 struct report_regs;

@@ -17,6 +17,24 @@ static void stop(struct process *p)
         sys_invoke0(p->tcb, TCB_SUSPEND);
 }
 
+static uint64_t answered(struct init *in, const struct component *c)
+{
+    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+
+    return sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
+}
+
+/* Nothing of the guest runs from now on. A stop that nobody has made good yet counts from its beginning. */
+static void stop_guest(struct init *in, struct component *c)
+{
+    uint64_t exit = answered(in, c);
+
+    stop(c->now);
+    if (!c->stopped_at || c->stopped_exit != exit)
+        c->stopped_at = libc_tsc();
+    c->stopped_exit = exit;
+}
+
 void process_free(struct init *in, struct component *c, struct process *p)
 {
     if (p->state == PROCESS_NONE)
@@ -32,11 +50,8 @@ void process_free(struct init *in, struct component *c, struct process *p)
 /* Counts deaths at the exit that the guest waits in. */
 static bool may_go_on(struct init *in, struct component *c)
 {
-    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+    uint64_t exit = answered(in, c) + 1;
 
-    if (sys_call(in->group[c->guest->vm].cap, &m) != ERR_OK)
-        return false;
-    uint64_t exit = m.w[2] + 1;
     c->deaths = exit == c->died_at ? c->deaths + 1 : 1;
     c->died_at = exit;
     return c->deaths < DEATHS_MAX;
@@ -69,6 +84,13 @@ static void replace(struct init *in, struct component *c, struct process *p)
     background_end();
 }
 
+void restart_again(struct init *in, struct component *c)
+{
+    background_begin(c);
+    build_again(in, c);
+    background_end();
+}
+
 static struct process *other_than(struct component *c, const struct process *p)
 {
     return p == &c->process[0] ? &c->process[1] : &c->process[0];
@@ -82,15 +104,12 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
-bool restart(struct init *in, struct component *c)
+static bool hand_over(struct init *in, struct component *c)
 {
+    if (c->upgrading)
+        upgrade_refused(in, c, "the old program's VMM went while the new one was built");
     struct process *old = c->now, *new = successor(c);
 
-    stop(old);
-    if (!may_go_on(in, c)) {
-        printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
-        return false;
-    }
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
         return false;
     c->restarts++;
@@ -99,12 +118,65 @@ bool restart(struct init *in, struct component *c)
         if (give_budget(c, old, new) != ERR_OK)
             return false;
         c->now = new;
+        new->info->stopped_at = c->stopped_at;
         if (new->state == PROCESS_WAITING)
             start_process(in, new);
         return true;
     }
     replace(in, c, old); /* nobody waits: in the same place */
     return true;
+}
+
+bool restart(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+    upgrade_died(in, c, c->stopped_exit);
+    if (!may_go_on(in, c)) {
+        printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
+        return false;
+    }
+    return hand_over(in, c);
+}
+
+void restart_pause(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+}
+
+static void signal_guest(struct init *in, struct component *c, cptr_t *place, uint64_t event)
+{
+    if (!*place) {
+        *place = slot_new(in, &in->slots);
+        err_t e = sys_invoke4(SLOT_CNODE, CNODE_MINT, *place, in->group[c->guest->notification].cap,
+                              RIGHT_WRITE, event);
+        if (e != ERR_OK)
+            fail(in, e, "signal the guest of %s", c->name);
+    }
+    sys_signal(*place);
+}
+
+void restart_hang(struct init *in, struct component *c)
+{
+    signal_guest(in, c, &c->hang, DESC_EVENT_HANG);
+}
+
+bool restart_planned(struct init *in, struct component *c)
+{
+    stop_guest(in, c);
+    c->died_at = c->stopped_exit + 1;
+    c->deaths = 0;
+    if (!hand_over(in, c))
+        return false;
+    /* a guest that waits in HLT would not be heard of before its next event, and its clocks stand still till
+     * then
+     */
+    signal_guest(in, c, &c->look, DESC_EVENT_LOOK);
+    return true;
+}
+
+void restart_other(struct init *in, struct component *c)
+{
+    replace(in, c, other_than(c, c->now));
 }
 
 void restart_waiting(struct process *p)

@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define FINISH_MS 100u /* chosen: a full ring of 13 KB takes 25 ms in the emulator */
-#define IPC       ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
+#define REBUILDS_MAX 5u   /* chosen */
+#define FINISH_MS    100u /* chosen: a full ring of 13 KB takes 25 ms in the emulator */
+#define IPC          ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
 
 static const char *const reasons[] = { [END_REASON_DONE] = "done",
                                        [END_REASON_POWEROFF] = "powered off",
@@ -60,18 +61,24 @@ static void let_servers_finish(struct init *in)
         sys_wait(signal);
 }
 
+static bool any_guest(const struct init *in)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].guest)
+            return true;
+    return false;
+}
+
 /* The machine ends when no guest is left, or, where there never was one, no component. */
 static void end_if_last(struct init *in)
 {
-    bool guests = false, clean = true;
+    bool guests = any_guest(in), clean = true;
 
-    for (uint32_t i = 0; i < in->desc.header.components; i++)
-        guests |= in->component[i].guest != NULL;
     for (uint32_t i = 0; i < in->desc.header.components; i++) {
         const struct component *c = &in->component[i];
         if (guests && !c->guest)
             continue;
-        if (!c->ended)
+        if (!c->ended || c->stopped) /* who was stopped may be started again */
             return;
         clean &= c->clean;
     }
@@ -90,6 +97,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
         process_free(in, c, &c->process[i]);
     c->ended = true;
     c->clean = clean;
+    c->upgrading = false;
     if (c->restarts)
         printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {
@@ -110,13 +118,35 @@ static void report_soon(struct init *in, struct component *c)
     background_end();
 }
 
+void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
+{
+    snprintf(c->why, sizeof(c->why), "%s%s%s", reason, *text ? ": " : "", text);
+    say_ended(c, reason, text);
+    end_component(in, c, clean);
+}
+
+/* Nobody misses it: it is built again, unless it dies over and over. */
+static void rebuild(struct init *in, struct component *c)
+{
+    process_free(in, c, c->now);
+    if (c->rebuilds++ == REBUILDS_MAX) {
+        printf("init: %s is not built again\n", c->name);
+        c->ended = c->clean = true;
+        return;
+    }
+    build_process(in, c, c->now);
+}
+
 /* The incarnation p of c is dead, or said that it cannot go on. */
 static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
 {
     report_take(in, c, p, how, text);
     if (p != c->now) {
         p->state = PROCESS_GONE;
-        c->failures++;
+        if (c->upgrading)
+            upgrade_refused(in, c, text);
+        else
+            c->failures++;
         printf("init: %s: who was to take over is dead\n", c->name);
         report_soon(in, c);
         return;
@@ -124,8 +154,12 @@ static void died(struct init *in, struct component *c, struct process *p, const 
     if (c->restartable && restart(in, c))
         return;
     report_say(in, c);
-    say_ended(c, how, text);
-    end_component(in, c, false);
+    if (!c->guest && !c->needed && any_guest(in)) {
+        printf("%s: %s: %s\n", c->name, how, text);
+        rebuild(in, c);
+        return;
+    }
+    supervise_end(in, c, false, how, text);
 }
 
 /* --- the supervisor interface; badge: the component's index, and which incarnation --- */
@@ -150,6 +184,8 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         return ERR_WRONG_STATE;
     if (p != c->now) {
         restart_waiting(p);
+        if (c->upgrading)
+            upgrade_ready(in, c);
         return ERR_OK; /* nobody hears it: the call is made again when it takes over */
     }
     p->state = PROCESS_READY;
@@ -158,6 +194,15 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         printf("init: %s is ready\n", c->name);
     if (in->audit && c->guest && !c->restarts)
         audit_guest(in, c);
+    return ERR_OK;
+}
+
+err_t supervisor_program_impl(void *self, uint64_t badge, const char *version)
+{
+    struct component *c = sender(self, badge);
+    struct process *p = incarnation(c, badge);
+
+    clean_text(version, p->program, sizeof(p->program), ' ');
     return ERR_OK;
 }
 
@@ -186,7 +231,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
     if (c->ended)
         return ERR_OK;
     clean_text(text, said, sizeof(said), ' ');
-    if (reason == END_REASON_INTERNAL && c->restartable) {
+    if ((reason == END_REASON_INTERNAL && c->restartable) || incarnation(c, badge) != c->now) {
         died(in, c, incarnation(c, badge), reasons[reason], said);
         return ERR_OK;
     }
@@ -194,8 +239,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
         say_guest_state(c, guest);
     if (exits)
         printf("stat %s exits %lu\n", c->name, exits);
-    say_ended(c, reasons[reason], said);
-    end_component(in, c, clean);
+    supervise_end(in, c, clean, reasons[reason], said);
     return ERR_OK;
 }
 
@@ -279,7 +323,7 @@ static void handle_hanging(struct init *in)
 
 _Noreturn void supervise(struct init *in)
 {
-    void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in };
+    void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
     struct umbra_message m;
 
     for (;;) {

@@ -22,6 +22,16 @@ static bool any(const struct init *in)
     return false;
 }
 
+void watch_exits(struct init *in, struct component *c)
+{
+    uint64_t address = INIT_EXITS + c->d->head.component * PAGE_BYTES;
+
+    if (sys_invoke2(in->group[c->guest->vcpu].cap, VCPU_VIEW, c->exit_view, 0) != ERR_OK)
+        fail(in, ERR_OK, "the exit page of %s", c->name);
+    space_view(in, &in->space, c->exit_view, false, address);
+    c->exit = (const volatile struct umbra_exit_page *)address;
+}
+
 void watch_begin(struct init *in)
 {
     if (!any(in))
@@ -30,11 +40,8 @@ void watch_begin(struct init *in)
         struct component *c = &in->component[i];
         if (!c->restartable || !c->guest)
             continue;
-        cptr_t view = slot_new(in, &in->slots);
-        if (sys_invoke2(in->group[c->guest->vcpu].cap, VCPU_VIEW, view, 0) != ERR_OK)
-            fail(in, ERR_OK, "the exit page of %s", c->name);
-        space_view(in, &in->space, view, false, INIT_EXITS + i * PAGE_BYTES);
-        c->exit = (const volatile struct umbra_exit_page *)(INIT_EXITS + i * PAGE_BYTES);
+        c->exit_view = slot_new(in, &in->slots);
+        watch_exits(in, c);
     }
     cptr_t signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
     in->watch_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
@@ -57,12 +64,23 @@ static uint64_t busy_with(const struct init *in, const struct component *c)
     return seq > m.w[2] ? seq : NOBODY;
 }
 
-static bool hangs(const struct init *in, struct component *c)
+uint64_t watch_used(struct component *c)
 {
-    uint64_t used = 0, seq = busy_with(in, c);
+    uint64_t used = 0;
 
     sys_invoke(c->sched, SCHED_CONSUMED, 0, 0, 0, 0, 0, &used);
-    c->spent = seq == c->watched && seq != NOBODY ? c->spent + used : 0;
+    c->used += used;
+    c->spent += used;
+    return c->used;
+}
+
+static bool hangs(const struct init *in, struct component *c)
+{
+    uint64_t seq = busy_with(in, c);
+
+    watch_used(c);
+    if (seq != c->watched || seq == NOBODY)
+        c->spent = 0;
     c->watched = seq;
     return c->spent > in->boot->tsc_hz / 1000 * HANG_MS;
 }

@@ -2,10 +2,12 @@
 /* memmgr: owns the memory meant for guests and the guest spaces, and maps frames into them by quota.
  *
  * Which frame is pool.c's choice; here the choice becomes MemoryRanges, page tables and GUESTSPACE_CHANGE
- * lists. The memory is zeroed by the kernel when a range is made. One request is done before the next is
- * read; nothing here waits on a client. */
+ * lists. The memory is zeroed by the kernel when a range is made, and here, through a window of memmgr's own,
+ * when a client gives it back (I6; tests/system/test_ctl.py). One request is done before the next is read;
+ * nothing here waits on a client. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "component/component.h"
 #include "memmgr_component.h"
@@ -186,15 +188,49 @@ static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64
     return e == ERR_OK ? send(space, &l) : e;
 }
 
+/* Frames that no guest can reach any more are zeroed and may be given to any. Of a kernel that refuses they
+ * would be lost, no more. */
+static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
+{
+    struct list l = { .records = 0 };
+    err_t e = ERR_OK;
+
+    for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
+        const struct range *r = range_of(m, frames[i]);
+        e = add(CAP_SPACES_SCRUB, &l, CHANGE_W0(r->cap, CHANGE_MAP, RIGHT_READ | RIGHT_WRITE, 1),
+                CHANGE_W1(i, frames[i] - r->first));
+    }
+    if (e == ERR_OK)
+        e = send(CAP_SPACES_SCRUB, &l);
+    if (e == ERR_OK)
+        memset((void *)SPACES_SCRUB_ADDRESS, 0, (size_t)n << PAGE_SHIFT);
+    err_t taken = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
+    if (e != ERR_OK || taken != ERR_OK) {
+        printf("memmgr: zeroing %u pages: kernel errors %d, %d\n", n, e, taken);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        pool_back(&m->pool, frames[i]);
+}
+
+/* Pages that are not mapped in the client's guest any more. */
 static void forget(struct memmgr *m, struct client *c, uint64_t gfn, uint32_t pages)
 {
+    uint32_t frames[RECORDS_MAX], n = 0;
+
     for (uint32_t i = 0; i < pages; i++) {
         if (c->frame_of[gfn + i] == POOL_NO_FRAME)
             continue;
+        frames[n++] = c->frame_of[gfn + i];
         c->frame_of[gfn + i] = POOL_NO_FRAME;
         c->mapped--;
-        pool_back(&m->pool);
+        if (n == RECORDS_MAX) {
+            scrub(m, frames, n);
+            n = 0;
+        }
     }
+    if (n)
+        scrub(m, frames, n);
 }
 
 err_t memory_map_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages, memory_rights_t rights)
@@ -300,7 +336,7 @@ static void begin(struct memmgr *m, const struct component_info *info)
 {
     const struct memmgr_config *config = memmgr_config(info);
     uint64_t seed = info->seed ? info->seed : config->seed;
-    uint32_t tables = 0;
+    uint32_t tables = 2; /* of the space for zeroing */
 
     m->clients = config->memory_clients;
     m->next_slot = CAP_FREE;
@@ -311,10 +347,15 @@ static void begin(struct memmgr *m, const struct component_info *info)
     if (tables && make(m, CAP_POOL, OBJ_PAGETABLE, 0, tables, &m->table) != ERR_OK)
         die("no memory for page tables");
     m->tables_end = m->table + tables;
+    if (ensure_tables(m, CAP_SPACES_SCRUB, 0, 1) != ERR_OK)
+        die("no page tables for zeroing");
     for (uint32_t i = 0; i < config->pool_pieces; i++)
         if (make_ranges(m, CAP_POOL + i, i ? 0 : tables) != ERR_OK)
             die("a piece of the pool does not become ranges");
-    pool_init(&m->pool, seed, m->frames);
+    uint32_t *back = malloc(m->frames * sizeof(*back) + 1);
+    if (!back)
+        die("the heap is too small for the frames that come back");
+    pool_init(&m->pool, seed, m->frames, back);
     for (uint32_t i = 0; i < m->clients; i++) {
         uint32_t gfns = config->spaces_pages[i] < GFN_LIMIT ? config->spaces_pages[i] : GFN_LIMIT;
         uint32_t *frame_of = malloc(gfns * sizeof(*frame_of) + 1);

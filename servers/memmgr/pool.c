@@ -24,15 +24,17 @@ static uint64_t permute(const struct pool *p, uint64_t n)
     return left << p->half | right;
 }
 
-void pool_init(struct pool *p, uint64_t seed, uint32_t frames)
+void pool_init(struct pool *p, uint64_t seed, uint32_t frames, uint32_t *back)
 {
-    *p = (struct pool){ .seed = seed, .frames = frames, .half = 1 };
+    *p = (struct pool){ .seed = seed, .frames = frames, .half = 1, .back = back };
     while (1ull << 2 * p->half < frames)
         p->half++;
 }
 
 uint32_t pool_take(struct pool *p)
 {
+    if (p->backs)
+        return p->back[--p->backs];
     /* The domain is less than four times the pool: a few steps at most on average, all of it at the worst. */
     while (p->cursor < 1ull << 2 * p->half) {
         uint64_t n = permute(p, p->cursor++);
@@ -46,11 +48,12 @@ uint32_t pool_take(struct pool *p)
 
 uint32_t pool_left(const struct pool *p)
 {
-    return p->frames - p->given;
+    return p->frames - p->given + p->backs;
 }
-void pool_back(struct pool *p)
+
+void pool_back(struct pool *p, uint32_t frame)
 {
-    p->returned++;
+    p->back[p->backs++] = frame;
 }
 
 void client_init(struct client *c, uint32_t quota, uint32_t *frame_of, uint32_t gfns)

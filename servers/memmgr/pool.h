@@ -3,8 +3,8 @@
  *
  * Frames are numbered 0..frames-1 over all ranges. They are handed out in an order that is a permutation
  * keyed by a seed: neighbours in a guest are not neighbours in memory, and no distance between them is
- * frequent. Invariants (tests/host/memmgr/test_pool.c): no frame is handed out twice (I6); a quota is never
- * exceeded; a frame that came back is not handed out again, as nothing zeroes it yet (docs/limits.md). */
+ * frequent. Invariants (tests/host/memmgr/test_pool.c): no frame is handed out twice unless it came back in
+ * between (I6); a quota is never exceeded. Whoever gives a frame back has zeroed it. */
 #ifndef MEMMGR_POOL_H
 #define MEMMGR_POOL_H
 
@@ -17,7 +17,9 @@ struct pool {
     uint32_t frames; /* all */
     uint32_t half;   /* bits of one half of the permutation's domain */
     uint64_t cursor; /* next number to permute; the domain may be larger than frames */
-    uint32_t given, returned;
+    uint32_t given;
+    uint32_t *back; /* frames that came back and were not handed out again, `backs` of them */
+    uint32_t backs;
 };
 
 /* What one client's guest has: frame_of[gfn] is a frame number or POOL_NO_FRAME. */
@@ -27,13 +29,15 @@ struct client {
     uint32_t *frame_of;
 };
 
-void pool_init(struct pool *p, uint64_t seed, uint32_t frames);
-/* pool_take - the next frame; POOL_NO_FRAME when all are given. */
+/* pool_init - back has room for as many entries. */
+void pool_init(struct pool *p, uint64_t seed, uint32_t frames, uint32_t *back);
+/* pool_take - the next frame, the one that came back last if there is one; POOL_NO_FRAME when all are given.
+ */
 uint32_t pool_take(struct pool *p);
 /* pool_left - how many pool_take will still give. */
 uint32_t pool_left(const struct pool *p);
-/* pool_back - a frame came back from a guest. */
-void pool_back(struct pool *p);
+/* pool_back - a frame that pool_take gave came back, and is zero. */
+void pool_back(struct pool *p, uint32_t frame);
 
 /* client_init - frame_of has room for gfns entries. */
 void client_init(struct client *c, uint32_t quota, uint32_t *frame_of, uint32_t gfns);

@@ -43,6 +43,7 @@ static struct {
     uint64_t at;     /* exit number */
     uint64_t stores; /* of INJECT_STORE: so many are still made */
     bool due;        /* this exit is the one */
+    bool answered;   /* an exit; who takes over does not hang over the one that its predecessor did */
 } plan;
 
 static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
@@ -69,6 +70,12 @@ static void exhaust(void)
     abort();
 }
 
+static _Noreturn void spin(void)
+{
+    for (;;)
+        __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
+}
+
 /* Over the soft state, as a wild pointer would. */
 static void scribble(struct vmm *v)
 {
@@ -80,6 +87,8 @@ void inject_begin(struct vmm *v)
 {
     struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
 
+    if (plan.answered && v->exit->kind == EXIT_EVENT && v->exit->events & DESC_EVENT_HANG)
+        spin();
     plan.due = plan.way != INJECT_NONE && v->exit->seq >= plan.at;
     if (!plan.due)
         return;
@@ -87,8 +96,7 @@ void inject_begin(struct vmm *v)
     case INJECT_DELIVERY:
         inject_crash();
     case INJECT_LOOP:
-        for (;;)
-            __asm__ volatile(""); /* no PAUSE: counting instructions, the emulator waits in one */
+        spin();
     case INJECT_HEAP:
         exhaust();
         break;
@@ -116,6 +124,7 @@ void inject_begin(struct vmm *v)
 void inject_end(struct vmm *v)
 {
     (void)v;
+    plan.answered = true;
     if (plan.due && (plan.way == INJECT_REPLY || plan.way == INJECT_STORE))
         inject_crash();
 }

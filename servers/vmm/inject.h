@@ -4,7 +4,7 @@
  *
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *
- * inject_every. */
+ * inject_every. Besides, init can make it hang (DESC_EVENT_HANG). */
 #ifndef SERVERS_VMM_INJECT_H
 #define SERVERS_VMM_INJECT_H
 

@@ -13,6 +13,7 @@
 #include "servers/vmm/boot/flat.h"
 #include "servers/vmm/core/vmm.h"
 #include "servers/vmm/inject.h"
+#include "servers/vmm/program.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 
@@ -20,7 +21,8 @@
  * 2026-01-01. */
 #define GUEST_EPOCH_SECONDS 1767225600
 #define MEMORY_REFUSED      "memmgr refuses the guest's memory"
-#define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
+#define RELEASE_PAGES       256 /* chosen: a millisecond of memmgr */
+#define ANNOUNCE_ENTRIES    32  /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
 
@@ -149,7 +151,6 @@ static uint64_t host_tsc(void)
     return lo | (uint64_t)hi << 32;
 }
 
-/* A predecessor that died while it loaded the guest may have mapped some or all of it. */
 static bool map_memory(uint32_t pages)
 {
     err_t e = ERR_OK;
@@ -157,8 +158,20 @@ static bool map_memory(uint32_t pages)
     for (uint32_t done = 0, n; done < pages && e == ERR_OK; done += n) {
         n = pages - done < MEMORY_MAP_MAX ? pages - done : MEMORY_MAP_MAX;
         e = memory_map(CAP_MEMORY, done, n, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE);
-        if (e == ERR_ALREADY_MAPPED)
-            e = ERR_OK;
+    }
+    return e == ERR_OK;
+}
+
+/* A guest begins with zeroed memory, whatever a predecessor of this process had in it. In parts, so that
+ * memmgr is there for others in between. */
+static bool release_memory(uint32_t pages)
+{
+    uint32_t n, released;
+    err_t e = ERR_OK;
+
+    for (uint32_t done = 0; done < pages && e == ERR_OK; done += n) {
+        n = pages - done < RELEASE_PAGES ? pages - done : RELEASE_PAGES;
+        e = memory_release(CAP_MEMORY, done, n, &released);
     }
     return e == ERR_OK;
 }
@@ -240,7 +253,8 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
-    if (e->info->incarnation != 0 && !map_memory(e->config->vm_pages))
+    if (e->info->incarnation != 0 &&
+        !(release_memory(e->config->vm_pages) && map_memory(e->config->vm_pages)))
         report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
     struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
     if (res.error != BOOT_OK)
@@ -400,10 +414,14 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
 }
 
 /* The first exit of this incarnation: of a guest that begins, or of one whose VMM is gone. */
-static void take_over(struct process *p, const struct vmm_setup *s, struct sys_message *m)
+static void take_over(struct process *p, struct vmm_setup *s, struct sys_message *m)
 {
     struct boot_plan plan;
 
+    s->input_taken =
+        p->env.output->input_taken; /* what was typed to a predecessor's guest is not lost, nor repeated */
+    s->stopped_at =
+        __atomic_load_n(&p->env.info->stopped_at, __ATOMIC_ACQUIRE); /* it came with being ready */
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
@@ -425,6 +443,16 @@ static void take_over(struct process *p, const struct vmm_setup *s, struct sys_m
     }
 }
 
+static _Noreturn void refuse_segment(const struct process *p)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text),
+             "the guest's state is of version %u, %u bytes; this program reads %u, %zu bytes",
+             p->vmm.state->version, p->vmm.state->bytes, VMM_STATE_VERSION, sizeof(struct vmm_segment));
+    report(p, END_REASON_INTERNAL, text);
+}
+
 int main(void)
 {
     static struct process p = { .armed = DEV_NEVER };
@@ -437,6 +465,9 @@ int main(void)
     open_guest(&p, &setup);
     if (p.env.info->incarnation == 0 && !map_memory(p.env.config->vm_pages))
         report(&p, END_REASON_INTERNAL, MEMORY_REFUSED);
+    supervisor_program(CAP_SUPERVISOR, vmm_program);
+    if (!vmm_can_read(&p.vmm))
+        refuse_segment(&p);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         report(&p, END_REASON_INTERNAL, "no supervisor");
     take_over(&p, &setup, &m);

@@ -60,6 +60,9 @@ static void print_rest(const struct desc_record *r)
     } else if (r->op == DESC_OP_NOTIFY) {
         const struct desc_notify *x = (const void *)r;
         N(notification);
+    } else if (r->op == DESC_OP_START) {
+        const struct desc_start *x = (const void *)r;
+        N(later);
     } else if (r->op == DESC_OP_CONNECTION) {
         const struct desc_connection *x = (const void *)r;
         N(kind), N(to), TEXT(from_port), TEXT(to_port), N(badge);

@@ -172,7 +172,7 @@ def test_settings_of_the_command_line_replace_those_of_the_assembly(tmp_path):
     assert done.returncode == 0, done.stderr
     _, records = decode((tmp_path / "system.desc").read_bytes())
     assert [r.fields["pages"] for r in records if r.op == "GUEST"] == [64 * 256]
-    assert [b'quiet "x"\0' in r.fields["config"] for r in records if r.op == "COMPONENT"] == [False, False,
+    assert [b'quiet "x"\0' in r.fields["config"] for r in records if r.op == "COMPONENT"] == [False, False, False,
                                                                                               True]
     summary = json.loads((tmp_path / "system.json").read_text())
     assert summary["components"]["vmm0"]["guest"]["memory_bytes"] == 64 << 20

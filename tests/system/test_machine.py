@@ -7,7 +7,7 @@ from umbra import images, layout, qemu, system
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
 SECTOR = layout.module_output("debug", "guests/pc_memory")
-NEEDED = [layout.kernel_output("debug"), SECTOR] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "vmm")]
+NEEDED = [layout.kernel_output("debug"), SECTOR] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "vmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 
 

@@ -13,7 +13,7 @@ import pytest
 from umbra import guest, images, layout, qemu, system
 
 KERNEL = layout.kernel_output("debug")
-NEEDED = [KERNEL] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "vmm")]
+NEEDED = [KERNEL] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "vmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
 SECONDS = 120

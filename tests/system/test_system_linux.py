@@ -6,7 +6,7 @@ import pytest
 from umbra import console, guest, images, layout, qemu, system
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
-NEEDED = [layout.kernel_output("debug")] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "vmm")]
+NEEDED = [layout.kernel_output("debug")] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "vmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 SECONDS = 120
 

@@ -26,7 +26,7 @@ def guest(folder, name="a", mem=128 << 20, append="", initrd=True, kernel="K"):
 
 def test_each_guest_has_a_component_and_modules_in_order(folder):
     summary = system.describe(OPTIONS, [guest(folder), guest(folder, "b", 64 << 20, initrd=False, kernel="K2")])
-    assert summary["modules"] == ["memmgr", "console", "vmm", "kernel0", "initrd0", "kernel1"]
+    assert summary["modules"] == ["memmgr", "console", "control", "vmm", "kernel0", "initrd0", "kernel1"]
     guests = {name: c["guest"] for name, c in summary["components"].items() if c["guest"]}
     assert [g["memory_bytes"] for g in guests.values()] == [128 << 20, 64 << 20]
     assert list(guests) == ["vmm0", "vmm1"]
@@ -34,14 +34,14 @@ def test_each_guest_has_a_component_and_modules_in_order(folder):
 
 def test_guests_with_the_same_files_share_modules(folder):
     guests = [guest(folder), guest(folder, "b"), guest(folder, "c", kernel="K2")]
-    assert system.describe(OPTIONS, guests)["modules"] == ["memmgr", "console", "vmm", "kernel0", "initrd0", "kernel2"]
+    assert system.describe(OPTIONS, guests)["modules"] == ["memmgr", "console", "control", "vmm", "kernel0", "initrd0", "kernel2"]
 
 
 def test_too_many_files_of_guests_are_one_clear_line(folder):
     guests = [images.Guest("g%d" % n, folder / ("K%d" % n), folder / ("I%d" % n), "", 16 << 20) for n in range(10)]
     for path in [g.kernel for g in guests] + [g.initrd for g in guests]:
         path.write_bytes(b"x")
-    with pytest.raises(Usage, match="20 different kernels and initramfs; at most 19 fit one system"):
+    with pytest.raises(Usage, match="20 different kernels and initramfs; at most 18 fit one system"):
         system.describe(OPTIONS, guests)
 
 

@@ -15,6 +15,7 @@ from umbra.errors import Failure, Interrupted, Usage
 
 COMMANDS = {
     "run": ("umbra.run", "boot a system and give a shell in its guest"),
+    "ctl": ("umbra.ctl", "ask a running system, or tell it what to do with its guests"),
     "build": ("umbra.build", "build everything of a profile into build/"),
     "test": ("umbra.testcmd", "run the tests"),
     "bench": ("umbra.bench", "measure, beside goals and peers"),

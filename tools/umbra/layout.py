@@ -24,7 +24,7 @@ LINK = ("-static", "-no-pie", "-nostdlib", "--build-id=none", "-z", "noexecstack
 KERNEL_FLAGS = FREESTANDING + ("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only",
                                "-I", "kernel/include", "-I", "kernel")
 KERNEL_SCRIPT = "kernel/arch/x86_64/kernel.ld"
-KERNEL_BANNER = "kernel/boot/banner.c"
+VERSIONED = ("kernel/boot/banner.c", "servers/vmm/program.c")      # told version and commit
 PROC_FLAGS = FREESTANDING + ("-mcmodel=small", "-I", "kernel/include", "-I", "lib", "-I", "tests/procs", "-I", ".")
 PROC_SCRIPT = "lib/sys/user.ld"
 PROC_BASE = "0x400000"
@@ -174,7 +174,7 @@ def server_link():
 
 def libraries():
     """What every program with musl is linked with; the linker drops what it does not use."""
-    return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c") + generated()[1]
+    return find("lib/libc/*.c", "lib/libc/*.S", "lib/component/*.c", "lib/desc/*.c", "lib/serial/*.c") + generated()[1]
 
 
 def servers(profile):

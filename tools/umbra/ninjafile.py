@@ -55,13 +55,12 @@ def object_of(program, source):
 
 
 def extra_flags(source, commit):
-    """The version goes into one file only, so that a commit does not rebuild everything."""
+    """The version goes into few files only, so that a commit does not rebuild everything."""
     own = re.match(r"servers/\w+", source)
-    if own:
-        return " -I " + own[0] + (" -mgeneral-regs-only" if own[0] in layout.GENERAL_REGISTERS else "")
-    if source != layout.KERNEL_BANNER:
-        return ""
-    return r""" '-DUMBRA_VERSION="%s"' '-DUMBRA_COMMIT="%s"'""" % (version.VERSION, commit)
+    flags = " -I " + own[0] + (" -mgeneral-regs-only" if own[0] in layout.GENERAL_REGISTERS else "") if own else ""
+    if source in layout.VERSIONED:
+        flags += r""" '-DUMBRA_VERSION="%s"' '-DUMBRA_COMMIT="%s"'""" % (version.VERSION, commit)
+    return flags
 
 
 def statements(programs, commit):

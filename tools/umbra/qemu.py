@@ -41,6 +41,7 @@ class Config:
     accel: str = "tcg"
     icount: bool = False
     serials: tuple = ("socket",)
+    control: str = None         # the path of the socket for the management channel's serial port; None: there is none
     extra: tuple = ()
     qemu: str = None
     name: str = "qemu"          # of the files in build/log
@@ -85,6 +86,9 @@ def command_line(config, qemu, descriptors):
         back = "socket,id=serial%d,fd=%d" % (number, free.pop(0)) if port == "socket" else \
             "file,id=serial%d,path=%s" % (number, doubled(port))
         words += ["-chardev", back, "-serial", "chardev:serial%d" % number]
+    if config.control:
+        words += ["-chardev", "socket,id=control,server=on,wait=off,path=" + doubled(config.control),
+                  "-device", "isa-serial,index=2,iobase=0x3e8,irq=5,chardev=control"]
     words += list(config.extra)
     if config.kernel:       # None: what `extra` boots, such as a CD
         words += ["-kernel", str(config.kernel)]

@@ -16,7 +16,8 @@ import termios
 import time
 import tty
 
-from umbra import build, console, deps, guest as default_guest, images, layout, locks, qemu, say, symbols, system
+from umbra import (build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, symbols,
+                   system)
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -208,7 +209,7 @@ def machine_config(options, guests):
     return qemu.Config(
         kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
         memory=system.machine_memory(guests), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
-        accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
+        control=system.control_socket(), accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
 
 
 @contextlib.contextmanager
@@ -234,6 +235,8 @@ def boot(options, config, guests):
     with contextlib.ExitStack() as stack:
         if log:
             stack.enter_context(log)
+        stack.enter_context(control.announced(
+            system.folder(), [g.name for g in guests] if options.system == system.DEFAULT else [], kernel_log_name()))
         machine = stack.enter_context(qemu.Machine(config))
         session = Session(options, machine, [g.name for g in guests], log)
         with raw_terminal(session.terminal):

@@ -10,7 +10,7 @@ import os
 import pathlib
 import subprocess
 
-from umbra import images, layout, locks
+from umbra import control, images, layout, locks
 from umbra.errors import Failure, Usage
 from umbra.images import MB
 
@@ -19,12 +19,12 @@ END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
 GUESTS_MAX = 16             # CONSOLE_GUESTS in idl/interfaces/console.idl
-GUEST_FILES_MAX = 19        # BOOT_MODULES_MAX without init, the description and the three servers
+GUEST_FILES_MAX = 18        # BOOT_MODULES_MAX without init, the description and the four servers
 GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' paging structures
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
-MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides four bytes for each page of guest memory
+MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides eight bytes for each page of guest memory
 TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
 
 
@@ -116,7 +116,7 @@ def describe(options, guests):
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
-        settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 4 // MB)]
+        settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 8 // MB)]
         settings += ["--memory", str(memory_bytes(guests))]
     for text in getattr(options, "set", []):
         settings += ["--set", text]
@@ -158,6 +158,13 @@ def modules(options, guests):
     wanted = describe(options, guests)["modules"]
     found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
     return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
+
+
+def control_socket():
+    """Where the management channel of the system that modules() described is to be; None: it has none."""
+    summary = folder() / "system/system.json"
+    has = summary.is_file() and "control" in json.loads(summary.read_text())["components"]
+    return layout.relative(folder() / control.SOCKET) if has else None
 
 
 def memory_bytes(guests):

@@ -224,8 +224,8 @@ void vmm_set_tsc(struct vmm *v)
     v->reply->groups |= STATE_TSC;
 }
 
-/* The first exit of an incarnation that took over. It happened before the ticks that nobody may see: now
- * stays as it is. The shadow MMU is new, and so is the kernel's epoch. */
+/* The first exit of an incarnation that took over. It happened before the ticks that nobody may see, or its
+ * guest was stopped before them: now stays as it is. The shadow MMU is new, and so is the kernel's epoch. */
 static void continue_guest(struct vmm *v)
 {
     const struct vmm_state *s = v->state;
@@ -258,7 +258,7 @@ void vmm_begin(struct vmm *v)
     v->loaded = false;
     v->exception = 0;
     v->interrupted = x->interrupted;
-    v->now = tsc - g->state.hidden;
+    v->now = (v->resumed ? v->since : tsc) - g->state.hidden;
     undo_begin(&v->undo, seq);
     if (v->resumed)
         continue_guest(v);

@@ -35,6 +35,7 @@ static bool state_begin(struct vmm *v, const struct vmm_setup *c)
         return false;
     msr_init(&s->msr);
     s->memory_bytes = c->memory_bytes;
+    s->input_taken = c->input_taken;
     s->tsc_offset = m.tsc_offset;
     s->dr6 = DR6_RESET;
     s->dr7 = DR7_RESET;
@@ -78,6 +79,11 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     return v->shadow != NULL;
 }
 
+bool vmm_can_read(const struct vmm *v)
+{
+    return v->state->magic != VMM_STATE_MAGIC || state_fits(v->state);
+}
+
 enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc)
 {
     v->now = v->exit->tsc;
@@ -87,7 +93,8 @@ enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t ts
         return VMM_STRANGE;
     if (undo_recover(&v->undo, &v->mem, v->exit->seq) == UNDO_CORRUPT || !state_fits(v->state))
         return VMM_CORRUPT;
-    v->lost = tsc - v->exit->tsc;
+    v->since = c->stopped_at && c->stopped_at < v->exit->tsc ? c->stopped_at : v->exit->tsc;
+    v->lost = tsc - v->since;
     v->resumed = true;
     return VMM_CONTINUES;
 }

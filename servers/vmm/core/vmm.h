@@ -19,8 +19,10 @@
 #include "servers/vmm/x86/emulate.h"
 #include <umbra/vcpu.h>
 
-#define VMM_STATE_MAGIC   0x455441545356ull
+#define VMM_STATE_MAGIC 0x455441545356ull
+#ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
 #define VMM_STATE_VERSION 4
+#endif
 
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
 #define VMM_ROM_FIRST 0xc0
@@ -99,7 +101,8 @@ struct vmm {
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
     uint64_t epoch;    /* of the shadow tables, 0: there are none */
     bool resumed;      /* this incarnation's first exit: */
-    uint64_t lost;     /* ticks to hide with it */
+    uint64_t since;    /* the guest's clock stands still from here */
+    uint64_t lost;     /* and so many ticks are hidden */
     uint64_t noted[VMM_STATE_WORDS];
 };
 
@@ -114,7 +117,9 @@ struct vmm_setup {
     void *shadow_memory; /* shadow_bytes(table_count, memory frames) */
     const struct cpuid_host *cpuid;
     uint64_t tsc_hz;
-    int64_t seconds; /* the date */
+    int64_t seconds;      /* the date */
+    uint64_t input_taken; /* from the console's ring, before a guest that begins */
+    uint64_t stopped_at;  /* the guest was told to stop then, 0: never; it counts if its exit came later */
 };
 
 /* vmm_init - makes the soft state; the segment is not looked at. False: a limit is broken. */
@@ -127,9 +132,11 @@ enum vmm_resume {
     VMM_CORRUPT,   /* the segment is damaged: the guest must not go on */
 };
 /* vmm_resume - once in each incarnation, with the first exit received: the state of a guest that begins, or
- * what a predecessor left, its unfinished work rolled back. tsc: now. What passed since the exit is hidden
- * from a guest that continues: its clocks stood still. */
+ * what a predecessor left, its unfinished work rolled back. tsc: now. What passed since the exit, or since
+ * the guest was stopped before it, is hidden from a guest that continues: its clocks stood still. */
 enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc);
+/* vmm_can_read - may this program go on with the segment, as far as can be said while another one uses it? */
+bool vmm_can_read(const struct vmm *v);
 /* The TSC at which v->deadline is reached, or DEV_NEVER. */
 static inline uint64_t vmm_wake(const struct vmm *v)
 {

@@ -355,3 +355,22 @@ TEST(ticks_without_a_vmm_are_hidden_from_the_guest)
     CHECK_EQ(now_->exit.tsc + 123456 + now_->reply.tsc_offset, guest_tsc);
     CHECK_EQ(vmm_wake(&vmm), vmm.deadline == DEV_NEVER ? DEV_NEVER : vmm.deadline + 123456);
 }
+
+/* No exit was pending when the guest was stopped: the one that comes is later than the end of its time. */
+TEST(ticks_after_a_stop_are_hidden_although_the_exit_came_later)
+{
+    begin();
+    io_exit(true, 0x40, 0);
+    handle();
+    uint64_t stopped = now_->exit.tsc + 1000, offset = vmm.state->tsc_offset;
+    io_exit(true, 0x40, 0);
+    now_->exit.tsc = stopped + 5000000;
+    incarnate();
+    setup.stopped_at = stopped;
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc + 700), VMM_CONTINUES);
+    setup.stopped_at = 0;
+    handle();
+    CHECK_EQ(vmm.now, stopped);
+    CHECK_EQ(vmm.state->hidden, 5000700);
+    CHECK_EQ(now_->reply.tsc_offset, offset - 5000700);
+}

@@ -310,6 +310,8 @@ TEST(desc_connections_and_ends_are_checked)
     REFUSED(g.connection.kind = 3, DESC_BAD_VALUE);
     REFUSED(g.connection.from_port = 64, DESC_BAD_STRING);
     REFUSED(g.connection.to_port = 64, DESC_BAD_STRING);
+    REFUSED(g.start.later = 2, DESC_BAD_VALUE);
+    REFUSED(g.start.zero = 1, DESC_BAD_RECORD);
     /* started twice; never started (the place of START is taken by another op of its size) */
     REFUSED(g.start.head.component = 1, DESC_BAD_COMPONENT);
     struct good g = make_good();

@@ -15,7 +15,7 @@ TEST(pool_gives_every_frame_once)
 
     for (uint64_t seed = 0; seed < 5; seed++) {
         memset(seen, 0, sizeof(seen));
-        pool_init(&p, seed, FRAMES - 17);
+        pool_init(&p, seed, FRAMES - 17, NULL);
         for (uint32_t i = 0; i < FRAMES - 17; i++) {
             uint32_t f = pool_take(&p);
             CHECK(f < FRAMES - 17);
@@ -36,7 +36,7 @@ TEST(pool_scatters_neighbours)
     for (uint64_t seed = 1; seed < 4; seed++) {
         memset(distance, 0, sizeof(distance));
         far = most = 0;
-        pool_init(&p, seed, FRAMES);
+        pool_init(&p, seed, FRAMES, NULL);
         for (uint32_t i = 0; i < FRAMES; i++) {
             uint32_t f = pool_take(&p);
             if (i) {
@@ -57,11 +57,36 @@ TEST(pool_order_changes_with_the_seed)
     struct pool a, b;
     uint32_t same = 0;
 
-    pool_init(&a, 1, FRAMES);
-    pool_init(&b, 2, FRAMES);
+    pool_init(&a, 1, FRAMES, NULL);
+    pool_init(&b, 2, FRAMES, NULL);
     for (uint32_t i = 0; i < FRAMES; i++)
         same += pool_take(&a) == pool_take(&b);
     CHECK(same < FRAMES / 100);
+}
+
+TEST(pool_gives_again_what_came_back_and_nothing_else)
+{
+    static uint32_t back[64];
+    uint8_t out[64] = { 0 };
+    struct pool p;
+
+    pool_init(&p, 3, 64, back);
+    for (uint32_t i = 0; i < 64; i++)
+        out[pool_take(&p)] = 1;
+    for (uint32_t turn = 0; turn < 100; turn++) {
+        uint32_t n = turn % 64;
+        for (uint32_t i = 0; i < n; i++) {
+            pool_back(&p, (i * 7 + turn) % 64);
+            out[(i * 7 + turn) % 64] = 0;
+        }
+        CHECK_EQ(pool_left(&p), n);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t f = pool_take(&p);
+            CHECK(f < 64 && !out[f]);
+            out[f] = 1;
+        }
+        CHECK_EQ(pool_take(&p), POOL_NO_FRAME);
+    }
 }
 
 TEST(client_quota_and_ranges)
@@ -70,7 +95,7 @@ TEST(client_quota_and_ranges)
     struct client c;
     struct pool p;
 
-    pool_init(&p, 1, 64);
+    pool_init(&p, 1, 64, NULL);
     client_init(&c, 50, table, 100);
     CHECK_EQ(client_may_map(&c, &p, 0, 50), POOL_OK);
     CHECK_EQ(client_may_map(&c, &p, 0, 51), POOL_QUOTA);

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See command.h. Everything that a client sent is checked here or refused by init: an answer with "ok": false
+ * and an "error" is the worst that nonsense does. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "base64.h"
+#include "command.h"
+#include "control_component.h"
+#include "json.h"
+#include "management.h"
+#include "management_types.h"
+
+struct request {
+    const struct json_object *o;
+    struct json_out *out;
+};
+
+/* The answer says "ok" first: nothing else has been printed when a command fails. */
+static void ok(struct request *r)
+{
+    json_bool(r->out, "ok", true);
+}
+
+static void error(struct request *r, const char *text)
+{
+    json_bool(r->out, "ok", false);
+    json_text(r->out, "error", text);
+}
+
+static const char *text_of(err_t e)
+{
+    switch (e) {
+    case ERR_RANGE:
+        return "out of range";
+    case ERR_WRONG_STATE:
+        return "the guest is not in a state for this";
+    case ERR_NO_MEMORY:
+        return "there is too little memory";
+    case ERR_NO_SUPPORT:
+        return "this build or guest cannot do this";
+    default:
+        return "init refuses";
+    }
+}
+
+static void done(struct request *r, err_t e)
+{
+    if (e == ERR_OK)
+        ok(r);
+    else
+        error(r, text_of(e));
+}
+
+/* --- guests --- */
+
+static const char *phase_name(guest_phase_t p)
+{
+    static const char *const names[] = { "waiting", "starting", "running", "paused", "stopped", "ended" };
+    return p < sizeof(names) / sizeof(names[0]) ? names[p] : "?";
+}
+
+static bool find_guest(struct request *r, uint32_t *number)
+{
+    const struct json_field *name = json_find(r->o, "guest", JSON_STRING);
+    struct guest_info info;
+
+    if (!name) {
+        error(r, "which guest? a field \"guest\" is needed");
+        return false;
+    }
+    for (*number = 0; management_guest(CAP_MANAGEMENT, *number, &info) == ERR_OK; (*number)++)
+        if (strcmp(info.name, name->text) == 0)
+            return true;
+    error(r, "there is no guest of this name");
+    return false;
+}
+
+static void print_guest(struct json_out *j, const struct guest_info *g)
+{
+    json_open(j, NULL, '{');
+    json_text(j, "name", g->name);
+    json_text(j, "state", phase_name(g->phase));
+    json_number(j, "incarnation", g->incarnation);
+    json_number(j, "restarts", g->restarts);
+    json_number(j, "exits", g->answered);
+    json_number(j, "cpu_us", g->cpu_us);
+    json_number(j, "memory_bytes", (uint64_t)g->memory_pages << PAGE_SHIFT);
+    json_number(j, "vmm_bytes", (uint64_t)g->vmm_pages << PAGE_SHIFT);
+    json_bool(j, "successor", g->successor);
+    json_text(j, "program", g->program);
+    json_text(j, "next", g->next);
+    json_text(j, "ended", g->ended);
+    json_close(j, '}');
+}
+
+static void list(struct request *r, unsigned argument)
+{
+    struct guest_info info;
+
+    (void)argument;
+    ok(r);
+    json_open(r->out, "guests", '[');
+    for (uint32_t i = 0; management_guest(CAP_MANAGEMENT, i, &info) == ERR_OK; i++)
+        print_guest(r->out, &info);
+    json_close(r->out, ']');
+}
+
+static void act(struct request *r, unsigned action)
+{
+    uint32_t number;
+
+    if (find_guest(r, &number))
+        done(r, management_act(CAP_MANAGEMENT, number, (guest_action_t)action));
+}
+
+/* --- upgrades --- */
+
+static bool find_number(struct request *r, const char *key, uint32_t *value)
+{
+    const struct json_field *f = json_find(r->o, key, JSON_NUMBER);
+
+    if (f && f->number <= UINT32_MAX) {
+        *value = (uint32_t)f->number;
+        return true;
+    }
+    error(r, "a number is missing or too large");
+    return false;
+}
+
+static void upload(struct request *r, unsigned argument)
+{
+    uint32_t number, bytes, crc;
+
+    (void)argument;
+    if (!find_guest(r, &number) || !find_number(r, "bytes", &bytes) || !find_number(r, "crc", &crc))
+        return;
+    if (bytes == 0 || bytes > UPGRADE_IMAGE_MAX)
+        error(r, "the file is empty or too large");
+    else
+        done(r, management_upload(CAP_MANAGEMENT, number, bytes, crc));
+}
+
+static void piece(struct request *r, unsigned argument)
+{
+    const struct json_field *data = json_find(r->o, "data", JSON_STRING);
+    uint8_t bytes[UPGRADE_PIECE_MAX];
+    uint32_t offset, n;
+
+    (void)argument;
+    if (!find_number(r, "offset", &offset))
+        return;
+    if (!data || !base64_read(data->text, data->bytes, bytes, sizeof(bytes), &n))
+        error(r, "\"data\" is missing, too long or not in base64");
+    else
+        done(r, management_piece(CAP_MANAGEMENT, offset, bytes, n));
+}
+
+static void upgrade(struct request *r, unsigned argument)
+{
+    uint32_t number;
+
+    (void)argument;
+    if (find_guest(r, &number))
+        done(r, management_upgrade(CAP_MANAGEMENT, number));
+}
+
+static void upgraded(struct request *r, unsigned argument)
+{
+    static const char *const names[] = { "none", "uploading", "preparing", "done", "refused" };
+    char text[96];
+    upgrade_phase_t phase;
+    uint32_t number;
+
+    (void)argument;
+    if (!find_guest(r, &number))
+        return;
+    err_t e = management_upgraded(CAP_MANAGEMENT, number, &phase, text);
+    done(r, e);
+    if (e != ERR_OK)
+        return;
+    json_text(r->out, "phase", phase < sizeof(names) / sizeof(names[0]) ? names[phase] : "?");
+    json_text(r->out, "text", text);
+}
+
+#if UMBRA_DEBUG
+static void crash(struct request *r, unsigned argument)
+{
+    (void)r, (void)argument;
+    __builtin_trap();
+}
+#endif
+
+/* --- dispatch --- */
+
+static const struct {
+    const char *name;
+    void (*run)(struct request *r, unsigned argument);
+    unsigned argument;
+} commands[] = {
+    { "list", list, 0 },
+    { "pause", act, GUEST_ACTION_PAUSE },
+    { "resume", act, GUEST_ACTION_RESUME },
+    { "stop", act, GUEST_ACTION_STOP },
+    { "start", act, GUEST_ACTION_START },
+    { "kill-vmm", act, GUEST_ACTION_KILL },
+    { "hang-vmm", act, GUEST_ACTION_HANG },
+    { "restart-vmm", act, GUEST_ACTION_RESTART },
+    { "upload", upload, 0 },
+    { "piece", piece, 0 },
+    { "upgrade", upgrade, 0 },
+    { "upgraded", upgraded, 0 },
+#if UMBRA_DEBUG
+    { "crash-control", crash, 0 }, /* for the test of what becomes of the guests then */
+#endif
+};
+
+static void run(struct request *r)
+{
+    const struct json_field *name = json_find(r->o, "command", JSON_STRING);
+
+    if (!name) {
+        error(r, "a field \"command\" is needed");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(name->text, commands[i].name) == 0) {
+            commands[i].run(r, commands[i].argument);
+            return;
+        }
+    error(r, "unknown command");
+}
+
+size_t command_answer(char *line, size_t bytes, bool too_long, char *to)
+{
+    struct json_out out = { .to = to, .room = ANSWER_MAX };
+    struct json_object o = { .fields = 0 };
+    struct request r = { &o, &out };
+    const char *wrong = too_long ? "the line is too long" : json_read(line, bytes, &o);
+    const struct json_field *id = json_find(&o, "id", JSON_NUMBER);
+
+    json_open(&out, NULL, '{');
+    if (id)
+        json_number(&out, "id", id->number);
+    if (wrong)
+        error(&r, wrong);
+    else
+        run(&r);
+    json_close(&out, '}');
+    json_end(&out);
+    if (!out.full)
+        return out.used;
+    static const char full[] = "{\"ok\":false,\"error\":\"the answer is too long\"}\n";
+    memcpy(to, full, sizeof(full) - 1);
+    return sizeof(full) - 1;
+}

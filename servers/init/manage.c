@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the management channel asks of init, by the interface that only `control` has (docs/management.md).
+ *
+ * Every call is checked, done and answered at once: nobody waits in here. Guests are numbered among the
+ * components that run one. */
+#include "init.h"
+#include "init_component.h"
+#include "management_server.h"
+#include <stdio.h>
+#include <string.h>
+
+struct component *manage_guest(struct init *in, uint32_t number)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].guest && number-- == 0)
+            return &in->component[i];
+    return NULL;
+}
+
+err_t management_guests_impl(void *self, uint64_t badge, uint32_t *count)
+{
+    struct init *in = self;
+
+    (void)badge;
+    *count = 0;
+    while (manage_guest(in, *count))
+        ++*count;
+    return ERR_OK;
+}
+
+static guest_phase_t phase_of(const struct component *c)
+{
+    if (c->ended)
+        return c->stopped ? GUEST_PHASE_STOPPED : GUEST_PHASE_ENDED;
+    if (c->paused)
+        return GUEST_PHASE_PAUSED;
+    if (c->now->state == PROCESS_BUILT)
+        return GUEST_PHASE_WAITING;
+    return c->now->state == PROCESS_READY ? GUEST_PHASE_RUNNING : GUEST_PHASE_STARTING;
+}
+
+err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct guest_info *info)
+{
+    struct init *in = self;
+    struct component *c = manage_guest(in, number);
+    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    const struct process *next = &c->process[c->now == &c->process[0]];
+    snprintf(info->name, sizeof(info->name), "%s", c->name);
+    snprintf(info->ended, sizeof(info->ended), "%s", c->why);
+    info->phase = phase_of(c);
+    info->incarnation = c->now->info ? c->now->info->incarnation : 0;
+    info->restarts = c->restarts;
+    info->answered = sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
+    info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
+    info->memory_pages = (uint32_t)c->guest->pages;
+    info->vmm_pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);
+    info->successor = next->state == PROCESS_WAITING;
+    snprintf(info->program, sizeof(info->program), "%s", c->now->program);
+    snprintf(info->next, sizeof(info->next), "%s", info->successor ? next->program : "");
+    return ERR_OK;
+}
+
+/* --- what is done to a guest --- */
+
+static err_t pause(struct init *in, struct component *c)
+{
+    restart_pause(in, c);
+    c->paused = true;
+    return ERR_OK;
+}
+
+static err_t stop(struct init *in, struct component *c)
+{
+    c->paused = false;
+    c->stopped = true; /* before: the machine does not end with the last guest that was stopped */
+    supervise_end(in, c, true, "stopped", "");
+    return ERR_OK;
+}
+
+/* The next incarnation takes over; as all of them do, it hides from its guest how long that took. */
+static err_t go_on(struct init *in, struct component *c)
+{
+    c->paused = false;
+    if (restart_planned(in, c))
+        return ERR_OK;
+    supervise_end(in, c, false, "internal error", "it cannot be handed over");
+    return ERR_NO_MEMORY;
+}
+
+/* Its memory is still memmgr's to give, the same frames or others, zeroed: the new VMM asks for it. */
+static err_t start(struct init *in, struct component *c)
+{
+    c->waits = false;
+    if (!c->ended) {
+        build_start(in, c);
+        return ERR_OK;
+    }
+    printf("init: %s: told to start again\n", c->name);
+    c->ended = c->clean = c->stopped = false;
+    c->deaths = c->failures = 0;
+    c->stopped_at = c->watched = c->spent = 0;
+    c->upgraded_at = ~0ull;
+    c->why[0] = 0;
+    restart_again(in, c);
+    return ERR_OK;
+}
+
+static err_t perform(struct init *in, struct component *c, guest_action_t action)
+{
+    switch (action) {
+    case GUEST_ACTION_PAUSE:
+        return pause(in, c);
+    case GUEST_ACTION_STOP:
+        return stop(in, c);
+    case GUEST_ACTION_START:
+        return start(in, c);
+    case GUEST_ACTION_RESUME:
+        return go_on(in, c);
+    case GUEST_ACTION_RESTART:
+    case GUEST_ACTION_KILL:
+        printf("init: %s: told to %s its VMM\n", c->name, action == GUEST_ACTION_KILL ? "kill" : "replace");
+        return go_on(in, c);
+    case GUEST_ACTION_HANG:
+        if (!in->boot->debug)
+            return ERR_NO_SUPPORT;
+        restart_hang(in, c);
+        return ERR_OK;
+    default:
+        return ERR_NO_SUPPORT;
+    }
+}
+
+static bool fits(const struct component *c, guest_action_t action)
+{
+    guest_phase_t phase = phase_of(c);
+
+    switch (action) {
+    case GUEST_ACTION_STOP:
+        return phase == GUEST_PHASE_RUNNING || phase == GUEST_PHASE_PAUSED || phase == GUEST_PHASE_STARTING;
+    case GUEST_ACTION_RESUME:
+        return phase == GUEST_PHASE_PAUSED;
+    case GUEST_ACTION_START:
+        return phase == GUEST_PHASE_WAITING || phase == GUEST_PHASE_STOPPED || phase == GUEST_PHASE_ENDED;
+    default:
+        return phase == GUEST_PHASE_RUNNING;
+    }
+}
+
+err_t management_act_impl(void *self, uint64_t badge, uint32_t number, guest_action_t action)
+{
+    struct init *in = self;
+    struct component *c = manage_guest(in, number);
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    if (!fits(c, action))
+        return ERR_WRONG_STATE;
+    if (!c->restartable && action != GUEST_ACTION_STOP)
+        return ERR_NO_SUPPORT; /* nothing of its guest outlives it */
+    return perform(in, c, action);
+}

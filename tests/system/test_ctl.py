@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The management channel of a running system, with guests that say their time-stamp counter on and on (ticker.S). Time is
+counted in instructions, so that the load of the host does not show."""
+import argparse
+import json
+import random
+import re
+import subprocess
+import time
+
+import pytest
+from linux_guest import needs_verify, verifying_guest
+from umbra import console, control, images, layout, system
+from umbra.errors import Failure
+
+OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
+TICKER = layout.module_output("debug", "guests/ticker")
+NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug", n)
+                                                   for n in ("init", "memmgr", "console", "control", "vmm", "tinyvmm")]
+pytestmark = pytest.mark.needs(*NEEDED)
+STEP = 1 << 24              # between two lines of a ticker
+SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
+SECONDS = 60
+
+
+class Tickers:
+    """A system of tickers: what each says, and the channel."""
+
+    def __init__(self, machine, count, path, log):
+        self.machine, self.count, self.path, self.log_path = machine, count, path, log
+        self.shared = console.Shared(count)
+        self.text = [""] * count
+        self.taken = 0
+        self.channel = None
+
+    def look(self):
+        """Takes what has come."""
+        self.machine.receive(0.05)
+        for guest, data in self.shared.receive(self.machine.output[self.taken:]):
+            self.text[guest] += data.decode("latin-1").replace("\r", "")
+        self.taken = len(self.machine.output)
+
+    def until(self, condition, what):
+        end = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < end, "no %s\n%r\n%s" % (what, [t[-200:] for t in self.text], self.log())
+            self.look()
+
+    def settle(self, guest):
+        """Waits until what was said before has come: by what another guest says after it."""
+        for _ in range(10):
+            self.look()
+        self.more(3, guest)
+
+    def ticks(self, guest=0):
+        return [int(t, 16) for t in re.findall(r"^([0-9a-f]{16})\n", self.text[guest], re.M)]
+
+    def more(self, number, guest=0):
+        """Waits for so many further lines of the guest."""
+        wanted = len(self.ticks(guest)) + number
+        self.until(lambda: len(self.ticks(guest)) >= wanted, "%d lines of guest %d" % (wanted, guest))
+
+    def largest_gap(self, guest=0):
+        found = self.ticks(guest)
+        assert found == sorted(found), "time went back"
+        return max(b - a for a, b in zip(found, found[1:]))
+
+    def log(self):
+        return self.log_path.read_text(errors="replace").replace("\r", "")
+
+    def connect(self):
+        if self.channel:
+            self.channel.end.close()
+        self.channel = control.open_channel(str(self.path), SECONDS)
+        return self.channel
+
+    def connect_if_served(self):
+        """A new connection that is answered within a second."""
+        self.connect().timeout = 1
+        try:
+            self.channel.ask("list")
+        except Failure:
+            return False
+        self.channel.timeout = SECONDS
+        return True
+
+    def upgrade(self, image):
+        self.channel.upload("vmm0", image)
+        self.channel.upgrade("vmm0")
+
+    def ask(self, command, guest=0, **fields):
+        return self.channel.ask(command, guest="vmm%d" % guest, **fields)
+
+    def guest(self, number=0):
+        return self.channel.guests()[number]
+
+
+@pytest.fixture
+def tickers(boot, tmp_path):
+    def start(count=1, settings=(), silent=()):
+        guests = [images.Guest("g%d" % n, layout.ROOT / TICKER, None, "", 16 << 20) for n in range(count)]
+        log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
+        options = argparse.Namespace(**{**vars(OPTIONS), "set": list(settings)})
+        machine = boot(modules=system.modules(options, guests), cmdline=system.CMDLINE, icount=True,
+                       memory=system.machine_memory(guests), serials=("socket", str(log)), control=str(path))
+        run = Tickers(machine, count, path, log)
+        for guest in range(count):
+            run.more(0 if guest in silent else 2, guest)
+        run.connect()
+        return run
+    return start
+
+
+def test_list_says_what_there_is_and_stats_grow(tickers):
+    run = tickers(2)
+    first, second = run.channel.guests()
+    assert (first["name"], second["name"]) == ("vmm0", "vmm1")
+    assert first["state"] == second["state"] == "running" and first["memory_bytes"] == 16 << 20
+    assert first["incarnation"] == first["restarts"] == 0
+    run.more(2)
+    later = run.guest()
+    assert later["exits"] > first["exits"] and later["cpu_us"] > first["cpu_us"]
+
+
+def test_a_paused_guests_clock_stands_still_and_the_others_go_on(tickers):
+    run = tickers(2)
+    run.ask("pause")
+    assert run.guest()["state"] == "paused"
+    run.settle(1)
+    silent, before = len(run.ticks()), run.ticks(1)[-1]
+    run.more(22, guest=1)
+    assert len(run.ticks()) == silent
+    assert run.ticks(1)[-1] - before > 2 * (STEP + SLACK)
+    run.ask("resume")
+    run.more(4)
+    assert run.largest_gap() < STEP + SLACK
+    assert run.largest_gap(1) < STEP + SLACK    # nobody else lost anything
+    assert run.guest()["state"] == "running"
+
+
+def test_a_vmm_that_is_killed_or_replaced_leaves_its_guest_alone(tickers):
+    run = tickers()
+    for turn, command in enumerate(("kill-vmm", "restart-vmm", "kill-vmm")):
+        run.until(lambda: run.guest()["successor"], "successor")
+        run.ask(command)
+        run.more(3)
+        assert run.guest()["incarnation"] == run.guest()["restarts"] == turn + 1
+    assert run.largest_gap() < STEP + SLACK
+    assert run.text[0].count("Z") == 1
+
+
+def test_a_vmm_that_hangs_is_found_out(tickers):
+    run = tickers()
+    run.ask("hang-vmm")
+    run.until(lambda: run.guest()["restarts"] == 1, "restart")
+    run.more(3)
+    assert run.largest_gap() < STEP + SLACK
+    assert re.search(r"^vmm0: hangs: \d+ us on exit", run.log(), re.M)
+
+
+def test_the_channel_dies_and_guests_live_on(tickers):
+    run = tickers()
+    for turn in range(5):
+        run.channel.request("crash-control")
+        run.until(lambda: run.log().count("control: crashed") == turn + 1, "crash")
+        run.until(lambda: run.connect_if_served(), "channel after its crash")
+        assert run.guest()["restarts"] == 0
+    run.channel.request("crash-control")
+    run.until(lambda: "init: control is not built again" in run.log(), "end of the rebuilding")
+    run.more(3)
+    assert run.largest_gap() < STEP + SLACK
+
+
+def other_vmm(folder, source, define):
+    """A VMM of which one file is compiled with another definition: the build's own commands, changed in that."""
+    target = layout.server_output("debug", "vmm")
+    commands = subprocess.run(["ninja", "-f", "build/build.ninja", "-t", "commands", target], cwd=layout.ROOT, text=True,
+                              capture_output=True, check=True).stdout.splitlines()
+    compile_ = next(c for c in commands if re.search(r" -c %s " % re.escape(source), c))
+    place = re.search(r" -o (\S+)$", compile_)[1]
+    link = next(c for c in commands if " -o %s " % target in c)
+    new, program = folder / "changed.o", folder / "vmm.elf"
+    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace("-MF " + place, "-MF %s" % new),
+                 link.replace(" %s " % place, " %s " % new).replace(" -o %s " % target, " -o %s " % program)):
+        subprocess.run(line, shell=True, cwd=layout.ROOT, check=True)
+    return control.program_only(program.read_bytes())
+
+
+def renamed_vmm(folder):
+    return other_vmm(folder, "servers/vmm/program.c", "-UUMBRA_VERSION '-DUMBRA_VERSION=\"next\"'")
+
+
+def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
+    run = tickers()
+    old = run.guest()["program"]
+    run.upgrade(renamed_vmm(tmp_path))
+    run.more(3)
+    new = run.guest()["program"]
+    assert old.startswith("umbra 0") and new.startswith("umbra next ")
+    run.until(lambda: run.guest()["next"] == new, "successor of the new program")
+    run.ask("kill-vmm")
+    run.more(3)
+    assert run.guest()["program"] == new and run.guest()["incarnation"] >= 3
+    assert run.largest_gap() < STEP + SLACK
+    assert run.text[0].count("Z") == 1
+
+
+def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_path):
+    run = tickers()
+    before = run.guest()
+    strange = other_vmm(tmp_path, "servers/vmm/core/start.c", "-DVMM_STATE_VERSION=77")
+    with pytest.raises(control.Refused, match="the guest's state is of version 3, .* bytes; this program reads"):
+        run.upgrade(strange)
+    run.until(lambda: run.guest()["successor"], "successor of the old program")
+    run.more(2)
+    after = run.guest()
+    assert (after["incarnation"], after["restarts"], after["next"]) == (0, 0, before["program"])
+    assert run.largest_gap() < STEP + SLACK
+
+
+def test_what_is_no_vmm_is_refused(tickers):
+    run = tickers()
+    whole = control.program_only((layout.ROOT / layout.server_output("debug", "vmm")).read_bytes())
+    other = control.program_only((layout.ROOT / layout.server_output("debug", "tinyvmm")).read_bytes())
+    for image, why in ((b"#!/bin/sh\n", "no ELF file"), (whole[:4096], "outside the file"),
+                       (other, "built for another system description")):
+        with pytest.raises(control.Refused, match=why):
+            run.upgrade(image)
+    run.channel.ask("upload", guest="vmm0", bytes=100, crc=1)
+    for wrong in ({"offset": 1, "data": "AAAA"}, {"offset": 0, "data": "A" * 136}, {"offset": 0, "data": "*"}, {"data": "AAAA"}):
+        with pytest.raises(control.Refused):
+            run.channel.ask("piece", **wrong)
+    run.channel.ask("piece", offset=0, data="A" * 132)
+    run.ask("upgrade")
+    assert "did not come whole" in run.ask("upgraded")["text"]
+    for size in (0, control.IMAGE_MAX + 1, 1 << 40):
+        with pytest.raises(control.Refused):
+            run.channel.ask("upload", guest="vmm0", bytes=size, crc=1)
+    run.more(2)
+    assert run.guest()["restarts"] == 0 and run.largest_gap() < STEP + SLACK
+
+
+@needs_verify
+def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
+    words = dict(zip(*[iter(verifying_guest("--scale", "4", "storm", "memory", "cow", "fpu", "timers", flavour="cloud-amd64",
+                                            append="panic=-1 oops=panic"))] * 2))
+    guests = [images.Guest("v", words["--kernel"], words["--initrd"], words["--append"], 128 << 20)]
+    log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
+    machine = boot(modules=system.modules(OPTIONS, guests), cmdline=system.CMDLINE, memory=system.machine_memory(guests),
+                   serials=("socket", str(log)), control=str(path))
+    image = renamed_vmm(tmp_path)
+    with control.open_channel(str(path), SECONDS) as channel:
+        while channel.guests()[0]["state"] != "running":
+            time.sleep(0.1)
+        channel.upload("vmm0", image)
+        machine.expect("^verify storm ok", SECONDS * 3)
+        channel.upgrade("vmm0")
+        assert channel.guests()[0]["program"].startswith("umbra next ")
+        machine.expect("^verify all ok", SECONDS * 3)
+
+
+def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):
+    run = tickers(2)
+    run.ask("stop")
+    assert run.guest()["state"] == "stopped" and run.guest()["ended"] == "stopped"
+    run.settle(1)
+    silent = len(run.ticks())
+    run.more(3, guest=1)
+    assert len(run.ticks()) == silent
+    with pytest.raises(control.Refused, match="not in a state"):
+        run.ask("pause")
+    assert "guest vmm0 ended: stopped" in run.log()
+    run.machine.send(run.shared.send(1, b"q"))
+    run.until(lambda: run.guest(1)["state"] == "ended", "end of the other guest")
+    assert run.guest(1)["ended"].startswith("powered off")
+
+
+def test_a_guest_that_is_started_again_begins_with_zeroed_memory(tickers):
+    run = tickers(2)
+    for turn in range(1, 4):
+        run.ask("stop")
+        run.settle(1)
+        run.text[0] = ""
+        run.ask("start")
+        run.more(3)
+        assert re.findall("[ZD]", run.text[0]) == ["Z"]
+        assert run.ticks()[0] < STEP + SLACK        # its time begins anew, too
+        assert run.guest()["state"] == "running" and run.guest()["ended"] == ""
+    run.until(lambda: run.guest()["successor"], "successor")
+    run.ask("kill-vmm")
+    run.more(2)
+    assert run.largest_gap() < STEP + SLACK
+    assert run.largest_gap(1) < STEP + SLACK and "D" not in run.text[1]
+
+
+def test_frames_that_come_back_are_zero_for_whoever_gets_them(tickers):
+    """Both begin at once: each gets also what the other one had."""
+    run = tickers(2)
+    run.ask("stop", 0)
+    run.ask("stop", 1)
+    for _ in range(20):
+        run.look()
+    run.text = ["", ""]
+    run.ask("start", 0)
+    run.ask("start", 1)
+    for guest in (0, 1):
+        run.more(2, guest)
+        assert re.findall("[ZD]", run.text[guest]) == ["Z"]
+
+
+def test_a_guest_without_autostart_begins_when_it_is_told(tickers):
+    run = tickers(2, settings=["vmm0.vm.autostart=false"], silent=(0,))
+    assert run.guest()["state"] == "waiting" and run.text[0] == ""
+    with pytest.raises(control.Refused):
+        run.ask("pause")
+    run.ask("start")
+    run.more(3)
+    assert run.guest()["state"] == "running" and run.guest()["incarnation"] == 0
+    with pytest.raises(control.Refused):
+        run.ask("start")
+
+
+NONSENSE = [b"{\n", b"\0\xff\x80\n", b"[]\n", b'{"command":"list"\n', b'{"command":7}\n', b'{"id":1}\n', b"x" * 5000 + b"\n",
+            b'{"command":"pause"}\n', b'{"command":"pause","guest":"nobody"}\n', b'{"command":"format-disk"}\n',
+            b'{"command":"pause","guest":"' + b"a" * 900 + b'"}\n']
+
+
+def test_nonsense_is_answered_with_errors_and_harms_nothing(tickers):
+    run = tickers()
+    for line in NONSENSE:
+        run.channel.send(line)
+        answer = json.loads(run.channel.line(time.monotonic() + SECONDS))
+        assert answer["ok"] is False and answer["error"], line
+    randomness = random.Random(1)
+    for _ in range(20):
+        run.channel.send(bytes(randomness.randrange(256) for _ in range(randomness.randrange(200))) + b"\n")
+    assert run.guest()["state"] == "running"
+    run.more(2)
+
+
+def test_a_client_that_goes_away_in_mid_line_harms_nothing(tickers):
+    run = tickers()
+    for part in (b'{"command":"stop","guest":"vm', b"y" * 3000, b'{"command":"list"}\n' * 50):
+        run.channel.send(part)
+        run.connect()
+        assert run.guest()["state"] == "running"
+    run.more(2)
+
+
+def test_whoever_takes_no_answers_stops_himself_only(tickers):
+    run = tickers()
+    idle = control.connected(str(run.path))     # nobody is served beside the first: it waits
+    run.channel.end.settimeout(1)
+    with pytest.raises((TimeoutError, Failure)):
+        while True:
+            run.channel.end.sendall(b'{"command":"list"}\n' * 1000)
+    run.more(3)
+    run.channel.end.close()
+    idle.close()
+    assert run.connect().guests()[0]["state"] == "running"
+
+
+def test_ctl_speaks_to_the_system_that_runs(tickers):
+    run = tickers()
+    run.channel.end.close()
+
+    def ctl(*words):
+        return subprocess.run(["/usr/bin/python3", "build.py", "ctl", *words, "--socket", str(run.path)], cwd=layout.ROOT,
+                              capture_output=True, text=True, timeout=SECONDS)
+    shown = ctl("list")
+    assert shown.returncode == 0 and re.search(r"^vmm0 +running +0 +0 ", shown.stdout, re.M), shown
+    assert json.loads(ctl("stats", "--json").stdout)[0]["exits"] > 0
+    assert ctl("pause").returncode == 0
+    refused = ctl("pause", "vmm0")
+    assert refused.returncode == 1 and "not in a state for this" in refused.stderr
+    assert ctl("resume", "nobody").returncode == 2
+    assert ctl("dance").returncode == 2
+    assert ctl("resume", "vmm0").returncode == 0

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `ctl`: asks the system that runs from this tree, and tells it what to do with its guests."""
+import json
+
+from umbra import control, images, say
+from umbra.errors import Usage
+
+LISTS = {"list": "guests, their state and their VMMs", "stats": "exits, processor time and memory of each guest"}
+ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on", "stop": "it ends",
+        "start": "one that has ended or not begun begins from its images", "kill-vmm": "its VMM ends, the next takes over",
+        "hang-vmm": "its VMM spins until it is found out (debug builds)", "restart-vmm": "a planned change of its VMM",
+        "upgrade-vmm": "a planned change to another program: --image FILE"}
+
+
+def arguments(parser):
+    add = parser.add_argument
+    add("what", choices=[*LISTS, *ACTS], metavar="COMMAND", help="see below")
+    add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
+    add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
+    add("--json", action="store_true", help="the answer as JSON")
+    add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
+    add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
+    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, **ACTS}.items()] +
+                              ["", "example: ./build.py ctl pause linux"])
+
+
+def chosen(channel, name):
+    """The component of the guest that is meant."""
+    guests = channel.guests()
+    if name is None:
+        if len(guests) != 1:
+            raise Usage("which guest? There are: " + " ".join(g["name"] for g in guests))
+        return guests[0]["component"]
+    if name not in [g["name"] for g in guests]:
+        raise Usage("there is no guest %s; there are: %s" % (name, " ".join(g["name"] for g in guests)))
+    return channel.component(name)
+
+
+def table(rows):
+    """Columns as wide as they must be."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def megabytes(n):
+    return "%.1fM" % (n / (1 << 20))
+
+
+def list_table(guests):
+    rows = [("guest", "state", "vmm", "restarts", "program", "next", "ended")]
+    return table(rows + [(g["name"], g["state"], str(g["incarnation"]), str(g["restarts"]), g["program"] or "-",
+                          g["next"] or "-", g["ended"] or "-") for g in guests])
+
+
+def stats_table(guests):
+    rows = [("guest", "exits", "cpu", "memory", "vmm")]
+    return table(rows + [(g["name"], str(g["exits"]), "%.3fs" % (g["cpu_us"] / 1e6), megabytes(g["memory_bytes"]),
+                          megabytes(g["vmm_bytes"])) for g in guests])
+
+
+def read_image(options):
+    if (options.what == "upgrade-vmm") != (options.image is not None):
+        raise Usage("upgrade-vmm and --image FILE go together")
+    if not options.image:
+        return None
+    image = control.program_only(images.readable(options.image, "--image"))
+    if not 0 < len(image) <= control.IMAGE_MAX:
+        raise Usage("--image %s is of %d bytes; 1 to %d are taken" % (options.image, len(image), control.IMAGE_MAX))
+    return image
+
+
+def upgrade(channel, component, image):
+    channel.upload(component, image, lambda done, of: say.progress("sending the program: %d%%" % (100 * done // of)))
+    say.progress("")
+    channel.upgrade(component)
+    return {"ok": True}
+
+
+def command(options):
+    image = read_image(options)
+    if options.what in LISTS and options.guest:
+        raise Usage("%s shows all guests" % options.what)
+    with control.open_channel(options.socket, options.timeout) as channel:
+        if options.what in LISTS:
+            guests = channel.guests()
+            print(json.dumps(guests, indent=1) if options.json else
+                  list_table(guests) if options.what == "list" else stats_table(guests))
+            return 0
+        component = chosen(channel, options.guest)
+        answer = upgrade(channel, component, image) if image else channel.ask(options.what, guest=component)
+        if options.json:
+            print(json.dumps(answer))
+    return 0

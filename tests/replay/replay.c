@@ -72,7 +72,7 @@ static _Noreturn void unusable(const char *why)
 
 static void core_died(void)
 {
-    fprintf(stderr, "replay: the core dies here, too, in exit %" PRIu64 " (%s, rip %" PRIx64 ")\n",
+    fprintf(stderr, "replay: the core of this tree dies in exit %" PRIu64 " (%s, rip %" PRIx64 ")\n",
             r.exit.seq, kind_of(&r.exit), r.exit.rip);
 }
 

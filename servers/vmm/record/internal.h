@@ -17,4 +17,10 @@ void record_data(struct record_codec *c, gpa_t gpa, uint8_t *data, uint32_t byte
 uint64_t record_expect(const struct record_codec *c, gpa_t gpa, uint32_t bytes);
 void record_learn(struct record_codec *c, gpa_t gpa, uint32_t bytes, uint64_t value);
 
+/* Where in c->value this one is remembered. */
+static inline uint8_t record_value_slot(uint64_t value)
+{
+    return (uint8_t)(value * 0x9e3779b97f4a7c15ull >> 56);
+}
+
 #endif

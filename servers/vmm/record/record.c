@@ -7,6 +7,7 @@
 #define BODY_WORDS (offsetof(struct umbra_reply_page, ops) / 8)
 #define SEQ_WORD   (offsetof(struct umbra_exit_page, seq) / 8)
 #define TSC_WORD   (offsetof(struct umbra_exit_page, tsc) / 8)
+#define GPR_WORD   (offsetof(struct umbra_exit_page, gpr) / 8)
 BUILD_ASSERT(sizeof(struct umbra_exit_page) % 8 == 0 && EXIT_WORDS <= 128 && BODY_WORDS <= 128);
 BUILD_ASSERT(offsetof(struct umbra_reply_page, gpr) == 8 * HEAD_WORDS);
 
@@ -64,6 +65,30 @@ static void code_words(struct record_codec *c, uint64_t *w, const uint64_t *expe
         w[i] = differ[i / 64] >> i % 64 & 1 ? record_number(c, w[i], expected[i]) : expected[i];
 }
 
+/* Registers come back to values that they had: those cost a byte. */
+static void code_registers(struct record_codec *c, uint64_t *w, const uint64_t *expected)
+{
+    uint64_t differ = 0, known = 0;
+
+    for (unsigned i = 0; i < GPRS; i++) {
+        bool other = w[i] != expected[i];
+        differ |= (uint64_t)other << i;
+        known |= (uint64_t)(other && c->value[record_value_slot(w[i])] == w[i]) << i;
+    }
+    differ = record_number(c, differ, 0);
+    known = record_number(c, known, 0);
+    for (unsigned i = 0; i < GPRS; i++) {
+        if (!(differ >> i & 1))
+            w[i] = expected[i];
+        else if (known >> i & 1)
+            w[i] = c->value[record_byte(c, record_value_slot(w[i]))];
+        else
+            w[i] = record_number(c, w[i], expected[i]);
+    }
+    for (unsigned i = 0; i < GPRS; i++)
+        c->value[record_value_slot(w[i])] = w[i];
+}
+
 static void code_exit(struct record_codec *c, struct umbra_exit_page *x)
 {
     uint64_t w[EXIT_WORDS], tsc = c->exit[TSC_WORD];
@@ -73,6 +98,8 @@ static void code_exit(struct record_codec *c, struct umbra_exit_page *x)
     c->exit[SEQ_WORD]++;
     c->exit[TSC_WORD] = 0;
     w[TSC_WORD] -= tsc;
+    code_registers(c, w + GPR_WORD, c->exit + GPR_WORD);
+    __builtin_memcpy(c->exit + GPR_WORD, w + GPR_WORD, 8 * GPRS);
     code_words(c, w, c->exit, EXIT_WORDS);
     w[TSC_WORD] += tsc;
     __builtin_memcpy(c->exit, w, sizeof(w));
@@ -116,8 +143,8 @@ void record_exit(struct record_codec *c, struct umbra_exit_page *x)
 
 static void code_text(struct record_codec *c, struct record_text *t)
 {
-    t->max = (uint32_t)record_number(c, t->max, 0);
-    t->bytes = (uint32_t)record_number(c, t->bytes, t->max);
+    c->max = t->max = (uint32_t)record_number(c, t->max, c->max);
+    t->bytes = (uint32_t)record_number(c, t->bytes, 0);
     if (t->bytes > RECORD_DATA_MAX || t->max > RECORD_DATA_MAX || t->bytes > t->max)
         record_bad(c, "a text is too long");
     for (uint32_t i = 0; !c->why && i < t->bytes; i++)

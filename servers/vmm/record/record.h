@@ -87,8 +87,10 @@ struct record_codec {
     bool cut;        /* it is only that the file ends */
     uint8_t *at, *end;
     uint64_t exit[sizeof(struct umbra_exit_page) / 8]; /* the last one */
+    uint64_t value[256];                               /* of registers; see record_value_slot */
     uint64_t ops[REPLY_OPS_MAX];
-    uint64_t wake, seq;
+    uint64_t wake;
+    uint64_t max; /* of the last text */
     uint64_t gpa; /* of the last access */
     struct {
         uint64_t place, value; /* place: gpa / 8 + 1, 0 nothing */

@@ -222,7 +222,7 @@ size_t __wrap_machine_take(struct machine *m, struct dev_undo *u, uint64_t now, 
 {
     size_t n = __real_machine_take(m, u, now, bytes, max);
 
-    if (on() && n) {
+    if (on() && rec->inside) { /* also when there is nothing: devices are looked at */
         rec->text.max = (uint32_t)max;
         rec->text.bytes = (uint32_t)n;
         memcpy(rec->text.data, bytes, n);
@@ -239,7 +239,7 @@ size_t __wrap_machine_give(struct machine *m, struct dev_undo *u, uint64_t now, 
 size_t __wrap_machine_give(struct machine *m, struct dev_undo *u, uint64_t now, const uint8_t *bytes,
                            size_t n)
 {
-    if (on()) {
+    if (on() && rec->inside) {
         rec->text.max = rec->text.bytes = (uint32_t)n;
         memcpy(rec->text.data, bytes, n);
         record_give(fresh(), &rec->text);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Recordings of VMMs (`run --record`) that the core of this tree runs again on the host (`test replay`)."""
 import pathlib
+import random
 import re
 import subprocess
 
@@ -92,6 +93,21 @@ def test_what_is_no_recording_is_one_line(tmp_path):
         (tmp_path / "file").write_bytes(content)
         done = replay.replay(tmp_path / "file")
         assert (done.returncode, done.stderr) == (2, "") and re.fullmatch("replay: .*%s\n" % line, done.stdout), done.stdout
+    done = subprocess.run(["/usr/bin/python3", "build.py", "test", "--no-install", "replay", tmp_path / "file"],
+                          cwd=layout.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "replay: byte 10: the file ends within its first record\n"), done.stderr
+
+
+def test_changed_recording_has_a_verdict(crash, tmp_path):
+    """The reader's bounds are the host test's matter; here the core gets exits and memory that no guest made."""
+    chance, whole = random.Random(1), crash.read_bytes()[:100000]
+    for number in range(60):
+        changed = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5))):
+            changed[chance.randrange(len(whole) if number % 2 else 400)] = chance.randrange(256)
+        (tmp_path / "file").write_bytes(changed)
+        done = replay.replay(tmp_path / "file")
+        assert done.returncode in (0, 1, 2) and done.stderr == "" and done.stdout.splitlines()[-1].startswith("replay: ")
 
 
 def test_record_goes_with_the_default_system_only(words, tmp_path):

@@ -95,7 +95,7 @@ def test_what_is_no_recording_is_one_line(tmp_path):
         assert (done.returncode, done.stderr) == (2, "") and re.fullmatch("replay: .*%s\n" % line, done.stdout), done.stdout
     done = subprocess.run(["/usr/bin/python3", "build.py", "test", "--no-install", "replay", tmp_path / "file"],
                           cwd=layout.ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "replay: byte 10: the file ends within its first record\n"), done.stderr
+    assert (done.returncode, done.stdout) == (2, "replay: byte 11: the file ends within its first record\n"), done.stderr
 
 
 def test_changed_recording_has_a_verdict(crash, tmp_path):

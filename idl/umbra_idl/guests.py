@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The text of an assembly for any number of guests, each with its component: what `run --vm ..` boots.
 
-The words of a guest are name, memory, kernel, initrd, command_line (modules by name); a comma inside a value
-is doubled, as in QEMU. The text is an ordinary *.idl file: the checker, not this, says what is wrong with the
-values."""
+The words of a guest are name, memory, kernel, initrd, command_line (modules by name), record (=yes: a recorder takes
+its VMM's recording to the host); a comma inside a value is doubled, as in QEMU. The text is an ordinary *.idl file: the
+checker, not this, says what is wrong with the values."""
 import pathlib
 import re
 
-WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart")
+WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart", "record")
+RECORD_PORT = 0x3e0      # chosen: nothing of a PC is there, and no firmware looks
 COMPONENTS = pathlib.Path(__file__).resolve().parent.parent / "interfaces/components.idl"
 
 
@@ -45,6 +46,12 @@ def _guest(i, g):
     return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables", "autostart") if w in g]
 
 
+def _recorder(name):
+    return ["    component recorder recorder;", "    connect recorder.supervisor -> init.supervisor;",
+            f"    connect {name}.record[0] -> recorder.record;", f"    connect {name}.recorded[0] -> recorder.recorded;",
+            f"    recorder.host_port = ioport {RECORD_PORT:#x}..{RECORD_PORT:#x};"]
+
+
 def assembly(guests, name="guests", components=COMPONENTS):
     """The *.idl text for a list of guests as parse() gives them."""
     lines = ["// SPDX-License-Identifier: BSD-2-Clause", "// Made by `umbra_idl guests`.",
@@ -59,4 +66,6 @@ def assembly(guests, name="guests", components=COMPONENTS):
               f"    console.prefix = {'true' if len(guests) > 1 else 'false'};"]
     for i, g in enumerate(guests):
         lines += _guest(i, g)
+    for g in [g for g in guests if "record" in g][:1]:
+        lines += _recorder(g["name"])
     return "\n".join(lines + ["}", ""])

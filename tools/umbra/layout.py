@@ -42,6 +42,12 @@ HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=
               "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host", "-I", "kernel")
 WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", "tests/workloads")
 HOST_SUPPORT = ("tests/host/check.c",)
+REPLAY = "tests/replay/replay.c"        # runs recordings (docs/replay.md)
+REPLAY_OUTPUT = "build/host/replay/replay"
+RECORDING = "servers/vmm/recording/"    # what makes the VMM one that records, by wrapping these functions
+WRAPPED = ("vmm_init", "vmm_resume", "vmm_start", "vmm_begin", "vmm_handle", "vmm_commit", "machine_take", "machine_give",
+           "supervisor_ended", "gmem_cas32", "gmem_cas64",
+           *("gmem_%s%s" % (what, size) for what in ("read", "write") for size in ("8", "16", "32", "64", "_bytes")))
 
 TEST_NAME = re.compile(r"^[ \t]*TEST\(\s*(\w+)\s*\)", re.M)
 DIRECTIVES = ("LIBC", "USES", "MODULES", "ORG", "TIMEOUT", "MEMORY", "CMDLINE", "ICOUNT", "LONG")
@@ -185,6 +191,13 @@ def servers(profile):
         if not (folder / "main.c").is_file():
             continue
         own = find("servers/%s/**/*.c" % name, "servers/%s/**/*.S" % name)
+        extra = tuple(path for path in own if path.startswith(RECORDING))
+        own = tuple(path for path in own if path not in extra)
+        if extra:
+            programs.append(Program(server_output(profile, "vmm_recording"), "server", profile,
+                                    "build/%s/obj/servers" % profile, unique(own, extra, libraries()),
+                                    SERVER_FLAGS + WARNINGS + (debug_define(profile),),
+                                    server_link() + tuple("-Wl,--wrap=" + name for name in WRAPPED)))
         if own:
             programs.append(Program(server_output(profile, name), "server", profile, "build/%s/obj/servers" % profile,
                                     unique(own, libraries()), SERVER_FLAGS + WARNINGS + (debug_define(profile),),
@@ -208,6 +221,12 @@ def host_tests():
             for path in find("tests/host/**/test_*.c")]
 
 
+def host_tools():
+    """Programs for the host that are no tests of themselves."""
+    return [Program(REPLAY_OUTPUT, "host", "", "build/host/obj", unique((path,), used_sources(path)),
+                    HOST_FLAGS + WARNINGS, ("-fsanitize=address,undefined",)) for path in find(REPLAY)]
+
+
 def host_output(path):
     return "build/host/" + str(pathlib.Path(path).relative_to("tests/host").with_suffix(""))
 
@@ -224,7 +243,7 @@ def programs():
     found = []
     for profile in PROFILES:
         found += kernel(profile) + procs(profile) + guests(profile) + servers(profile)
-    return found + host_tests() + workloads()
+    return found + host_tests() + host_tools() + workloads()
 
 
 def module_output(profile, name):

@@ -40,6 +40,7 @@ def arguments(parser):
     add("--log", metavar="FILE", help="consoles also to this file")
     add("--input", metavar="FILE", help="typed to the first guest, a line whenever it waits")
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
+    add("--record", metavar="FILE", help="all that the first guest's VMM receives and answers; see `test replay FILE`")
     add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
     add("--set", action="append", default=[], metavar="C.S=VALUE",
         help="a setting of the system's description, for example memmgr.seed=7")
@@ -139,7 +140,9 @@ def check_words(options):
     options.script = images.readable(options.input, "--input") if options.input else b""
     if options.seed is not None and not 0 < options.seed < 1 << 64:
         raise Usage("--seed %d is not between 1 and 2^64 - 1" % options.seed)
-    for name in ("log", "stats"):
+    if options.record and options.system != system.DEFAULT:
+        raise Usage("--record does not go with system %s, whose description has no recorder" % options.system)
+    for name in ("log", "stats", "record"):
         check_output(name, getattr(options, name))
 
 
@@ -209,7 +212,9 @@ def machine_config(options, guests):
     return qemu.Config(
         kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
         memory=system.machine_memory(guests), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
-        control=system.control_socket(), accel=options.accel, cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
+        control=system.control_socket(), accel=options.accel,
+        extra=system.recorder_device(options.record) if options.record else (),
+        cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
 
 
 @contextlib.contextmanager

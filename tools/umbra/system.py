@@ -82,10 +82,11 @@ def guest_files(guests):
     return found
 
 
-def guest_words(number, guest, paging, files):
+def guest_words(number, guest, paging, files, record=False):
     names = {path: name for name, path in files.items()}
     words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=" + names[guest.kernel]]
     words += ["initrd=" + names[guest.initrd]] if guest.initrd else []
+    words += ["record=yes"] if record and number == 0 else []
     return ",".join(words + ["command_line=" + doubled(guest.append), "paging=" + paging])
 
 
@@ -110,9 +111,11 @@ def describe(options, guests):
     if options.system == DEFAULT:
         source = layout.relative(folder() / "system.idl")
         files = guest_files(guests)
-        if len(files) > GUEST_FILES_MAX:
-            raise Usage("%d different kernels and initramfs; at most %d fit one system" % (len(files), GUEST_FILES_MAX))
-        text = compiler("guests", *(guest_words(n, g, options.paging, files) for n, g in enumerate(guests)))
+        record = bool(getattr(options, "record", None))
+        most = GUEST_FILES_MAX - record     # the recorder is a module, too
+        if len(files) > most:
+            raise Usage("%d different kernels and initramfs; at most %d fit one system" % (len(files), most))
+        text = compiler("guests", *(guest_words(n, g, options.paging, files, record) for n, g in enumerate(guests)))
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
@@ -157,6 +160,8 @@ def modules(options, guests):
         return [(link(name, path), "") for name, path in given.items()]
     wanted = describe(options, guests)["modules"]
     found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
+    if getattr(options, "record", None):    # the other build of the same module
+        given["vmm"] = layout.ROOT / layout.server_output(options.profile, "vmm_recording")
     return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
 
 
@@ -165,6 +170,12 @@ def control_socket():
     summary = folder() / "system/system.json"
     has = summary.is_file() and "control" in json.loads(summary.read_text())["components"]
     return layout.relative(folder() / control.SOCKET) if has else None
+
+
+def recorder_device(path):
+    """QEMU's words for the port that the recorder writes (RECORD_PORT in idl/umbra_idl/guests.py)."""
+    return ("-chardev", "file,id=record,path=" + doubled(os.path.abspath(path)),
+            "-device", "isa-debugcon,iobase=0x3e0,chardev=record")
 
 
 def memory_bytes(guests):

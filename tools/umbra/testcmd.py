@@ -7,7 +7,7 @@ Collection and running of C tests live in tests/conftest.py; here are selection 
 import os
 import pathlib
 
-from umbra import deps, errors_seen, fresh, layout, qemu, say, selftest
+from umbra import deps, errors_seen, fresh, layout, qemu, replay, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
@@ -15,7 +15,7 @@ INTERNAL = "pytest ended with status %d"
 
 def arguments(parser):
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help="a folder (host, procs, system, tools), a file (test_x or x), a function, or an item as --list shows it")
+                        help="a folder (host, procs, system, tools), a file (test_x or x), a function, or an item as --list shows it; or: replay FILE, a recording of `run --record FILE`")
     parser.add_argument("-k", metavar="EXPR", help="only tests whose names match, as in pytest")
     parser.add_argument("--list", action="store_true", help="list the chosen tests, run nothing")
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
@@ -34,7 +34,10 @@ def command(options):
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     os.environ.pop("PYTEST_ADDOPTS", None)
+    folder = os.getcwd()
     os.chdir(layout.ROOT)
+    if options.names[:1] == ["replay"] and len(options.names) > 1:
+        return replay.command([os.path.join(folder, name) for name in options.names[1:]])
     if options.self_test:
         return selftest.command(options)
     return show_list(options) if options.list else run(options)

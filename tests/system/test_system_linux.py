@@ -15,7 +15,7 @@ SECONDS = 120
 def linux(boot, tmp_path):
     """linux(n) boots n guests; gives the machine, its kernel log's path in .kernel_log."""
     def start(count=1):
-        guests = [images.Guest("g%d" % n, guest.kernel(), guest.initramfs(), guest.APPEND, 128 << 20) for n in range(count)]
+        guests = [images.Guest("g%d" % n, guest.kernel(), guest.initramfs(), guest.APPEND + " quiet", 128 << 20) for n in range(count)]
         log = tmp_path / "kernel.log"
         machine = boot(modules=system.modules(OPTIONS, guests), cmdline=system.CMDLINE, memory=system.machine_memory(guests),
                        serials=("socket", str(log)))

@@ -104,6 +104,7 @@ struct component {
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
     uint64_t died_at;                            /* number of the exit at which the last incarnation died */
+    uint32_t died_in;                            /* its kind */
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <umbra/vcpu.h>
 
 #define IPC           ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
 #define REPORTS_WHOLE 16u /* chosen: reports of a component in the log; of further ones their first line */
@@ -166,10 +167,12 @@ static void say_report(struct init *in, struct component *c, struct report *r, b
 
 void report_say(struct init *in, struct component *c)
 {
+    static const char *const kinds[] = EXIT_KIND_NAMES;
+
     if (c->report && c->report->due)
         say_report(in, c, c->report, c->deaths > 1);
     if (c->taken_over)
-        printf("init: %s has taken over at exit %lu\n", c->name, c->died_at);
+        printf("init: %s has taken over at exit %lu (%s)\n", c->name, c->died_at, kinds[c->died_in]);
     c->taken_over = false;
 }
 

@@ -7,6 +7,7 @@
 #include "init.h"
 #include "libc/libc.h"
 #include <stdio.h>
+#include <umbra/vcpu.h>
 
 #define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
 #define DEATHS_MAX   3u /* on the same exit: the guest would kill every other VMM, too */
@@ -54,6 +55,7 @@ static bool may_go_on(struct init *in, struct component *c)
 
     c->deaths = exit == c->died_at ? c->deaths + 1 : 1;
     c->died_at = exit;
+    c->died_in = c->exit->kind < EXIT_KINDS ? c->exit->kind : 0;
     return c->deaths < DEATHS_MAX;
 }
 

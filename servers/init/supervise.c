@@ -155,7 +155,6 @@ static void died(struct init *in, struct component *c, struct process *p, const 
         return;
     report_say(in, c);
     if (!c->guest && !c->needed && any_guest(in)) {
-        printf("%s: %s: %s\n", c->name, how, text);
         rebuild(in, c);
         return;
     }

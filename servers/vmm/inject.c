@@ -20,6 +20,9 @@ static unsigned digits(uint32_t n)
 static enum inject_way way_of(const struct vmm_config *c, uint32_t incarnation)
 {
     unsigned ways = digits(c->inject);
+
+    if (c->inject_count && incarnation >= c->inject_count)
+        return INJECT_NONE;
     return ways ? (enum inject_way)(c->inject >> incarnation % ways * 4 & 15) : INJECT_NONE;
 }
 

@@ -209,7 +209,7 @@ def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_pa
     run = tickers()
     before = run.guest()
     strange = other_vmm(tmp_path, "servers/vmm/core/start.c", "-DVMM_STATE_VERSION=77")
-    with pytest.raises(control.Refused, match="the guest's state is of version 3, .* bytes; this program reads"):
+    with pytest.raises(control.Refused, match="the guest's state is of version 4, .* bytes; this program reads"):
         run.upgrade(strange)
     run.until(lambda: run.guest()["successor"], "successor of the old program")
     run.more(2)

@@ -15,10 +15,10 @@ NEVER_AGAIN = 1 << 31     # incarnations apart
 SMALL = {"flavour": "cloud-amd64", "append": "panic=-1 oops=panic printk.time=0"}
 
 
-def dies(*ways, at, every, stores=1, guest=0):
-    """The settings: the incarnations die in these ways, in turn."""
+def dies(*ways, at, every, stores=1, count=0, guest=0):
+    """The settings: the incarnations die in these ways, in turn; count of them, 0: all."""
     digits = sum(KINDS[way] << 4 * n for n, way in enumerate(ways))
-    values = {"inject": digits, "inject_at": at, "inject_every": every, "inject_stores": stores}
+    values = {"inject": digits, "inject_at": at, "inject_every": every, "inject_stores": stores, "inject_count": count}
     return [word for key, value in values.items() for word in ("--set", "vmm%d.%s=%d" % (guest, key, value))]
 
 
@@ -123,3 +123,38 @@ def test_guest_that_is_stopped_stays_in_the_log_and_the_other_runs_on(headless):
     texts = reports(outcome)
     assert len(texts) == 3 and all(re.search(r"^exit 3000 \w+, not answered", text, re.M) for text in texts)
     assert "death 3 in a row at this exit" in texts[2] and re.search(r"^guest rip \w{16} flags", texts[2], re.M)
+
+
+# Exits each of which kills its VMM: from which one on, of a boot and of the workload, how many, how far apart, and what
+# the guest does. A death is followed by an event, as its guest's clock went on meanwhile: two apart are all exits that the
+# guest makes itself. Stores: more than any exit makes.
+WINDOWS = {"boot": 3000, "work": 40000}
+STORES = 24
+POINTS = ["delivery", "store", "reply"]
+
+
+def table_of(deaths):
+    """Exit kind x point, as text; what is empty is listed."""
+    kinds = sorted({kind for kind, _ in deaths})
+    rows = ["%-12s" % kind + "".join("%10d" % deaths.count((kind, point)) for point in POINTS) for kind in kinds]
+    empty = ["%s x %s" % (k, p) for k in kinds for p in POINTS if (k, p) not in deaths]
+    return "\n".join(["%-12s" % "exit" + "".join("%10s" % p for p in POINTS)] + rows +
+                     ["empty: " + (", ".join(empty) or "none")]) + "\n"
+
+
+@needs_verify
+@pytest.mark.parametrize("window, count, apart", [
+    ("boot", 60, 1), ("work", 120, 2), pytest.param("boot", 500, 1, marks=pytest.mark.long),
+    pytest.param("boot", 2000, 2, marks=pytest.mark.long), pytest.param("work", 1000, 2, marks=pytest.mark.long)])
+def test_every_exit_of_a_window_kills_its_vmm(headless, undisturbed, window, count, apart):
+    guest = verifying_guest(*PARTS, **SMALL)
+    if not undisturbed:
+        undisturbed["console"] = headless(*guest).console
+    outcome = headless(*guest, *dies(*POINTS, at=WINDOWS[window], every=apart, stores=STORES, count=count), seconds=600)
+    require_whole(outcome)
+    assert outcome.console == undisturbed["console"]
+    seen = re.findall(r"^init: vmm0 has taken over at exit (\d+) \((\w+)\)", outcome.kernel_log, re.M)
+    assert [int(n) for n, _ in seen] == [WINDOWS[window] + n * apart for n in range(count)]
+    text = table_of([(kind, POINTS[i % len(POINTS)]) for i, (_, kind) in enumerate(seen)])
+    (layout.BUILD / "log" / ("restart-%s-%d-%d.txt" % (window, count, apart))).write_text(text)
+    print(text)

@@ -234,6 +234,8 @@ void restart_pause(struct init *in, struct component *c);
 void restart_again(struct init *in, struct component *c);
 /* Its VMM spins with the next exit. */
 void restart_hang(struct init *in, struct component *c);
+/* The number of the last exit of its guest that was answered. */
+uint64_t restart_answered(struct init *in, const struct component *c);
 /* It waits to take over. */
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */

@@ -43,7 +43,6 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
 {
     struct init *in = self;
     struct component *c = manage_guest(in, number);
-    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
 
     (void)badge;
     if (!c)
@@ -54,7 +53,7 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
     info->phase = phase_of(c);
     info->incarnation = c->now->info ? c->now->info->incarnation : 0;
     info->restarts = c->restarts;
-    info->answered = sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
+    info->answered = restart_answered(in, c);
     info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
     info->memory_pages = (uint32_t)c->guest->pages;
     info->vmm_pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);

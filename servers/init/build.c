@@ -20,13 +20,12 @@ static void must(struct init *in, err_t e, const char *what)
         fail(in, e, "%s", what);
 }
 
-static cptr_t group_cap(const struct group *g, uint32_t i)
+cptr_t group_cap(const struct group *g, uint32_t i)
 {
     return g->sub ? CPTR_SUB(g->cap, 1 + i) : g->cap + i;
 }
 
-/* A capability of init's own that is derived from another, in a new slot of s. */
-static cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge)
+cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge)
 {
     cptr_t to = slot_new(in, s);
     err_t e = badge ? sys_invoke4(slot_cnode(s), CNODE_MINT, slot_index(to), from, rights, badge)
@@ -217,6 +216,7 @@ static void make_memory(struct init *in, const struct desc_component *d, struct 
     uint64_t stack = PAGES(d->stack_bytes) * PAGE_BYTES;
 
     space_memory(in, &p->space, DESC_HEAP, PAGES(d->heap_bytes) * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
+    p->stack = CPTR_SUB(p->slots.sub, p->slots.next);
     space_memory(in, &p->space, BOOT_STACK_TOP - stack, stack, RIGHT_READ | RIGHT_WRITE);
 }
 
@@ -281,6 +281,7 @@ static void do_component(struct init *in, struct component *c, struct process *p
         p->slots_place = slot_new(in, &in->slots);
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
     p->program[0] = 0;
+    p->image = image;
     p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
     p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
     p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
@@ -473,6 +474,15 @@ bool build_possible(struct init *in, const struct component *c, const struct pro
     uint64_t pages = PAGES(c->d->image_bytes);
 
     return p->quota.cap || pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
+}
+
+const char *component_image(struct init *in, const struct component *c, const struct process *p,
+                            struct image_segment *segments, unsigned *n)
+{
+    uint64_t entry;
+
+    image_read(p->image.file, p->image.bytes, IMAGE_LIMIT, segments, n, &entry);
+    return desc_name(&in->desc, c->d->module);
 }
 
 /* What the records say of a component before any of them is executed. */

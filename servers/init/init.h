@@ -3,9 +3,10 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, manage.c does what the management channel asks, upgrade.c keeps programs that came by
- * it, audit.c looks at the kernel's tables. One record of the description is one step; whatever fails names
- * the step and ends the machine (fail()). Nothing is taken back on that path. */
+ * one under its guest, report.c says what a dead one leaves, manage.c does what the management channel asks,
+ * upgrade.c keeps programs that came by it, audit.c looks at the kernel's tables. One record of the
+ * description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken back
+ * on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -26,7 +27,8 @@ enum {
 #define INIT_MODULES  0x210000000000ul /* each module has DESC_MODULE_STEP */
 #define INIT_INFO     0x220000000000ul /* the components' information pages */
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
-#define INIT_IMAGES   0x240000000000ul /* programs that came by the management channel, 2 MB each */
+#define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
+#define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
 #define INIT_TURN_US 100u
@@ -70,23 +72,25 @@ enum process_state {
     PROCESS_GONE /* died; its memory is still to be taken back */
 };
 
+/* An ELF file that components are built from. */
+struct image {
+    const uint8_t *file; /* NULL: the boot module that the description names */
+    uint64_t bytes;
+};
+
 /* One incarnation of a component. All of it, capabilities included, is made of quota and goes with it. */
 struct process {
     struct pool quota;  /* cap 0: not yet */
     struct slots slots; /* what init holds for it: frames, tables, views, objects */
     cptr_t slots_place; /* root slot of the CNode of `slots`, 0: not yet */
     struct space space;
+    cptr_t stack;                /* the first of its stack's frames */
     cptr_t cnode, tcb, sched;    /* sched: what it sets itself up on, or falls back to */
     struct component_info *info; /* init's mapping of its information page */
     cptr_t info_frame;
     enum process_state state;
-    char program[48]; /* what it calls itself */
-};
-
-/* An ELF file that components are built from. */
-struct image {
-    const uint8_t *file; /* NULL: the boot module that the description names */
-    uint64_t bytes;
+    struct image image; /* it is built from this */
+    char program[48];   /* what it calls itself */
 };
 
 struct component {
@@ -121,7 +125,10 @@ struct component {
     uint64_t upgraded_at;
     bool upgrading; /* the other process is built from `offered` and may not take over yet */
     struct image offered;
-    uint8_t upgrade_phase; /* of the last one: UPGRADE_PHASE_* */
+    bool taken_over;                 /* and nothing was said of it yet */
+    struct report *report;           /* of deaths, NULL: there was none */
+    const struct trace_pages *trace; /* restartable ones: as init sees it */
+    uint8_t upgrade_phase;           /* of the last one: UPGRADE_PHASE_* */
     char upgrade_text[96];
 };
 
@@ -211,6 +218,9 @@ void image_page_fill(const struct image_segment *segments, unsigned n, uint64_t 
 
 /* build.c */
 void build_system(struct init *in);
+cptr_t group_cap(const struct group *g, uint32_t i);
+/* A capability of init's own that is derived from another, in a new slot of s. badge 0: as it is. */
+cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, uint64_t badge);
 /* An incarnation of c in p, whose memory is free: not started. */
 void build_process(struct init *in, struct component *c, struct process *p);
 /* The guest of c, whose component is gone, begins anew: a vCPU that has not run, and a component. */
@@ -221,6 +231,9 @@ void build_start(struct init *in, struct component *c);
 const char *build_refuses(struct init *in, const struct component *c, const struct image *image);
 /* Is there memory for one in p? */
 bool build_possible(struct init *in, const struct component *c, const struct process *p);
+/* The name of its program's module, and what is in it: room for IMAGE_SEGMENTS_MAX. */
+const char *component_image(struct init *in, const struct component *c, const struct process *p,
+                            struct image_segment *segments, unsigned *n);
 void start_process(struct init *in, struct process *p);
 
 /* restart.c: what happens when the VMM of a guest dies. */
@@ -242,6 +255,10 @@ void restart_waiting(struct process *p);
 void restart_prepare(struct init *in, struct component *c);
 /* The one that is not now is built anew, from c->offered if c is upgrading. */
 void restart_other(struct init *in, struct component *c);
+/* Long work for this component must not hold up anybody: between these, init has its priority. Who has just
+ * become ready runs first. */
+void background_begin(const struct component *c);
+void background_end(void);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
@@ -270,6 +287,20 @@ void watch_exits(struct init *in, struct component *c);
 struct component *watch_next(struct init *in);
 /* Processor time that the component has used, in ticks. */
 uint64_t watch_used(struct component *c);
+
+/* report.c: what a dead process leaves, as text in the log. */
+struct report_regs;
+bool report_regs(const struct process *p, struct report_regs *r);
+void report_begin(struct init *in);
+/* p is dead: copies what the next incarnation will change. */
+void report_take(struct init *in, struct component *c, const struct process *p, const char *how,
+                 const char *text);
+/* Its memory is about to be taken back: reads registers and stack. */
+void report_look(struct init *in, struct component *c, const struct process *p);
+/* Prints what is due. */
+void report_say(struct init *in, struct component *c);
+/* The last reports of a component, one after the other; good until the next call. "": none. */
+const char *report_text(const struct init *in, const struct component *c, size_t *bytes);
 
 /* audit.c: how a guest's memory lies in the machine's, from the kernel's tables, as one line. */
 void audit_guest(struct init *in, struct component *c);

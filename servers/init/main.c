@@ -92,5 +92,6 @@ int main(void)
     uint64_t turn = in->boot->tsc_hz / 1000000 * INIT_TURN_US;
     sys_invoke4(SLOT_SCHED, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, turn, turn, INIT_PRIORITY);
     watch_begin(in);
+    report_begin(in);
     supervise(in);
 }

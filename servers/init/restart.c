@@ -39,6 +39,7 @@ void process_free(struct init *in, struct component *c, struct process *p)
 {
     if (p->state == PROCESS_NONE)
         return;
+    report_look(in, c, p);
     err_t e = sys_invoke1(SLOT_CNODE, CNODE_REVOKE, p->quota.cap);
     if (e != ERR_OK)
         fail(in, e, "take back the memory of %s", c->name);
@@ -63,21 +64,31 @@ static err_t give_budget(struct component *c, struct process *from, struct proce
     return e == ERR_OK ? sys_invoke2(to->tcb, TCB_SET_SCHED, c->sched, c->d->priority) : e;
 }
 
-/* Building is long and must not hold up anybody who runs: it is done at the priority of who is built, in
- * short turns. */
-static void replace(struct init *in, struct component *c, struct process *p)
+void background_begin(const struct component *c)
 {
     sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
+    sys_yield();
+}
+
+void background_end(void)
+{
+    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+}
+
+/* Building is long: it is done at the priority of who is built, in short turns. */
+static void replace(struct init *in, struct component *c, struct process *p)
+{
+    background_begin(c);
     process_free(in, c, p);
     build_process(in, c, p);
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+    background_end();
 }
 
 void restart_again(struct init *in, struct component *c)
 {
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
+    background_begin(c);
     build_again(in, c);
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+    background_end();
 }
 
 static struct process *other_than(struct component *c, const struct process *p)

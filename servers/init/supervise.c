@@ -5,6 +5,7 @@
 #include "component/component.h"
 #include "init_component.h"
 #include "libc/libc.h"
+#include "servers/init/report.h"
 #include "supervisor_server.h"
 #include <stdio.h>
 #include <string.h>
@@ -91,6 +92,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
 {
     if (in->audit && c->guest)
         audit_system(in);
+    report_say(in, c);
     for (unsigned i = 0; i < 2; i++)
         process_free(in, c, &c->process[i]);
     c->ended = true;
@@ -125,25 +127,34 @@ static void rebuild(struct init *in, struct component *c)
     build_process(in, c, c->now);
 }
 
+/* Nobody waits for what is said. */
+static void report_soon(struct init *in, struct component *c)
+{
+    if (!c->taken_over && !(c->report && c->report->due))
+        return;
+    background_begin(c);
+    report_say(in, c);
+    background_end();
+}
+
 /* The incarnation p of c is dead, or said that it cannot go on. */
 static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
 {
+    report_take(in, c, p, how, text);
     if (p != c->now) {
-        printf("%s: who was to take over %s: %s\n", c->name, how, text);
         p->state = PROCESS_GONE;
         if (c->upgrading)
             upgrade_refused(in, c, text);
         else
             c->failures++;
+        printf("init: %s: who was to take over is dead\n", c->name);
+        report_soon(in, c);
         return;
     }
-    if (c->restartable) {
-        printf("%s: %s: %s\n", c->name, how, text);
-        if (restart(in, c))
-            return;
-    }
+    if (c->restartable && restart(in, c))
+        return;
+    report_say(in, c);
     if (!c->guest && !c->needed && any_guest(in)) {
-        printf("%s: %s: %s\n", c->name, how, text);
         rebuild(in, c);
         return;
     }
@@ -177,23 +188,12 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         return ERR_OK; /* nobody hears it: the call is made again when it takes over */
     }
     p->state = PROCESS_READY;
-    if (c->restarts)
-        printf("init: %s has taken over at exit %lu\n", c->name, c->died_at);
-    else
+    c->taken_over = c->restarts != 0; /* said when it serves */
+    if (!c->taken_over)
         printf("init: %s is ready\n", c->name);
     if (in->audit && c->guest && !c->restarts)
         audit_guest(in, c);
     return ERR_OK;
-}
-
-/* Control characters of a client do not reach the log. */
-static void clean_text(const char *text, char *to, size_t room)
-{
-    size_t n = 0;
-
-    for (; n + 1 < room && text[n]; n++)
-        to[n] = (unsigned char)text[n] < ' ' && text[n] != '\n' ? '?' : text[n];
-    to[n] = 0;
 }
 
 err_t supervisor_program_impl(void *self, uint64_t badge, const char *version)
@@ -201,7 +201,7 @@ err_t supervisor_program_impl(void *self, uint64_t badge, const char *version)
     struct component *c = sender(self, badge);
     struct process *p = incarnation(c, badge);
 
-    clean_text(version, p->program, sizeof(p->program));
+    clean_text(version, p->program, sizeof(p->program), ' ');
     return ERR_OK;
 }
 
@@ -229,7 +229,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
 
     if (c->ended)
         return ERR_OK;
-    clean_text(text, said, sizeof(said));
+    clean_text(text, said, sizeof(said), ' ');
     if ((reason == END_REASON_INTERNAL && c->restartable) || incarnation(c, badge) != c->now) {
         died(in, c, incarnation(c, badge), reasons[reason], said);
         return ERR_OK;
@@ -248,7 +248,7 @@ err_t supervisor_log_impl(void *self, uint64_t badge, const char *text)
     struct component *c = sender(self, badge);
     char said[441];
 
-    clean_text(text, said, sizeof(said));
+    clean_text(text, said, sizeof(said), '\n');
     for (char *line = said, *end; *line; line = end) {
         end = line + strcspn(line, "\n");
         if (*end)
@@ -271,32 +271,6 @@ err_t supervisor_alive_impl(void *self, uint64_t badge, uint64_t done)
 
 /* --- faults --- */
 
-struct fault_regs {
-    uint64_t rip, rsp, rflags, fs, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
-};
-
-static bool read_regs(const struct process *p, struct fault_regs *r)
-{
-    uint64_t words[sizeof(*r) / 8];
-    struct sys_message m = { .tag = TAG(TCB_READ_REGS, 0) };
-
-    if (sys_call(p->tcb, &m) != ERR_OK)
-        return false;
-    for (unsigned i = 0; i < sizeof(*r) / 8; i++)
-        words[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
-    memcpy(r, words, sizeof(*r));
-    return true;
-}
-
-static void say_regs(const struct component *c, const struct fault_regs *r)
-{
-    printf("%s: rip %016lx rsp %016lx flags %lx fs %lx\n", c->name, r->rip, r->rsp, r->rflags, r->fs);
-    printf("%s: rax %016lx rcx %016lx rdx %016lx rbx %016lx\n", c->name, r->rax, r->rcx, r->rdx, r->rbx);
-    printf("%s: rbp %016lx rsi %016lx rdi %016lx r8  %016lx\n", c->name, r->rbp, r->rsi, r->rdi, r->r8);
-    printf("%s: r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", c->name, r->r9, r->r10, r->r11, r->r12);
-    printf("%s: r13 %016lx r14 %016lx r15 %016lx\n", c->name, r->r13, r->r14, r->r15);
-}
-
 static void fault_text(const struct umbra_message *m, char *to, size_t room)
 {
     switch (TAG_LABEL(m->tag)) {
@@ -317,33 +291,28 @@ static void handle_fault(struct init *in, const struct umbra_message *m)
 {
     struct component *c = &in->component[(uint32_t)m->badge];
     struct process *p = incarnation(c, m->badge);
-    struct fault_regs r = { 0 };
+    struct report_regs r = { 0 };
     char text[120];
 
     if (c->ended)
         return;
-    bool known = read_regs(p, &r);
     if (TAG_LABEL(m->tag) == FAULT_SYSCALL && m->w[1] == SYS_exit_group) {
+        report_regs(p, &r);
         snprintf(text, sizeof(text), "status %lu", r.rdi);
         died(in, c, p, "exit", text);
         return;
     }
     fault_text(m, text, sizeof(text));
-    if (known)
-        say_regs(c, &r);
     died(in, c, p, "crashed", text);
 }
 
 static void handle_hanging(struct init *in)
 {
     struct component *c;
-    struct fault_regs r;
     char text[64];
 
     while ((c = watch_next(in))) {
         sys_invoke0(c->now->tcb, TCB_SUSPEND);
-        if (read_regs(c->now, &r))
-            say_regs(c, &r);
         snprintf(text, sizeof(text), "%lu us on exit %lu", c->spent / (in->boot->tsc_hz / 1000000),
                  c->watched);
         c->spent = 0;
@@ -370,7 +339,10 @@ _Noreturn void supervise(struct init *in)
         }
         init_serve(&m, self);
         component_answer(in->reply, &m); /* fails if the component is gone: nothing to do then */
-        for (uint32_t i = 0; i < in->desc.header.components; i++)
+        for (uint32_t i = 0; i < in->desc.header.components; i++) {
             restart_prepare(in, &in->component[i]);
+            if (in->component[i].now->state != PROCESS_STARTED)
+                report_soon(in, &in->component[i]);
+        }
     }
 }

@@ -2,6 +2,37 @@
 /* See inject.h. */
 #include "servers/vmm/inject.h"
 
+_Noreturn void inject_crash(void)
+{
+    __asm__ volatile("movq $0, 8");
+    __builtin_unreachable();
+}
+
+static unsigned digits(uint32_t n)
+{
+    unsigned d = 0;
+
+    for (; n; n >>= 4)
+        d++;
+    return d;
+}
+
+static enum inject_way way_of(const struct vmm_config *c, uint32_t incarnation)
+{
+    unsigned ways = digits(c->inject);
+    return ways ? (enum inject_way)(c->inject >> incarnation % ways * 4 & 15) : INJECT_NONE;
+}
+
+static uint64_t exit_of(const struct vmm_config *c, uint32_t incarnation)
+{
+    return c->inject_at + (uint64_t)incarnation * c->inject_every;
+}
+
+uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation)
+{
+    return !UMBRA_DEBUG && way_of(c, incarnation) == INJECT_DELIVERY ? exit_of(c, incarnation) : 0;
+}
+
 #if UMBRA_DEBUG
 #include "sys/sys.h"
 #include <stdlib.h>
@@ -15,37 +46,18 @@ static struct {
     bool answered;   /* an exit; who takes over does not hang over the one that its predecessor did */
 } plan;
 
-static _Noreturn void crash(void)
-{
-    __asm__ volatile("movq $0, 8");
-    __builtin_unreachable();
-}
-
 static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
 {
     if (plan.due && plan.stores-- == 0)
-        crash();
+        inject_crash();
     undo_note(dev, field, bytes);
-}
-
-static unsigned digits(uint32_t n)
-{
-    unsigned d = 0;
-
-    for (; n; n >>= 4)
-        d++;
-    return d;
 }
 
 void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
 {
-    unsigned ways = digits(c->inject);
-
-    if (!ways)
-        return;
-    plan.way = (enum inject_way)(c->inject >> incarnation % ways * 4 & 15);
-    plan.at = c->inject_at + (uint64_t)incarnation * c->inject_every;
-    plan.stores = c->inject_stores ? 1 + incarnation / ways % c->inject_stores : 1;
+    plan.way = way_of(c, incarnation);
+    plan.at = exit_of(c, incarnation);
+    plan.stores = c->inject_stores && c->inject ? 1 + incarnation / digits(c->inject) % c->inject_stores : 1;
     if (plan.way == INJECT_STORE)
         v->undo.dev.note = counting_note;
 }
@@ -82,7 +94,7 @@ void inject_begin(struct vmm *v)
         return;
     switch (plan.way) {
     case INJECT_DELIVERY:
-        crash();
+        inject_crash();
     case INJECT_LOOP:
         spin();
     case INJECT_HEAP:
@@ -93,7 +105,7 @@ void inject_begin(struct vmm *v)
         break;
     case INJECT_STATE:
         v->state->machine.served ^= 1;
-        crash();
+        inject_crash();
     case INJECT_MESSAGE:
         if (sys_call(CAP_SUPERVISOR, &m) != ERR_OK || TAG_LABEL(m.tag) != 0)
             abort();
@@ -114,6 +126,6 @@ void inject_end(struct vmm *v)
     (void)v;
     plan.answered = true;
     if (plan.due && (plan.way == INJECT_REPLY || plan.way == INJECT_STORE))
-        crash();
+        inject_crash();
 }
 #endif

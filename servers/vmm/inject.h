@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Deaths on purpose, in debug builds: what docs/restart.md promises is tested with these. Release builds have
- * none.
+ * one, INJECT_DELIVERY, for the benchmarks; it costs an exit one compare.
  *
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *
@@ -24,6 +24,10 @@ enum inject_way {
     INJECT_CAPABILITY, /* an operation that the kernel refuses, and ends itself over that */
     INJECT_EXIT,       /* exit() */
 };
+
+_Noreturn void inject_crash(void);
+/* Release builds: the exit at whose delivery this incarnation is to die, 0 none. It answers at least one. */
+uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation);
 
 #if UMBRA_DEBUG
 void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation);

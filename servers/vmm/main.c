@@ -31,7 +31,10 @@ struct process {
     struct vmm vmm;
     struct cpuid_host cpuid;
     cptr_t *tables;
-    uint64_t armed; /* deadline of CAP_CLOCK */
+    uint64_t armed;  /* deadline of CAP_CLOCK */
+    uint64_t until;  /* the exit at whose delivery this incarnation is to die, 0 never */
+    bool attend;     /* something is to be done before an answer: */
+    bool taken_over; /* the first one since a predecessor died */
 };
 
 static _Noreturn void report(const struct process *p, end_reason_t reason, const char *text)
@@ -204,6 +207,8 @@ static void open_guest(struct process *p, struct vmm_setup *s)
     if (!vmm_init(&p->vmm, s))
         report(p, END_REASON_INTERNAL, "a limit is broken");
     inject_open(&p->vmm, c, p->env.info->incarnation);
+    p->until = inject_until(c, p->env.info->incarnation);
+    p->attend = p->until != 0;
 }
 
 static bool write_guest(void *context, gpa_t to, const void *bytes, uint64_t n)
@@ -318,6 +323,7 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("", "mmio", s->mmio);
     say_counter("", "injected", s->injected);
     say_counter("", "faults_to_guest", s->faults_to_guest);
+    say_counter("", "blackout", s->blackout);
     say_counter("shadow_", "cr3", c->cr3_known + c->cr3_new);
     say_counter("shadow_", "cr3_new", c->cr3_new);
     say_counter("shadow_", "fills", c->fills);
@@ -368,6 +374,20 @@ static void answer(struct process *p, struct sys_message *m)
     next_exit(p, sys_reply_recv(CAP_VCPU, 0, m), m);
 }
 
+/* What most answers do not need. */
+static void attend(struct process *p, struct sys_message *m)
+{
+    if (p->taken_over) {
+        p->vmm.state->stats.blackout = host_tsc() - p->env.exit->tsc;
+        p->taken_over = false;
+    }
+    if (p->until && p->env.exit->seq + 1 >= p->until) {
+        answer(p, m);
+        inject_crash();
+    }
+    p->attend = p->until != 0;
+}
+
 static _Noreturn void serve(struct process *p, struct sys_message *m)
 {
     for (;;) {
@@ -385,6 +405,8 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
         console_output(p);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
+        if (p->attend)
+            attend(p, m);
         answer(p, m);
     }
 }
@@ -410,6 +432,7 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
         break;
     case VMM_CONTINUES:
         console_withdraw(p);
+        p->attend = p->taken_over = true;
         break;
     case VMM_STRANGE:
         report(p, END_REASON_INTERNAL, "the state segment is of another version");

@@ -159,7 +159,8 @@ def test_a_vmm_that_hangs_is_found_out(tickers):
     run.until(lambda: run.guest()["restarts"] == 1, "restart")
     run.more(3)
     assert run.largest_gap() < STEP + SLACK
-    assert re.search(r"^vmm0: hangs: \d+ us on exit", run.log(), re.M)
+    report = run.channel.crash_report("vmm0")
+    assert re.match(r"hangs: \d+ us on exit \d+\n", report) and "\nexit " in report, report
 
 
 def test_the_channel_dies_and_guests_live_on(tickers):
@@ -213,7 +214,7 @@ def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_pa
     run = tickers()
     before = run.guest()
     strange = other_vmm(tmp_path, "servers/vmm/core/start.c", "-DVMM_STATE_VERSION=77")
-    with pytest.raises(control.Refused, match="the guest's state is of version 3, .* bytes; this program reads"):
+    with pytest.raises(control.Refused, match=r"the guest's state is of version \d+, .* bytes; this program reads"):
         run.upgrade(strange)
     run.until(lambda: run.guest()["successor"], "successor of the old program")
     run.more(2)

@@ -86,7 +86,7 @@ def test_a_crashed_component_is_reported_and_the_other_guest_lives_on(tiny):
     assert result.value == system.END_GUEST
     assert ended(result.log)["vmm1"] == "done: the guest halts"
     assert re.match(r"crashed: page fault at 0x\w+, address 0x7fff10000000, error code 0x7", ended(result.log)["vmm0"])
-    assert re.search(r"^vmm0: rip 0000000000\w+ rsp 00007ffeffff\w+ ", result.log, re.M)
+    assert re.search(r"^report vmm0 1: rip 0000000000\w+ rsp 00007ffeffff\w+ ", result.log, re.M)
     assert result.consoles[1] == b"LMNO"
 
 

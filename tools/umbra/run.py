@@ -16,7 +16,8 @@ import termios
 import time
 import tty
 
-from umbra import build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, system
+from umbra import (
+    build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, symbols, system)
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -146,6 +147,11 @@ def kernel_log_name():
     return "build/log/kernel%s.log" % locks.slot()
 
 
+def crash_name():
+    """The beginning of crash reports' names; none of another slot begins so."""
+    return "build/log/crash" + locks.slot().replace("-", "")
+
+
 def check_output(name, path):
     """A file that is written in the end must not turn out to be impossible then."""
     if path is None:
@@ -224,6 +230,7 @@ def boot(options, config, guests):
     """Runs the machine to its end; returns the exit status."""
     log = open_log(options)
     pathlib.Path(layout.ROOT / kernel_log_name()).unlink(missing_ok=True)
+    symbols.forget(crash_name())
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         if log:
@@ -354,14 +361,17 @@ def kernel_log(options, names):
 
 def with_names(text, names):
     for number, name in enumerate(names):
-        text = re.sub(r"^(guest|stat|audit) %s " % system.component(number), r"\1 %s " % name, text, flags=re.M)
+        text = re.sub(r"^(guest|stat|audit|report) %s " % system.component(number), r"\1 %s " % name, text, flags=re.M)
     return text
 
 
 def conclude(options, session, status, tail):
     """Says how the run ended; returns the exit status."""
-    for name, reason in ENDED.findall(kernel_log(options, session.names)):
+    log = kernel_log(options, session.names)
+    for name, reason in ENDED.findall(log):
         say.note("guest %s ended: %s" % (name, reason))
+    for path in symbols.write(log, options.profile, crash_name()):
+        say.note("a component died; its report: " + path)
     if session.verdict in ("matched", "quit"):
         return 0
     if session.verdict == "timeout":

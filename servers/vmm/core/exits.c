@@ -234,19 +234,28 @@ static void continue_guest(struct vmm *v)
     v->epoch = v->exit->epoch;
 }
 
+static struct vmm_segment *segment_of(const struct vmm *v)
+{
+    return (struct vmm_segment *)(void *)((uint8_t *)v->state - offsetof(struct vmm_segment, state));
+}
+
 void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
+    const struct umbra_exit_page *x = v->exit;
+    struct vmm_segment *g = segment_of(v);
+    uint64_t seq = x->seq, tsc = x->tsc;
 
+    trace_exit(g->trace, x, seq, tsc);
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
     r->want = STATE_SEGMENTS;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     v->loaded = false;
     v->exception = 0;
-    v->interrupted = v->exit->interrupted;
-    v->now = (v->resumed ? v->since : v->exit->tsc) - v->state->hidden;
-    undo_begin(&v->undo, v->exit->seq);
+    v->interrupted = x->interrupted;
+    v->now = (v->resumed ? v->since : tsc) - g->state.hidden;
+    undo_begin(&v->undo, seq);
     if (v->resumed)
         continue_guest(v);
 }

@@ -8,6 +8,7 @@
 #ifndef VMM_CORE_H
 #define VMM_CORE_H
 
+#include "lib/vmm_env/trace.h"
 #include "servers/vmm/boot/boot.h"
 #include "servers/vmm/core/undo.h"
 #include "servers/vmm/dev/bus.h"
@@ -20,7 +21,7 @@
 
 #define VMM_STATE_MAGIC 0x455441545356ull
 #ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
-#define VMM_STATE_VERSION 3
+#define VMM_STATE_VERSION 4
 #endif
 
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
@@ -46,6 +47,7 @@ struct vmm_stats {
     uint64_t exits[EXIT_KINDS];
     uint64_t exits_uart; /* those of EXIT_IO at a PC's serial ports; main.c counts them */
     uint64_t emulated, io_reads, io_writes, mmio, injected, faults_to_guest, windows;
+    uint64_t blackout; /* ticks from the last exit that killed a VMM to its answer; main.c measures it */
 };
 
 /* What a guest is besides its memory and its vCPU. A word changes only by VMM_SET and DEV_SET, which write
@@ -67,18 +69,22 @@ struct vmm_state {
 #define VMM_STATE_WORDS (offsetof(struct vmm_state, stats) / 8)
 BUILD_ASSERT(offsetof(struct vmm_state, stats) % 8 == 0);
 
-/* The state segment. */
+/* The state segment. It begins with struct trace_pages. */
 struct vmm_segment {
+    struct trace_entry trace[TRACE_ENTRIES];
     struct vmm_state state;
     UNDO_RECORD(VMM_STATE_WORDS) undo;
 };
+BUILD_ASSERT(offsetof(struct vmm_segment, state) == offsetof(struct trace_pages, state));
+BUILD_ASSERT(offsetof(struct vmm_state, cr0) == offsetof(struct trace_state, cr0));
+BUILD_ASSERT(offsetof(struct vmm_state, efer) == offsetof(struct trace_state, efer));
 
 #define VMM_SET(v, field, value)                                                                             \
     (dev_touch(&(v)->undo.dev, &(v)->state->field, sizeof((v)->state->field)),                               \
      (void)((v)->state->field = (value)))
 
 struct vmm {
-    struct vmm_state *state;
+    struct vmm_state *state; /* in a struct vmm_segment */
     struct undo undo;
     const struct umbra_exit_page *exit; /* changes only while the guest runs, that is within a system call */
     struct umbra_reply_page *reply;

@@ -114,6 +114,28 @@ static void act(struct request *r, unsigned action)
         done(r, management_act(CAP_MANAGEMENT, number, (guest_action_t)action));
 }
 
+static void report(struct request *r, unsigned argument)
+{
+    const struct json_field *offset = json_find(r->o, "offset", JSON_NUMBER);
+    uint8_t text[REPORT_PIECE_MAX + 1];
+    uint32_t number, n;
+
+    (void)argument;
+    if (!find_guest(r, &number))
+        return;
+    if (!offset || offset->number > UINT32_MAX) {
+        error(r, "a number is missing or too large");
+        return;
+    }
+    err_t e = management_report(CAP_MANAGEMENT, number, (uint32_t)offset->number, text, &n);
+    done(r, e);
+    if (e != ERR_OK)
+        return;
+    text[n] = 0;
+    json_text(r->out, "text", (const char *)text);
+    json_number(r->out, "bytes", n);
+}
+
 /* --- upgrades --- */
 
 static bool find_number(struct request *r, const char *key, uint32_t *value)
@@ -206,6 +228,7 @@ static const struct {
     { "kill-vmm", act, GUEST_ACTION_KILL },
     { "hang-vmm", act, GUEST_ACTION_HANG },
     { "restart-vmm", act, GUEST_ACTION_RESTART },
+    { "crash-report", report, 0 },
     { "upload", upload, 0 },
     { "piece", piece, 0 },
     { "upgrade", upgrade, 0 },

@@ -284,6 +284,7 @@ static void do_component(struct init *in, struct component *c, struct process *p
         p->slots_place = slot_new(in, &in->slots);
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
     p->program[0] = 0;
+    p->image = image;
     p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
     p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
     p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
@@ -478,15 +479,13 @@ bool build_possible(struct init *in, const struct component *c, const struct pro
     return p->quota.cap || pool_possible(in, quota_bytes(c->d, pages, slots_needed(in, c->d, pages)));
 }
 
-const char *component_image(struct init *in, const struct component *c, struct image_segment *segments,
-                            unsigned *n)
+const char *component_image(struct init *in, const struct component *c, const struct process *p,
+                            struct image_segment *segments, unsigned *n)
 {
-    struct image image = present_image(in, c);
     uint64_t entry;
 
-    if (read_image(c->d, &image, segments, n, &entry))
-        *n = 0;
-    return c->image.file ? "uploaded" : desc_name(&in->desc, c->d->module);
+    image_read(p->image.file, p->image.bytes, IMAGE_LIMIT, segments, n, &entry);
+    return desc_name(&in->desc, c->d->module);
 }
 
 /* What the records say of a component before any of them is executed. */

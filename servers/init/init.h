@@ -72,6 +72,12 @@ enum process_state {
     PROCESS_GONE /* died; its memory is still to be taken back */
 };
 
+/* An ELF file that components are built from. */
+struct image {
+    const uint8_t *file; /* NULL: the boot module that the description names */
+    uint64_t bytes;
+};
+
 /* One incarnation of a component. All of it, capabilities included, is made of quota and goes with it. */
 struct process {
     struct pool quota;  /* cap 0: not yet */
@@ -83,13 +89,8 @@ struct process {
     struct component_info *info; /* init's mapping of its information page */
     cptr_t info_frame;
     enum process_state state;
-    char program[48]; /* what it calls itself */
-};
-
-/* An ELF file that components are built from. */
-struct image {
-    const uint8_t *file; /* NULL: the boot module that the description names */
-    uint64_t bytes;
+    struct image image; /* it is built from this */
+    char program[48];   /* what it calls itself */
 };
 
 struct component {
@@ -108,9 +109,6 @@ struct component {
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
-    bool taken_over;                             /* and nothing was said of it yet */
-    struct report *report;                       /* of deaths, NULL: there was none */
-    const struct trace_pages *trace;             /* restartable ones: as init sees it */
     cptr_t exit_view;
     uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
     uint64_t used;           /* ticks of processor time, all incarnations */
@@ -128,7 +126,10 @@ struct component {
     uint64_t upgraded_at;
     bool upgrading; /* the other process is built from `offered` and may not take over yet */
     struct image offered;
-    uint8_t upgrade_phase; /* of the last one: UPGRADE_PHASE_* */
+    bool taken_over;                 /* and nothing was said of it yet */
+    struct report *report;           /* of deaths, NULL: there was none */
+    const struct trace_pages *trace; /* restartable ones: as init sees it */
+    uint8_t upgrade_phase;           /* of the last one: UPGRADE_PHASE_* */
     char upgrade_text[96];
 };
 
@@ -232,8 +233,8 @@ const char *build_refuses(struct init *in, const struct component *c, const stru
 /* Is there memory for one in p? */
 bool build_possible(struct init *in, const struct component *c, const struct process *p);
 /* The name of its program's module, and what is in it: room for IMAGE_SEGMENTS_MAX. */
-const char *component_image(struct init *in, const struct component *c, struct image_segment *segments,
-                            unsigned *n);
+const char *component_image(struct init *in, const struct component *c, const struct process *p,
+                            struct image_segment *segments, unsigned *n);
 void start_process(struct init *in, struct process *p);
 
 /* restart.c: what happens when the VMM of a guest dies. */
@@ -247,6 +248,8 @@ void restart_pause(struct init *in, struct component *c);
 void restart_again(struct init *in, struct component *c);
 /* Its VMM spins with the next exit. */
 void restart_hang(struct init *in, struct component *c);
+/* The number of the last exit of its guest that was answered. */
+uint64_t restart_answered(struct init *in, const struct component *c);
 /* It waits to take over. */
 void restart_waiting(struct process *p);
 /* The guest is served: build who takes over next time. */

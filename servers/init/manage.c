@@ -6,6 +6,7 @@
 #include "init.h"
 #include "init_component.h"
 #include "management_server.h"
+#include "management_types.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +44,6 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
 {
     struct init *in = self;
     struct component *c = manage_guest(in, number);
-    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
 
     (void)badge;
     if (!c)
@@ -54,13 +54,30 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
     info->phase = phase_of(c);
     info->incarnation = c->now->info ? c->now->info->incarnation : 0;
     info->restarts = c->restarts;
-    info->answered = sys_call(in->group[c->guest->vm].cap, &m) == ERR_OK ? m.w[2] : 0;
+    info->answered = restart_answered(in, c);
     info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
     info->memory_pages = (uint32_t)c->guest->pages;
     info->vmm_pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);
     info->successor = next->state == PROCESS_WAITING;
     snprintf(info->program, sizeof(info->program), "%s", c->now->program);
     snprintf(info->next, sizeof(info->next), "%s", info->successor ? next->program : "");
+    return ERR_OK;
+}
+
+err_t management_report_impl(void *self, uint64_t badge, uint32_t number, uint32_t offset,
+                             uint8_t text[REPORT_PIECE_MAX], uint32_t *text_len)
+{
+    struct component *c = manage_guest(self, number);
+    size_t bytes;
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    const char *all = report_text(self, c, &bytes);
+    if (offset > bytes)
+        return ERR_RANGE;
+    *text_len = bytes - offset < REPORT_PIECE_MAX ? (uint32_t)(bytes - offset) : REPORT_PIECE_MAX;
+    memcpy(text, all + offset, *text_len);
     return ERR_OK;
 }
 

@@ -131,7 +131,7 @@ void report_look(struct init *in, struct component *c, const struct process *p)
         return;
     r->looked = true;
     r->has_regs = report_regs(p, &r->regs);
-    r->program = component_image(in, c, segments, &n);
+    r->program = component_image(in, c, p, segments, &n);
     for (unsigned i = 0; i < n && r->has_regs; i++)
         if (segments[i].rights & RIGHT_EXEC)
             scan_stack(in, c, p, r, &segments[i]);

@@ -18,7 +18,7 @@ static void stop(struct process *p)
         sys_invoke0(p->tcb, TCB_SUSPEND);
 }
 
-static uint64_t answered(struct init *in, const struct component *c)
+uint64_t restart_answered(struct init *in, const struct component *c)
 {
     struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
 
@@ -28,7 +28,7 @@ static uint64_t answered(struct init *in, const struct component *c)
 /* Nothing of the guest runs from now on. A stop that nobody has made good yet counts from its beginning. */
 static void stop_guest(struct init *in, struct component *c)
 {
-    uint64_t exit = answered(in, c);
+    uint64_t exit = restart_answered(in, c);
 
     stop(c->now);
     if (!c->stopped_at || c->stopped_exit != exit)
@@ -51,7 +51,7 @@ void process_free(struct init *in, struct component *c, struct process *p)
 /* Counts deaths at the exit that the guest waits in. */
 static bool may_go_on(struct init *in, struct component *c)
 {
-    uint64_t exit = answered(in, c) + 1;
+    uint64_t exit = restart_answered(in, c) + 1;
 
     c->deaths = exit == c->died_at ? c->deaths + 1 : 1;
     c->died_at = exit;

@@ -119,7 +119,8 @@ err_t management_upgrade_impl(void *self, uint64_t badge, uint32_t number)
     (void)badge;
     if (!c)
         return ERR_RANGE;
-    if (u.of != c || !may_upgrade(c))
+    if (u.of != c || !may_upgrade(c) ||
+        restart_answered(in, c) == 0) /* before, there is no state to look at */
         return ERR_WRONG_STATE;
     in->upload.of = NULL;
     const char *wrong = refusal(in, c, &u);

@@ -117,22 +117,26 @@ def test_list_says_what_there_is_and_stats_grow(tickers):
     assert (first["name"], second["name"]) == ("vmm0", "vmm1")
     assert first["state"] == second["state"] == "running" and first["memory_bytes"] == 16 << 20
     assert first["incarnation"] == first["restarts"] == 0
-    run.more(2)
-    later = run.guest()
-    assert later["exits"] > first["exits"] and later["cpu_us"] > first["cpu_us"]
+    for key in ("exits", "cpu_us"):
+        run.until(lambda: run.guest()[key] > first[key], "growth of " + key)
 
 
 def test_a_paused_guests_clock_stands_still_and_the_others_go_on(tickers):
+    """In the middle of an exit, as one mostly is that has just said something, and between two."""
     run = tickers(2)
-    run.ask("pause")
-    assert run.guest()["state"] == "paused"
-    run.settle(1)
-    silent, before = len(run.ticks()), run.ticks(1)[-1]
-    run.more(22, guest=1)
-    assert len(run.ticks()) == silent
-    assert run.ticks(1)[-1] - before > 2 * (STEP + SLACK)
-    run.ask("resume")
-    run.more(4)
+    for delay in (0, 0.06, 0.12):
+        run.until(lambda: run.guest()["successor"], "successor")
+        run.more(2)
+        time.sleep(delay)
+        run.ask("pause")
+        assert run.guest()["state"] == "paused"
+        run.settle(1)
+        silent, before = len(run.ticks()), run.ticks(1)[-1]
+        run.more(15, guest=1)
+        assert len(run.ticks()) == silent
+        assert run.ticks(1)[-1] - before > STEP + SLACK
+        run.ask("resume")
+        run.more(2)
     assert run.largest_gap() < STEP + SLACK
     assert run.largest_gap(1) < STEP + SLACK    # nobody else lost anything
     assert run.guest()["state"] == "running"
@@ -155,7 +159,8 @@ def test_a_vmm_that_hangs_is_found_out(tickers):
     run.until(lambda: run.guest()["restarts"] == 1, "restart")
     run.more(3)
     assert run.largest_gap() < STEP + SLACK
-    assert re.search(r"^vmm0: hangs: \d+ us on exit", run.log(), re.M)
+    report = run.channel.crash_report("vmm0")
+    assert re.match(r"hangs: \d+ us on exit \d+\n", report) and "\nexit " in report, report
 
 
 def test_the_channel_dies_and_guests_live_on(tickers):
@@ -209,7 +214,7 @@ def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_pa
     run = tickers()
     before = run.guest()
     strange = other_vmm(tmp_path, "servers/vmm/core/start.c", "-DVMM_STATE_VERSION=77")
-    with pytest.raises(control.Refused, match="the guest's state is of version 4, .* bytes; this program reads"):
+    with pytest.raises(control.Refused, match=r"the guest's state is of version \d+, .* bytes; this program reads"):
         run.upgrade(strange)
     run.until(lambda: run.guest()["successor"], "successor of the old program")
     run.more(2)
@@ -294,18 +299,20 @@ def test_a_guest_that_is_started_again_begins_with_zeroed_memory(tickers):
 
 
 def test_frames_that_come_back_are_zero_for_whoever_gets_them(tickers):
-    """Both begin at once: each gets also what the other one had."""
+    """Both begin at once: each gets also what the other one had; the third time what was written to the first time."""
     run = tickers(2)
-    run.ask("stop", 0)
-    run.ask("stop", 1)
-    for _ in range(20):
-        run.look()
-    run.text = ["", ""]
-    run.ask("start", 0)
-    run.ask("start", 1)
-    for guest in (0, 1):
-        run.more(2, guest)
-        assert re.findall("[ZD]", run.text[guest]) == ["Z"]
+    for _ in range(2):
+        run.ask("stop", 0)
+        run.ask("stop", 1)
+        for _ in range(15):
+            run.look()
+        run.text = ["", ""]
+        run.ask("start", 0)
+        run.ask("start", 1)
+        for guest in (0, 1):
+            run.until(lambda: re.search("[ZD]\n", run.text[guest]), "beginning of guest %d" % guest)
+            run.more(2, guest)
+            assert re.findall("[ZD]", run.text[guest]) == ["Z"]
 
 
 def test_a_guest_without_autostart_begins_when_it_is_told(tickers):

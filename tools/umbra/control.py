@@ -152,6 +152,16 @@ class Channel:
     def ask(self, command, **fields):
         return self.answer(self.request(command, **fields))
 
+    def crash_report(self, component):
+        """What is kept of the deaths of a guest's VMMs."""
+        text, place = "", 0
+        while True:
+            piece = self.ask("crash-report", guest=component, offset=place)
+            if not piece["bytes"]:
+                return text
+            text += piece["text"]
+            place += piece["bytes"]
+
     # -- another program for a VMM -------------------------------------------------------------------------------
 
     def upload(self, component, image, progress=lambda done, of: None):

@@ -2,10 +2,11 @@
 """The command `ctl`: asks the system that runs from this tree, and tells it what to do with its guests."""
 import json
 
-from umbra import control, images, say
+from umbra import control, images, say, symbols
 from umbra.errors import Usage
 
 LISTS = {"list": "guests, their state and their VMMs", "stats": "exits, processor time and memory of each guest"}
+REPORT = "crash-report"
 ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on", "stop": "it ends",
         "start": "one that has ended or not begun begins from its images", "kill-vmm": "its VMM ends, the next takes over",
         "hang-vmm": "its VMM spins until it is found out (debug builds)", "restart-vmm": "a planned change of its VMM",
@@ -14,13 +15,13 @@ ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on
 
 def arguments(parser):
     add = parser.add_argument
-    add("what", choices=[*LISTS, *ACTS], metavar="COMMAND", help="see below")
+    add("what", choices=[*LISTS, REPORT, *ACTS], metavar="COMMAND", help="see below")
     add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
     add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
     add("--json", action="store_true", help="the answer as JSON")
     add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
     add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
-    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, **ACTS}.items()] +
+    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs", **ACTS}.items()] +
                               ["", "example: ./build.py ctl pause linux"])
 
 
@@ -76,6 +77,13 @@ def upgrade(channel, component, image):
     return {"ok": True}
 
 
+def print_report(options, text):
+    if options.json:
+        print(json.dumps({"report": text}))
+    else:
+        print("\n".join(symbols.readable(text.splitlines(), options.profile)) or "none of its VMMs died")
+
+
 def command(options):
     image = read_image(options)
     if options.what in LISTS and options.guest:
@@ -87,6 +95,9 @@ def command(options):
                   list_table(guests) if options.what == "list" else stats_table(guests))
             return 0
         component = chosen(channel, options.guest)
+        if options.what == REPORT:
+            print_report(options, channel.crash_report(component))
+            return 0
         answer = upgrade(channel, component, image) if image else channel.ask(options.what, guest=component)
         if options.json:
             print(json.dumps(answer))

@@ -16,8 +16,8 @@ import termios
 import time
 import tty
 
-from umbra import (build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, symbols,
-                   system)
+from umbra import (
+    build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, symbols, system)
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")

@@ -81,7 +81,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
 
 bool vmm_can_read(const struct vmm *v)
 {
-    return v->state->magic != VMM_STATE_MAGIC || state_fits(v->state);
+    return v->exit->seq <= 1 || state_fits(v->state); /* EXIT_START: there is nothing to be read */
 }
 
 enum vmm_resume vmm_resume(struct vmm *v, const struct vmm_setup *c, uint64_t tsc)

@@ -374,3 +374,19 @@ TEST(ticks_after_a_stop_are_hidden_although_the_exit_came_later)
     CHECK_EQ(vmm.state->hidden, 5000700);
     CHECK_EQ(now_->reply.tsc_offset, offset - 5000700);
 }
+
+TEST(a_state_that_is_not_this_programs_cannot_be_read)
+{
+    begin();
+    CHECK(vmm_can_read(&vmm));
+    io_exit(true, 0x40, 0);
+    incarnate();
+    CHECK(vmm_can_read(&vmm));
+    vmm.state->version++;
+    CHECK(!vmm_can_read(&vmm));
+    vmm.state->version--;
+    vmm.state->magic ^= 1; /* as where another layout has something else */
+    CHECK(!vmm_can_read(&vmm));
+    now_->exit.seq = 1; /* a guest that begins: whatever stands there goes */
+    CHECK(vmm_can_read(&vmm));
+}

@@ -213,7 +213,7 @@ def machine_config(options, guests):
         kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
         memory=system.machine_memory(guests), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
         control=system.control_socket(), accel=options.accel,
-        extra=system.recorder_device(options.record) if options.record else (),
+        extra=system.recorder_device(options.record) if getattr(options, "record", None) else (),
         cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
 
 

@@ -6,6 +6,7 @@ import pytest
 from umbra import guest, layout
 
 SECONDS = 200       # a boot takes 20 to 40; more is a hang
+QUIET = guest.APPEND + " quiet"     # no line of the kernel falls into what is typed and answered
 VERIFY = "build/workloads/verify"
 needs_verify = pytest.mark.needs(VERIFY)
 

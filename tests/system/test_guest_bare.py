@@ -9,7 +9,7 @@ from umbra import guest
 
 @pytest.mark.parametrize("flavour", guest.FLAVOURS)
 def test_guest_has_a_shell_with_job_control_and_powers_off(boot, flavour):
-    machine = boot(kernel=guest.kernel(flavour), memory="128M", cmdline=guest.APPEND,
+    machine = boot(kernel=guest.kernel(flavour), memory="128M", cmdline=guest.APPEND + " quiet",
                    extra=("-initrd", str(guest.initramfs())))
     machine.expect(r"^/ # ", 60)
     machine.send("echo be''gun; sleep 1000\n")

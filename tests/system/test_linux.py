@@ -15,7 +15,7 @@ import termios
 import time
 
 import pytest
-from linux_guest import SECONDS, VERIFY, needs_verify, verdicts, verifying_guest
+from linux_guest import QUIET, SECONDS, VERIFY, needs_verify, verdicts, verifying_guest
 from umbra import guest, layout
 
 PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
@@ -53,7 +53,7 @@ def require_verified(outcome):
 @pytest.mark.parametrize("flavour", guest.FLAVOURS)
 def test_shell_takes_commands_and_ctrl_c_and_powers_off(headless, flavour):
     typed = FIRST + "uname -r\necho $((6 * 7)) | tee /tmp/x\nsleep 1000\n\x03\necho ended=$?\ncat /tmp/x\npoweroff -f\n"
-    outcome = headless("--kernel", guest.kernel(flavour), "--initrd", guest.initramfs(), "--append", "console=ttyS0",
+    outcome = headless("--kernel", guest.kernel(flavour), "--initrd", guest.initramfs(), "--append", QUIET,
                        typed=typed)
     assert re.search(r"^/ # .*uname -r\n6\.1\..*%s$" % flavour, outcome.console, re.M), outcome.console
     assert re.search(r"^42\n", outcome.console, re.M)
@@ -124,7 +124,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(words):
-    shown = Terminal([*words, "--quiet"])
+    shown = Terminal([*words, "--quiet", "--append", QUIET])
     yield shown
     shown.close()
 
@@ -184,7 +184,7 @@ def test_memory_is_as_large_as_asked_for_and_all_of_it_works(headless, memory, l
     program = (layout.ROOT / VERIFY).read_bytes()
     initrd = guest.initramfs("verify-shell.cpio", [("bin/verify", 0o100755, program)])
     typed = FIRST + "grep MemTotal /proc/meminfo\nverify --memory %d memory\npoweroff -f\n" % touched
-    outcome = headless("--kernel", guest.kernel("cloud-amd64"), "--initrd", initrd, "--append", "console=ttyS0",
+    outcome = headless("--kernel", guest.kernel("cloud-amd64"), "--initrd", initrd, "--append", QUIET,
                        "--mem", memory, typed=typed)
     total = int(re.search(r"^MemTotal: +(\d+) kB$", outcome.console, re.M)[1]) // 1024
     assert least <= total <= most

@@ -4,7 +4,7 @@ those of a run in which nobody died."""
 import re
 
 import pytest
-from linux_guest import needs_verify, verdicts, verifying_guest
+from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
 from umbra import layout
 
 KINDS = {"delivery": 1, "store": 2, "reply": 3, "loop": 4, "heap": 5, "wild": 6, "state": 7, "message": 8,
@@ -76,7 +76,7 @@ def test_guest_that_kills_every_vmm_at_one_exit_stops_after_three(headless):
 
 def test_typed_input_is_neither_lost_nor_doubled(headless):
     typed = 8 * "#\n" + "".join("echo line-%03d-$((%d * 3))\n" % (n, n) for n in range(40)) + "poweroff -f\n"
-    outcome = headless(*dies("store", "reply", "delivery", at=10000, every=397, stores=9), typed=typed)
+    outcome = headless("--append", QUIET, *dies("store", "reply", "delivery", at=10000, every=397, stores=9), typed=typed)
     assert outcome.status == 0, outcome.said
     said = re.findall(r"^line-(\d+)-(\d+)\r?$", outcome.console, re.M)
     assert said == [("%03d" % n, str(3 * n)) for n in range(40)]

@@ -2,10 +2,10 @@
 /* The world switch on AMD processors (APM vol. 2, chapter 15): guest state in the VMCB, exits in Umbra's
  * codes.
  *
- * Invariants (I4): the intercepts below are set when a vCPU is made and never cleared; hardware CR0, CR4 and
- * EFER are derived here from what the guest believes; CR3, ASID and event fields are written by this file
- * only. An exit leaves the general registers in the exit page. QEMU and bochs flush the TLB at every switch,
- * real processors do not. */
+ * Invariants (I4): the intercepts are set when a vCPU is made and never cleared, but for VINTR, which keeps
+ * no guest in; hardware CR0, CR4 and EFER are derived here from what the guest believes; CR3, ASID and event
+ * fields are written by this file only. An exit leaves the general registers in the exit page. QEMU and bochs
+ * flush the TLB at every switch, real processors do not. */
 #include "svm.h"
 #include "cpu.h"
 #include "log.h"

@@ -6,7 +6,7 @@
  * exit. Answering the exit commits: the next one has another number. A new VMM that receives the same exit
  * rolls back what its predecessor had begun.
  *
- * Invariants (tests/host/core/test_undo.c stops at every store): an entry counts only when it is whole, as
+ * Invariants (tests/host/core/test_restart.c stops in between): an entry counts only when it is whole, as
  * its check word says; a change is made only after its entry is whole; each word is written down once an
  * exit, so the record is never full. A weighted sum over the state, kept up to date by differences, tells a
  * state that somebody else wrote to. Not thread-safe, no globals, no system calls. */

@@ -21,6 +21,8 @@
 #define TABLES       64u
 #define START_TSC    1000000ull
 #define CODE         0x10000ull
+#define STORE        CODE
+#define EXCHANGE     (CODE + 0x20)
 #define PT           0x4000ull
 
 /* What outlives a VMM. */
@@ -74,7 +76,7 @@ static void put64(uint64_t at, uint64_t value)
 /* A guest in long mode with 2 MB mapped 1:1 by one table, in ring 0 at CODE. */
 static void begin(void)
 {
-    static const uint8_t code[] = { 0x48, 0x89, 0x07 }; /* mov [rdi], rax */
+    static const uint8_t store[] = { 0x48, 0x89, 0x07 }, exchange[] = { 0x48, 0x87, 0x07 }; /* [rdi], rax */
     struct boot_cpu cpu;
 
     now_ = shared();
@@ -94,7 +96,8 @@ static void begin(void)
     put64(0x3000, PT + 7);
     for (uint64_t i = 0; i < 512; i++)
         put64(PT + 8 * i, (i << 12) + 7);
-    memcpy(now_->memory + CODE, code, sizeof(code));
+    memcpy(now_->memory + STORE, store, sizeof(store));
+    memcpy(now_->memory + EXCHANGE, exchange, sizeof(exchange));
     boot_cpu_long(&cpu, CODE);
     cpu.cr3 = 0x1000;
     vmm_start(&vmm, &cpu);
@@ -122,9 +125,11 @@ static void io_exit(bool in, uint16_t port, uint32_t rax)
     next_exit(EXIT_IO, (uint64_t)port << 16 | 1 << 4 | in, CODE + 1);
 }
 
-/* A write of rax to the table entry that maps page i; the table must be known by an access before. */
-static void table_exit(unsigned i, uint64_t rax)
+/* The instruction at rip writes rax to the table entry that maps page i; the table must be known by an access
+ * before. */
+static void table_exit(uint64_t rip, unsigned i, uint64_t rax)
 {
+    now_->exit.rip = rip;
     now_->exit.gpr[RDI] = PT + 8 * i;
     now_->exit.gpr[RAX] = rax;
     next_exit(EXIT_PAGE, PT + 8 * i, 3);
@@ -252,13 +257,15 @@ TEST(port_reads_with_side_effects_stopped_anywhere_happen_once)
 TEST(an_emulated_table_write_stopped_anywhere_happens_once)
 {
     begin();
-    static const uint64_t entry[] = { 0x30007, 0 };
-    for (unsigned i = 0; i < 2; i++) {
+    static const struct {
+        uint64_t rip, entry;
+    } row[] = { { STORE, 0x30007 }, { STORE, 0 }, { EXCHANGE, 0x31007 }, { EXCHANGE, 0 } };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         next_exit(EXIT_PAGE, CODE, 16); /* a fetch: the table gets its shadow */
         handle();
-        table_exit(20, entry[i]);
+        table_exit(row[i].rip, 20, row[i].entry);
         try_exit(23);
-        CHECK_EQ(now_->memory[PT + 160], entry[i] & 0xff);
+        CHECK_EQ(now_->memory[PT + 160], row[i].entry & 0xff);
     }
 }
 

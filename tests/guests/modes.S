@@ -6,7 +6,7 @@
  * Lines: `real ..`; `matrix FORM UPPER LEAF CONTROL ..` with two characters for each of eight accesses (read, write,
  * fetch by the supervisor; read, write with AC set; read, write, fetch by the user): `.` or 40h + error code, `!` behind
  * it if CR2 is wrong, then the leaf's A + 2 * D; `v86 ..`; `wide ..`: 64-bit code; `walk ..`: modes in many orders. */
-#include "modes/modes.h"
+#include "modes/names.S"
 
     .code16
     .globl _start

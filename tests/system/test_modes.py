@@ -8,7 +8,7 @@ import argparse
 import re
 
 import pytest
-from umbra import images, layout, qemu, system
+from umbra import images, layout, system
 
 IMAGE = layout.module_output("debug", "guests/modes")
 NEEDED = [layout.kernel_output("debug"), IMAGE] + [layout.server_output("debug", n)

@@ -232,8 +232,13 @@ static void refuse_image(struct process *p, const struct boot_result *r)
     report(p, END_REASON_BAD_IMAGE, text);
 }
 
-/* A bzImage by its signature; anything else is a raw image for real mode: a
- * boot sector of a test. */
+/* A raw image for real mode: a boot sector, or one with what it would load behind it. A bzImage begins like
+ * one and has a signature of its own. */
+static bool is_flat(const uint8_t *image, uint64_t bytes)
+{
+    return bytes <= 512 || (image[510] == 0x55 && image[511] == 0xaa && memcmp(image + 514, "HdrS", 4) != 0);
+}
+
 static void load_guest(struct process *p, struct boot_plan *plan)
 {
     const struct vmm_env *e = &p->env;
@@ -248,7 +253,7 @@ static void load_guest(struct process *p, struct boot_plan *plan)
     struct flat_request f = {
         .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
     };
-    bool flat = e->kernel_bytes <= 512;
+    bool flat = e->kernel && is_flat(e->kernel, e->kernel_bytes);
     bool loaded;
 
     if (!e->kernel)

@@ -84,6 +84,16 @@ static void store_control(struct vmm *v)
         VMM_SET(v, cr3, c->cr3);
 }
 
+/* After every load of control registers: the shadow MMU's are lost with this process. */
+void vmm_store_pdptes(struct vmm *v)
+{
+    const uint64_t *latched = shadow_pdptes(v->shadow);
+
+    for (unsigned i = 0; i < 4; i++)
+        if (v->state->pdpte[i] != latched[i])
+            VMM_SET(v, pdpte[i], latched[i]);
+}
+
 void vmm_cpu_store(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;

@@ -42,6 +42,13 @@ static enum vmm_end machine_request(const struct vmm *v)
     }
 }
 
+/* In real mode no exception has an error code, also where the exit carries one (APM vol. 2, 8.2). */
+static uint64_t as_injected(const struct vmm *v, uint64_t event)
+{
+    uint64_t cr0 = v->loaded ? v->cpu.cr0 : v->state->cr0;
+    return cr0 & X86_CR0_PE ? event : (uint32_t)event & ~EVENT_HAS_ERROR;
+}
+
 enum vmm_end vmm_events(struct vmm *v)
 {
     struct machine *m = &v->state->machine;
@@ -64,7 +71,7 @@ enum vmm_end vmm_events(struct vmm *v)
         v->reply->event = c.event;
         break;
     case IRQ_EVENT:
-        v->reply->event = c.event;
+        v->reply->event = as_injected(v, c.event);
         break;
     case IRQ_EXTERNAL:
         v->reply->event = EVENT_MAKE(machine_ack(m, &v->undo.dev, v->now), EVENT_INTERRUPT);

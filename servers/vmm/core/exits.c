@@ -234,7 +234,7 @@ static void continue_guest(struct vmm *v)
     VMM_SET(v, hidden, s->hidden + v->lost);
     v->resumed = false;
     vmm_set_tsc(v);
-    shadow_load(v->shadow, &c, &v->ops);
+    shadow_resume(v->shadow, &c, s->pdpte, &v->ops);
     v->epoch = v->exit->epoch;
 }
 

@@ -113,6 +113,7 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     v->deadline = v->state->machine.deadline;
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     shadow_load(v->shadow, &c, &v->ops);
+    vmm_store_pdptes(v);
     r->seq = v->exit->seq;
     r->flags = 0;
     r->event = 0;

@@ -51,6 +51,7 @@ static enum x86_bus_result take(struct vmm *v, struct x86_cpu *cpu, const struct
         s = shadow_mode(v->shadow, n->cr0, n->cr4, n->efer, &v->ops);
     if (s != SHADOW_OK)
         return gp(fault);
+    vmm_store_pdptes(v);
     cpu->cr0 = n->cr0;
     cpu->cr3 = n->cr3;
     cpu->cr4 = n->cr4;

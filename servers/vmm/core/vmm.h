@@ -21,7 +21,7 @@
 
 #define VMM_STATE_MAGIC 0x455441545356ull
 #ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
-#define VMM_STATE_VERSION 4
+#define VMM_STATE_VERSION 5
 #endif
 
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
@@ -59,6 +59,7 @@ struct vmm_state {
     uint64_t input_taken;         /* bytes taken from the console's ring */
     uint64_t cr0, cr3, cr4, efer; /* as the guest believes; CR8 is the local APIC's TPR */
     uint64_t dr[4], dr6, dr7;
+    uint64_t pdpte[4]; /* PAE paging: as latched at the last load; no part of guest memory any more */
     struct msr_state msr;
     uint64_t tsc_offset;    /* guest TSC = v->now + this */
     uint64_t hidden;        /* ticks in which the guest had no VMM: they are not in v->now */
@@ -156,6 +157,7 @@ void vmm_commit(struct vmm *v);
 extern const struct x86_bus vmm_bus;
 void vmm_cpu_load(struct vmm *v);
 void vmm_cpu_store(struct vmm *v);
+void vmm_store_pdptes(struct vmm *v);
 /* Emulate the instruction at RIP. table_gpa: of a write to a shadowed table, else NULL. */
 enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa);
 enum vmm_end vmm_page_fault(struct vmm *v);

@@ -16,10 +16,10 @@ enum { ROW_1, ROW_7, ROW_EXTENDED_1 };
 /* Leaf 1. ECX: SSE3 PCLMULQDQ SSSE3 CMPXCHG16B SSE4.1 SSE4.2 MOVBE POPCNT AES RDRAND. */
 #define ECX_1          (B(0) | B(1) | B(9) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(30))
 #define ECX_1_DEADLINE B(24) /* TSC deadline: the local APIC is the VMM's own */
-/* EDX: FPU DE PSE TSC MSR PAE CMPXCHG8B SYSENTER PGE CMOV PAT CLFLUSH MMX FXSR SSE SSE2. */
+/* EDX: FPU DE PSE TSC MSR PAE CMPXCHG8B SYSENTER PGE CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2. */
 #define EDX_1                                                                                                \
-    (B(0) | B(2) | B(3) | B(4) | B(5) | B(6) | B(8) | B(11) | B(13) | B(15) | B(16) | B(19) | B(23) |        \
-     B(24) | B(25) | B(26))
+    (B(0) | B(2) | B(3) | B(4) | B(5) | B(6) | B(8) | B(11) | B(13) | B(15) | B(16) | B(17) | B(19) |        \
+     B(23) | B(24) | B(25) | B(26))
 #define EDX_APIC   B(9) /* leaves 1 and 8000_0001h */
 #define EAX_6_ARAT B(2) /* the APIC's timer never stops */
 /* Leaf 7. EBX: FSGSBASE BMI1 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT SHA; EDX: fast short REP MOV. */

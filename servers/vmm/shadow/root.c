@@ -228,10 +228,20 @@ enum shadow_status shadow_load(struct shadow *s, const struct shadow_control *c,
 
     if (pae && !pdptes_read(s, c->cr3, pdpte))
         return SHADOW_BAD_PDPT;
-    if (pae)
-        pdptes_set(s, pdpte);
+    shadow_resume(s, c, pae ? pdpte : s->control.pdpte, ops);
+    return SHADOW_OK;
+}
+
+void shadow_resume(struct shadow *s, const struct shadow_control *c, const uint64_t pdpte[4],
+                   struct shadow_ops *ops)
+{
+    pdptes_set(s, pdpte);
     control_set(s, c);
     list_empty(s, ops);
     shadow_root(s, ops);
-    return SHADOW_OK;
+}
+
+const uint64_t *shadow_pdptes(const struct shadow *s)
+{
+    return s->control.pdpte;
 }

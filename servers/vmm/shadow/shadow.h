@@ -105,14 +105,21 @@ enum shadow_status {
                       */
 };
 
-/* shadow_load - all control registers at once: start, restart.
+/* shadow_load - all control registers at once: start.
+ * shadow_resume - the same at a restart: PAE keeps the PDPT entries that it had latched (shadow_pdptes).
  * shadow_cr3 - a MOV CR3 (sync point). shadow_mode - CR0, CR4 or EFER changed (sync point where the
  * architecture flushes; PAE: loads the PDPT entries where MOV CR0/CR4 does). Call them before the change
  * takes effect; on SHADOW_BAD_PDPT it must not. */
 enum shadow_status shadow_load(struct shadow *s, const struct shadow_control *c, struct shadow_ops *ops);
+void shadow_resume(struct shadow *s, const struct shadow_control *c, const uint64_t pdpte[4],
+                   struct shadow_ops *ops);
 enum shadow_status shadow_cr3(struct shadow *s, uint64_t cr3, struct shadow_ops *ops);
 enum shadow_status shadow_mode(struct shadow *s, uint64_t cr0, uint64_t cr4, uint64_t efer,
                                struct shadow_ops *ops);
+
+/* shadow_pdptes - the four PDPT entries as PAE paging last loaded them; else of no meaning. They are the
+ * guest's state, nothing that can be read again. */
+const uint64_t *shadow_pdptes(const struct shadow *s);
 
 /* shadow_cr3_served - the kernel has switched to a root of the list by itself. False if the value is not on
  * the list (the caller then uses shadow_cr3). */

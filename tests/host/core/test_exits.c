@@ -163,6 +163,24 @@ TEST(wide_store_that_no_entry_can_serve_ends_the_guest)
     guest_free(g);
 }
 
+TEST(exceptions_in_real_mode_have_no_error_code)
+{
+    static const uint64_t with_code = EVENT_MAKE(13, EVENT_EXCEPTION) | EVENT_HAS_ERROR | 5ull << 32;
+
+    for (unsigned protected = 0; protected < 2; protected ++) {
+        struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+        g->state.cr0 = protected ? CR0_PE : 0;
+        for (unsigned again = 0; again < 2; again++) { /* raised now, or broken off by this exit */
+            begin_ops(g);
+            g->v.exception = again ? 0 : with_code;
+            g->v.interrupted = again ? with_code : 0;
+            CHECK_EQ(vmm_events(&g->v), VMM_RUNS);
+            CHECK_EQ(g->reply.event, protected ? with_code : EVENT_MAKE(13, EVENT_EXCEPTION));
+        }
+        guest_free(g);
+    }
+}
+
 /* The processor says what the shadow lacks; the guest must be told what its own table lacks. */
 TEST(page_fault_of_the_guest_has_its_address_and_its_own_error_code)
 {

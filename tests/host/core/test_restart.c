@@ -269,6 +269,77 @@ TEST(an_emulated_table_write_stopped_anywhere_happens_once)
     }
 }
 
+/* --- PAE paging: pointers that memory does not hold any more --- */
+
+#define PDPT    0x1000ull
+#define CR3_OP  (CODE + 0x40) /* mov cr3, eax */
+#define SECOND  0x40000000ull
+#define FAULTED (EVENT_VALID | EVENT_HAS_ERROR | EVENT_EXCEPTION << 8 | 14)
+
+/* 2 MB mapped 1:1, and once more at 1 GB. */
+static void begin_pae(void)
+{
+    static const uint8_t load[] = { 0x0f, 0x22, 0xd8 };
+    struct boot_cpu cpu;
+
+    begin();
+    memset(&now_->segment, 0, sizeof(now_->segment));
+    memcpy(now_->memory + CR3_OP, load, sizeof(load));
+    put64(0x2000, PT + 7);
+    put64(PDPT, 0x2001);
+    put64(PDPT + 8, 0x2001);
+    now_->exit.kind = EXIT_START;
+    now_->exit.seq = 1;
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, START_TSC), VMM_NEW);
+    boot_cpu_protected(&cpu, CODE);
+    cpu.cr0 |= 1u << 31;
+    cpu.cr3 = PDPT;
+    cpu.cr4 = 1 << 5;
+    vmm_start(&vmm, &cpu);
+    memcpy(now_->exit.seg, cpu.seg, sizeof(cpu.seg));
+    now_->exit.rflags = cpu.rflags;
+    now_->exit.rip = CR3_OP;
+}
+
+/* Whether a read at 1 GB is the guest's own page fault, for the present VMM and for one that takes over. */
+static bool second_faults(void)
+{
+    next_exit(EXIT_PAGE, SECOND + CODE, 0);
+    *before = *now_;
+    handle();
+    bool faults = now_->reply.event == FAULTED;
+    *now_ = *before;
+    incarnate();
+    CHECK(vmm_resume(&vmm, &setup, now_->exit.tsc) == VMM_CONTINUES);
+    handle();
+    CHECK_EQ(now_->reply.event == FAULTED, faults);
+    return faults;
+}
+
+TEST(pae_pointers_outlive_the_vmm_that_loaded_them)
+{
+    begin_pae();
+    CHECK_EQ(now_->segment.state.pdpte[1], 0x2001);
+    CHECK(!second_faults());
+    put64(PDPT + 8, 0);
+    CHECK(!second_faults());
+    now_->exit.gpr[RAX] = PDPT;
+    next_exit(EXIT_CR, 0x13, 0);
+    CHECK_LT(10, try_exit(23));
+    CHECK_EQ(now_->segment.state.pdpte[1], 0);
+    CHECK(second_faults());
+    put64(PDPT + 8, 0x2001);
+    CHECK(second_faults());
+    put64(PDPT + 8, 0x2003); /* a reserved bit: #GP, and what was loaded stays */
+    now_->exit.gpr[RAX] = PDPT;
+    next_exit(EXIT_CR, 0x13, 0);
+    handle();
+    CHECK_EQ(EVENT_VECTOR(now_->reply.event), 13);
+    CHECK_EQ(now_->segment.state.pdpte[0], 0x2001);
+    CHECK_EQ(now_->segment.state.pdpte[1], 0);
+}
+
 /* The child is itself a successor: it begins with what another left in the middle. */
 TEST(a_stop_of_the_successor_is_survived_too)
 {

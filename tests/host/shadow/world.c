@@ -361,7 +361,8 @@ void world_mode(struct world *w, uint64_t cr0, uint64_t cr4, uint64_t efer)
         world_fail(w, "mode: PDPT entries judged differently");
     if (!ok)
         return;
-    bool flushes = cr0 != old.cr0 || cr4 != old.cr4 || efer != old.efer;
+    /* A change of caching flushes nothing, but loads the pointers (and a new directory means nothing old). */
+    bool flushes = ((cr0 ^ old.cr0) & ~(BIT(30) | BIT(29))) || cr4 != old.cr4 || efer != old.efer || load;
     set_cpu(w, &c);
     if (flushes)
         after_flush(w);
@@ -424,6 +425,57 @@ static void root_again(struct world *w)
     begin_ops(w);
     shadow_root(w->s, &w->ops);
     apply(w);
+}
+
+/* RAM between the holes, in order; then ROM. */
+static void make_map(struct world *w)
+{
+    struct gmem_map *m = &w->map;
+    uint64_t from = 0;
+
+    m->count = 0;
+    for (uint64_t gfn = 0; gfn <= w->rom; gfn++) {
+        bool hole = gfn == w->rom;
+        for (uint32_t i = 0; i < WORLD_HOLES; i++)
+            hole = hole || (w->hole[i] && w->hole[i] == gfn);
+        if (!hole)
+            continue;
+        if (gfn > from)
+            m->region[m->count++] = (struct gmem_region){ { from }, { gfn }, GMEM_RAM };
+        from = gfn + 1;
+    }
+    m->region[m->count++] = (struct gmem_region){ { w->rom }, { w->end }, GMEM_ROM };
+}
+
+static uint64_t *hole_of(struct world *w, uint64_t gfn)
+{
+    for (uint32_t i = 0; i < WORLD_HOLES; i++) {
+        if (w->hole[i] == gfn)
+            return &w->hole[i];
+    }
+    return NULL;
+}
+
+void world_hole(struct world *w, uint64_t gfn)
+{
+    uint64_t *there = hole_of(w, gfn), *place = hole_of(w, 0);
+
+    if (there) {
+        *there = 0;
+        gmem_host_set(w->mem, (gfn_t){ gfn }, w->read_only[gfn] ? GMEM_HOST_READONLY : 0);
+    } else if (place) {
+        *place = gfn;
+        gmem_host_set(w->mem, (gfn_t){ gfn }, GMEM_HOST_ABSENT);
+    } else {
+        return;
+    }
+    world_log(w, "gfn %#lx is %s", (unsigned long)gfn, there ? "RAM again" : "a hole");
+    make_map(w);
+    w->changed = true;
+    if (there)
+        world_verify(w);
+    else
+        world_new_epoch(w);
 }
 
 void world_new_epoch(struct world *w)

@@ -12,6 +12,7 @@
 
 #define WORLD_RAM    48u /* the usual size: gfns 0..47 */
 #define WORLD_TABLES 12u /* gfns 1..12 are used as tables */
+#define WORLD_HOLES  4u
 
 struct world {
     struct gmem *mem;
@@ -27,8 +28,9 @@ struct world {
     struct shadow_ops ops;
     uint32_t ops_max;
     uint64_t exits;
-    uint64_t rom, end;  /* RAM below rom, two frames of ROM, MMIO from end on */
-    uint8_t *read_only; /* frames that the GuestSpace gives without W */
+    uint64_t rom, end;          /* RAM below rom, two frames of ROM, MMIO from end on */
+    uint8_t *read_only;         /* frames that the GuestSpace gives without W */
+    uint64_t hole[WORLD_HOLES]; /* 0: none */
     uint64_t random;
     uint32_t log_next;
     char log[24][160];
@@ -63,6 +65,9 @@ void world_mode(struct world *w, uint64_t cr0, uint64_t cr4, uint64_t efer);
 void world_invlpg(struct world *w, uint64_t va);
 void world_dma(struct world *w, uint64_t gpa, uint32_t len, uint64_t value);
 void world_new_epoch(struct world *w);
+/* A frame of RAM becomes a hole (its memory was taken away: a new epoch), or a hole becomes RAM. Not more
+ * than WORLD_HOLES at once. */
+void world_hole(struct world *w, uint64_t gfn);
 /* Memory before the guest runs, or from nowhere: nobody is told. */
 void world_poke(struct world *w, uint64_t gpa, uint64_t value);
 uint64_t world_peek(struct world *w, uint64_t gpa);

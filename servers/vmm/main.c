@@ -9,8 +9,7 @@
 #include "component/component.h"
 #include "lib/vmm_env/env.h"
 #include "memory.h"
-#include "servers/vmm/boot/bzimage.h"
-#include "servers/vmm/boot/flat.h"
+#include "servers/vmm/boot/image.h"
 #include "servers/vmm/core/vmm.h"
 #include "servers/vmm/inject.h"
 #include "servers/vmm/program.h"
@@ -232,43 +231,31 @@ static void refuse_image(struct process *p, const struct boot_result *r)
     report(p, END_REASON_BAD_IMAGE, text);
 }
 
-/* A bzImage by its signature; anything else is a raw image for real mode: a
- * boot sector of a test. */
 static void load_guest(struct process *p, struct boot_plan *plan)
 {
     const struct vmm_env *e = &p->env;
     struct boot_memory m = { write_guest, &p->vmm.mem };
-    uint64_t memory = (uint64_t)e->config->vm_pages << PAGE_SHIFT;
-    struct bzimage_request r = { .image = e->kernel,
-                                 .image_bytes = e->kernel_bytes,
-                                 .initrd_bytes = e->initrd_bytes,
-                                 .cmdline = e->config->vm_command_line,
-                                 .memory_bytes = memory,
-                                 .tsc_khz = e->info->tsc_hz / 1000 };
-    struct flat_request f = {
-        .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
-    };
-    bool flat = e->kernel_bytes <= 512;
-    bool loaded;
+    struct image_request r = { .image = e->kernel,
+                               .image_bytes = e->kernel_bytes,
+                               .initrd = e->initrd,
+                               .initrd_bytes = e->initrd_bytes,
+                               .cmdline = e->config->vm_command_line,
+                               .memory_bytes = (uint64_t)e->config->vm_pages << PAGE_SHIFT,
+                               .tsc_khz = e->info->tsc_hz / 1000 };
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
     if (e->info->incarnation != 0 &&
         !(release_memory(e->config->vm_pages) && map_memory(e->config->vm_pages)))
         report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
-    struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
+    struct boot_result res = image_plan(&r, plan);
     if (res.error != BOOT_OK)
         refuse_image(p, &res);
-    if (flat)
-        loaded = flat_load(&f, plan, &m);
-    else
-        loaded = bzimage_load(&r, plan, &m) &&
-                 (!e->initrd_bytes || boot_load_initrd(plan, &m, 0, e->initrd, e->initrd_bytes));
-    if (!loaded)
+    if (!image_load(&r, plan, &m))
         report(p, END_REASON_INTERNAL, "guest memory refuses the image");
 }
 
-/* Nothing stands in the ROMs: that there is memory is all that a guest can find. */
+/* What the loader wrote stands in the ROMs: zeros, but for a guest that was entered in real mode. */
 static void protect_rom(const struct process *p)
 {
     if (p->env.config->vm_pages > VMM_ROM_END &&

@@ -83,7 +83,7 @@ def parse_header(data, path):
         raise Usage("kernel %s is a zImage, loaded low; a bzImage is needed" % path)
     sectors = data[0x1f1] or 4
     paragraphs, = struct.unpack_from("<I", data, 0x1f4)
-    if len(data) < (sectors + 1) * 512 + paragraphs * 16:
+    if len(data) + 16 <= (sectors + 1) * 512 + paragraphs * 16:     # the last paragraph may be short
         raise Usage("kernel %s is cut off: %d bytes, its header says %d" % (
             path, len(data), (sectors + 1) * 512 + paragraphs * 16))
     limit, = struct.unpack_from("<I", data, 0x22c)

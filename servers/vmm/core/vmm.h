@@ -24,6 +24,9 @@
 #define VMM_STATE_VERSION 4
 #endif
 
+/* Frames of a colour display's text memory, B8000h: plain memory, so that who writes there need not exit. */
+#define VMM_TEXT_FIRST 0xb8
+
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
 #define VMM_ROM_FIRST 0xc0
 #define VMM_ROM_END   0x100

@@ -277,7 +277,7 @@ static void set_clock(struct process *p)
         sys_invoke1(CAP_CLOCK, TIMER_SET, p->armed);
 }
 
-static end_reason_t reason_of(enum vmm_end e)
+static end_reason_t reason_of(const struct process *p, enum vmm_end e)
 {
     switch (e) {
     case VMM_END_HALT:
@@ -288,6 +288,8 @@ static end_reason_t reason_of(enum vmm_end e)
         return END_REASON_RESET;
     case VMM_END_POWEROFF:
         return END_REASON_POWEROFF;
+    case VMM_END_EXIT:
+        return p->vmm.state->machine.power.exit_value ? END_REASON_FAILED : END_REASON_EXITED;
     default: /* the guest's doing, whoever serves it */
         return END_REASON_UNSUPPORTED;
     }
@@ -313,6 +315,8 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("", "injected", s->injected);
     say_counter("", "faults_to_guest", s->faults_to_guest);
     say_counter("", "blackout", s->blackout);
+    if (p->vmm.state->ended == VMM_END_EXIT) /* 0, too */
+        printf("stat exit_value %u\n", p->vmm.state->machine.power.exit_value);
     say_counter("shadow_", "cr3", c->cr3_known + c->cr3_new);
     say_counter("shadow_", "cr3_new", c->cr3_new);
     say_counter("shadow_", "fills", c->fills);
@@ -334,10 +338,13 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     console_output(p);
     sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     say_counters(p, kinds);
-    snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
-             (unsigned long long)p->env.exit->rip,
-             kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
-    report(p, reason_of(end), text);
+    if (end == VMM_END_EXIT)
+        snprintf(text, sizeof(text), "debug exit with value %u", p->vmm.state->machine.power.exit_value);
+    else
+        snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
+                 (unsigned long long)p->env.exit->rip,
+                 kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
+    report(p, reason_of(p, end), text);
 }
 
 /* The first to fourth serial port of a PC: 3F8h, 2F8h, 3E8h, 2E8h, eight ports each. */

@@ -21,7 +21,7 @@
 
 #define VMM_STATE_MAGIC 0x455441545356ull
 #ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
-#define VMM_STATE_VERSION 4
+#define VMM_STATE_VERSION 5
 #endif
 
 /* Frames of a colour display's text memory, B8000h: plain memory, so that who writes there need not exit. */
@@ -41,6 +41,7 @@ enum vmm_end {
     VMM_END_UNKNOWN, /* an instruction that cannot be emulated */
     VMM_END_INVALID, /* the processor refused its state */
     VMM_END_BROKEN,
+    VMM_END_EXIT, /* it wrote to its debug-exit port; the value is machine.power.exit_value */
     VMM_ENDS
 };
 const char *vmm_end_name(enum vmm_end e);

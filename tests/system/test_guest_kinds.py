@@ -79,7 +79,7 @@ def entered(data, xloadflags):
 @pytest.mark.parametrize("how", ["pvh", "32-bit", "16-bit"])
 def test_linux_boots_by_its_other_entries(headless, tmp_path, how):
     """The 64-bit one is what all other tests use."""
-    packaged = guest.kernel("cloud-amd64")
+    packaged = guest.kernel("amd64" if how == "pvh" else "cloud-amd64")     # the small one's payload is not packed by xz
     kernel = tmp_path / "kernel"
     kernel.write_bytes({"pvh": lambda: unpacked(packaged), "32-bit": lambda: entered(packaged.read_bytes(), 2),
                         "16-bit": lambda: entered(packaged.read_bytes(), 0)}[how]())

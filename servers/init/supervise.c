@@ -23,7 +23,9 @@ static const char *const reasons[] = { [END_REASON_DONE] = "done",
                                        [END_REASON_BAD_IMAGE] = "bad image",
                                        [END_REASON_UNSUPPORTED] = "not supported",
                                        [END_REASON_INTERNAL] = "internal error",
-                                       [END_REASON_CORRUPT] = "saved state damaged" };
+                                       [END_REASON_CORRUPT] = "saved state damaged",
+                                       [END_REASON_EXITED] = "exited",
+                                       [END_REASON_FAILED] = "failed" };
 
 /* The line that build.py reads: `guest NAME ended: REASON`. */
 static void say_ended(const struct component *c, const char *reason, const char *text)
@@ -224,7 +226,7 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
     struct component *c = sender(in, badge);
     /* HALTED is how a guest powers off where there is no ACPI. */
     bool clean = reason == END_REASON_DONE || reason == END_REASON_POWEROFF || reason == END_REASON_RESET ||
-                 reason == END_REASON_HALTED;
+                 reason == END_REASON_HALTED || reason == END_REASON_EXITED;
     char said[96];
 
     if (c->ended)

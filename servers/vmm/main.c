@@ -9,8 +9,7 @@
 #include "component/component.h"
 #include "lib/vmm_env/env.h"
 #include "memory.h"
-#include "servers/vmm/boot/bzimage.h"
-#include "servers/vmm/boot/flat.h"
+#include "servers/vmm/boot/image.h"
 #include "servers/vmm/core/vmm.h"
 #include "servers/vmm/inject.h"
 #include "servers/vmm/program.h"
@@ -232,48 +231,31 @@ static void refuse_image(struct process *p, const struct boot_result *r)
     report(p, END_REASON_BAD_IMAGE, text);
 }
 
-/* A raw image for real mode: a boot sector, or one with what it would load behind it. A bzImage begins like
- * one and has a signature of its own. */
-static bool is_flat(const uint8_t *image, uint64_t bytes)
-{
-    return bytes <= 512 || (image[510] == 0x55 && image[511] == 0xaa && memcmp(image + 514, "HdrS", 4) != 0);
-}
-
 static void load_guest(struct process *p, struct boot_plan *plan)
 {
     const struct vmm_env *e = &p->env;
     struct boot_memory m = { write_guest, &p->vmm.mem };
-    uint64_t memory = (uint64_t)e->config->vm_pages << PAGE_SHIFT;
-    struct bzimage_request r = { .image = e->kernel,
-                                 .image_bytes = e->kernel_bytes,
-                                 .initrd_bytes = e->initrd_bytes,
-                                 .cmdline = e->config->vm_command_line,
-                                 .memory_bytes = memory,
-                                 .tsc_khz = e->info->tsc_hz / 1000 };
-    struct flat_request f = {
-        .image = e->kernel, .image_bytes = e->kernel_bytes, .memory_bytes = memory, .mode = FLAT_REAL16
-    };
-    bool flat = e->kernel && is_flat(e->kernel, e->kernel_bytes);
-    bool loaded;
+    struct image_request r = { .image = e->kernel,
+                               .image_bytes = e->kernel_bytes,
+                               .initrd = e->initrd,
+                               .initrd_bytes = e->initrd_bytes,
+                               .cmdline = e->config->vm_command_line,
+                               .memory_bytes = (uint64_t)e->config->vm_pages << PAGE_SHIFT,
+                               .tsc_khz = e->info->tsc_hz / 1000 };
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
     if (e->info->incarnation != 0 &&
         !(release_memory(e->config->vm_pages) && map_memory(e->config->vm_pages)))
         report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
-    struct boot_result res = flat ? flat_plan(&f, plan) : bzimage_plan(&r, plan);
+    struct boot_result res = image_plan(&r, plan);
     if (res.error != BOOT_OK)
         refuse_image(p, &res);
-    if (flat)
-        loaded = flat_load(&f, plan, &m);
-    else
-        loaded = bzimage_load(&r, plan, &m) &&
-                 (!e->initrd_bytes || boot_load_initrd(plan, &m, 0, e->initrd, e->initrd_bytes));
-    if (!loaded)
+    if (!image_load(&r, plan, &m))
         report(p, END_REASON_INTERNAL, "guest memory refuses the image");
 }
 
-/* Nothing stands in the ROMs: that there is memory is all that a guest can find. */
+/* What the loader wrote stands in the ROMs: zeros, but for a guest that was entered in real mode. */
 static void protect_rom(const struct process *p)
 {
     if (p->env.config->vm_pages > VMM_ROM_END &&
@@ -295,7 +277,7 @@ static void set_clock(struct process *p)
         sys_invoke1(CAP_CLOCK, TIMER_SET, p->armed);
 }
 
-static end_reason_t reason_of(enum vmm_end e)
+static end_reason_t reason_of(const struct process *p, enum vmm_end e)
 {
     switch (e) {
     case VMM_END_HALT:
@@ -306,6 +288,8 @@ static end_reason_t reason_of(enum vmm_end e)
         return END_REASON_RESET;
     case VMM_END_POWEROFF:
         return END_REASON_POWEROFF;
+    case VMM_END_EXIT:
+        return p->vmm.state->machine.power.exit_value ? END_REASON_FAILED : END_REASON_EXITED;
     default: /* the guest's doing, whoever serves it */
         return END_REASON_UNSUPPORTED;
     }
@@ -331,6 +315,8 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("", "injected", s->injected);
     say_counter("", "faults_to_guest", s->faults_to_guest);
     say_counter("", "blackout", s->blackout);
+    if (p->vmm.state->ended == VMM_END_EXIT) /* 0, too */
+        printf("stat exit_value %u\n", p->vmm.state->machine.power.exit_value);
     say_counter("shadow_", "cr3", c->cr3_known + c->cr3_new);
     say_counter("shadow_", "cr3_new", c->cr3_new);
     say_counter("shadow_", "fills", c->fills);
@@ -352,10 +338,13 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     console_output(p);
     sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     say_counters(p, kinds);
-    snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
-             (unsigned long long)p->env.exit->rip,
-             kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
-    report(p, reason_of(end), text);
+    if (end == VMM_END_EXIT)
+        snprintf(text, sizeof(text), "debug exit with value %u", p->vmm.state->machine.power.exit_value);
+    else
+        snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
+                 (unsigned long long)p->env.exit->rip,
+                 kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
+    report(p, reason_of(p, end), text);
 }
 
 /* The first to fourth serial port of a PC: 3F8h, 2F8h, 3E8h, 2E8h, eight ports each. */

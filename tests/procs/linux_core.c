@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 // USES: tests/procs/core/*.c
 // USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
-// USES: servers/vmm/boot/*.c servers/vmm/policy/*.c servers/vmm/gmem/*.c servers/vmm/gmem/*.S
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S
+// USES: servers/vmm/policy/*.c servers/vmm/gmem/*.c servers/vmm/gmem/*.S
 /* One Linux guest on the VMM's core alone. Modules: this program, a bzImage, an initrd. The console goes to
  * the log. */
 #include "tests/procs/core/core.h"

@@ -5,7 +5,7 @@
  * difference ends it: exit number, kind, both sides. Status 0: the same; 1: a difference; 2: no recording. */
 // USES: tests/replay/reader.c
 // USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
-// USES: servers/vmm/boot/*.c servers/vmm/policy/*.c servers/vmm/record/*.c
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S servers/vmm/policy/*.c servers/vmm/record/*.c
 #include "tests/replay/replay.h"
 
 #include <stdio.h>

@@ -139,7 +139,7 @@ def test_several_guests_are_modules_one_after_the_other(system):
     (["--kernel", "build.py"], "kernel build.py is not a Linux kernel image (bzImage)"),
     (["--kernel", "."], "kernel .: Is a directory"),
     (["--kernel", "elf"], "kernel elf is an ELF file"),
-    (["--kernel", "old"], "kernel old has boot protocol 2.11; at least 2.12 is needed"),
+    (["--kernel", "old"], "kernel old has boot protocol 2.01; at least 2.02 is needed"),
     (["--kernel", "low"], "kernel low is a zImage"),
     (["--kernel", "short"], "kernel short is cut off"),
     (["--kernel", "K", "--initrd", "gone"], "initramfs gone: No such file"),
@@ -185,7 +185,7 @@ def test_several_guests_are_modules_one_after_the_other(system):
 ])
 def test_bad_input_is_exit_2_and_one_clear_line(system, words, said):
     (system.root / "elf").write_bytes(b"\x7fELF" + bytes(2000))
-    (system.root / "old").write_bytes(echo_kernel.bzimage(protocol=0x20b))
+    (system.root / "old").write_bytes(echo_kernel.bzimage(protocol=0x201))
     (system.root / "low").write_bytes(echo_kernel.bzimage(flags=0))
     (system.root / "short").write_bytes(echo_kernel.bzimage(size=3000))
     with open(system.root / "big", "wb") as big:

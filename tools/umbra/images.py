@@ -1,37 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest is given, checked before anything is built or booted: kernel image, initramfs, memory, command line.
-
-Facts are of the Linux/x86 boot protocol (Documentation/x86/boot.rst). Every refusal is one line that says what to do.
+"""What a guest is given, checked before anything is built or booted: kernel image, initramfs or modules, memory, command
+line. Every refusal is one line that says what to do.
 """
 import dataclasses
 import pathlib
 import re
-import struct
 
+from umbra import kernels
 from umbra.errors import Usage
 
 MB = 1 << 20
 PAGE = 4096
 MEM_MIN = 16 * MB
 MEM_MAX = 2048 * MB         # chosen: below the host machine's hole for devices; docs/limits.md
-PROTOCOL_MIN = 0x020c
+MODULES_MAX = 32            # servers/vmm/boot/modules.h
 UNITS = {"": MB, "K": 1 << 10, "M": MB, "G": 1 << 30}
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    protocol: int
-    start: int              # where the kernel runs, bytes
-    init_bytes: int         # memory that it needs from there on
-    initrd_end: int         # first address an initramfs may not use
-    append_bytes: int       # longest command line
 
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
     name: str
     kernel: pathlib.Path
-    initrd: pathlib.Path    # or None
+    initrd: pathlib.Path    # or None; a Multiboot kernel's packed modules
     append: str
     mem: int                # bytes
 
@@ -69,27 +59,23 @@ def readable(path, what):
         raise Usage("%s %s: %s" % (what, path, error.strerror)) from error
 
 
-def parse_header(data, path):
-    """The Header of a bzImage."""
-    if data[:4] == b"\x7fELF":
-        raise Usage("kernel %s is an ELF file (a vmlinux?); a bzImage is needed, such as /boot/vmlinuz-*" % path)
-    if len(data) < 0x270 or data[0x1fe:0x200] != b"\x55\xaa" or data[0x202:0x206] != b"HdrS":
-        raise Usage("kernel %s is not a Linux kernel image (bzImage)" % path)
-    protocol, = struct.unpack_from("<H", data, 0x206)
-    if protocol < PROTOCOL_MIN:
-        raise Usage("kernel %s has boot protocol %d.%02d; at least %d.%02d is needed" % (
-            path, protocol >> 8, protocol & 255, PROTOCOL_MIN >> 8, PROTOCOL_MIN & 255))
-    if not data[0x211] & 1:
-        raise Usage("kernel %s is a zImage, loaded low; a bzImage is needed" % path)
-    sectors = data[0x1f1] or 4
-    paragraphs, = struct.unpack_from("<I", data, 0x1f4)
-    if len(data) < (sectors + 1) * 512 + paragraphs * 16:
-        raise Usage("kernel %s is cut off: %d bytes, its header says %d" % (
-            path, len(data), (sectors + 1) * 512 + paragraphs * 16))
-    limit, = struct.unpack_from("<I", data, 0x22c)
-    append, = struct.unpack_from("<I", data, 0x238)
-    start, init = struct.unpack_from("<QI", data, 0x258)
-    return Header(protocol, start, init, limit + 1, append)
+def split_modules(text):
+    """[(file, string)] of the modules that --initrd names for a Multiboot kernel, as QEMU's -initrd: `a one,b two`; a module's
+    string is all of its part, and a doubled comma is a comma."""
+    parts = [part.replace("\0", ",") for part in re.split(",", text.replace(",,", "\0"))]
+    return [(part.split(" ")[0], part) for part in parts]
+
+
+def read_modules(text):
+    """[(content, string)] of the same, each file read."""
+    named = split_modules(text)
+    if len(named) > MODULES_MAX:
+        raise Usage("%d modules; a kernel gets at most %d" % (len(named), MODULES_MAX))
+    return [(readable(path, "module"), string.encode(errors="surrogateescape")) for path, string in named]
+
+
+def is_multiboot(kernel):
+    return kernels.parse_header(readable(kernel, "kernel"), kernel).kind == "Multiboot"
 
 
 def megabytes(size):
@@ -97,15 +83,14 @@ def megabytes(size):
 
 
 def check_fit(guest, header, initrd_bytes):
-    """Usage if the kernel and the initramfs (placed at the top) do not fit the guest's memory."""
-    kernel_end = header.start + header.init_bytes
-    if kernel_end > guest.mem:
+    """Usage if the kernel and the initramfs (placed at the top) or modules (behind the kernel) do not fit the guest's memory."""
+    if header.end > guest.mem:
         raise Usage("guest %s: kernel %s needs at least %s, memory is %s; give more with --mem" % (
-            guest.name, guest.kernel, megabytes(kernel_end), megabytes(guest.mem)))
-    top = min(guest.mem, header.initrd_end)
-    if kernel_end + -(-initrd_bytes // PAGE) * PAGE > top:
-        raise Usage("guest %s: initramfs %s of %s does not fit above the kernel, which ends at %s of %s; give more with --mem"
-                    % (guest.name, guest.initrd, megabytes(initrd_bytes), megabytes(kernel_end), megabytes(guest.mem)))
+            guest.name, guest.kernel, megabytes(header.end), megabytes(guest.mem)))
+    if header.end + -(-initrd_bytes // PAGE) * PAGE > min(guest.mem, header.initrd_end):
+        what = "modules" if header.kind == "Multiboot" else "initramfs %s" % guest.initrd
+        raise Usage("guest %s: %s of %s does not fit above the kernel, which ends at %s of %s; give more with --mem"
+                    % (guest.name, what, megabytes(initrd_bytes), megabytes(header.end), megabytes(guest.mem)))
     if len(guest.append.encode()) > header.append_bytes:
         raise Usage("guest %s: its command line is longer than the %d bytes that the kernel takes" % (
             guest.name, header.append_bytes))
@@ -113,5 +98,5 @@ def check_fit(guest, header, initrd_bytes):
 
 def check(guest):
     """All that can be known of a guest before it runs."""
-    header = parse_header(readable(guest.kernel, "kernel"), guest.kernel)
+    header = kernels.parse_header(readable(guest.kernel, "kernel"), guest.kernel)
     check_fit(guest, header, len(readable(guest.initrd, "initramfs")) if guest.initrd else 0)

@@ -17,7 +17,7 @@ import time
 import tty
 
 from umbra import (
-    build, console, control, deps, guest as default_guest, images, layout, locks, qemu, say, symbols, system)
+    build, console, control, deps, guest as default_guest, images, kernels, layout, locks, qemu, say, symbols, system)
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -29,8 +29,8 @@ TICK = 0.1      # seconds between looks at the clock
 def arguments(parser):
     add = parser.add_argument
     add("system", nargs="?", default=system.DEFAULT, metavar="SYSTEM", help="a description from systems/")
-    add("--kernel", metavar="F", help="a Linux bzImage; default: Debian's, downloaded once")
-    add("--initrd", metavar="F", help="its initramfs")
+    add("--kernel", metavar="F", help="a Linux bzImage, or a Multiboot 1 or PVH kernel; default: Debian's, downloaded once")
+    add("--initrd", metavar="F", help="its initramfs; of a Multiboot kernel its modules: 'A words,B words'")
     add("--append", metavar="S", help="its command line")
     add("--mem", metavar="SIZE", help="its memory, for example 128M (the default)")
     add("--vm", action="append", metavar="name=a,kernel=F,...", help="one of several guests; a comma in a value is doubled")
@@ -102,10 +102,23 @@ def guest_of(pairs):
     own_kernel = "kernel" in pairs
     mem = images.parse_memory(pairs.get("mem", "128M"))
     kernel = named_file(pairs["kernel"], "kernel") if own_kernel else default_guest.kernel()
+    append = pairs.get("append", "" if own_kernel else default_guest.APPEND)
+    if own_kernel and images.is_multiboot(kernel):      # as QEMU: the first word of the line is the kernel's name
+        line = " ".join(filter(None, (pairs["kernel"], append)))
+        return images.Guest(pairs["name"], kernel, packed_modules(pairs), line, mem)
     initrd = named_file(pairs["initrd"], "initramfs") if "initrd" in pairs else \
         None if own_kernel else default_guest.initramfs()
-    append = pairs.get("append", "" if own_kernel else default_guest.APPEND)
     return images.Guest(pairs["name"], kernel, initrd, append, mem)
+
+
+def packed_modules(pairs):
+    """One file of all the modules that --initrd names for a Multiboot kernel; None without."""
+    if "initrd" not in pairs:
+        return None
+    path = system.folder() / ("modules-" + pairs["name"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(kernels.pack_modules(images.read_modules(pairs["initrd"])))
+    return path
 
 
 def check_files_named(described):
@@ -113,10 +126,9 @@ def check_files_named(described):
     for pairs in described:
         images.check_append(pairs["name"], pairs.get("append", ""))
         images.parse_memory(pairs.get("mem", "128M"))
-        if "kernel" in pairs:
-            images.parse_header(images.readable(pairs["kernel"], "kernel"), pairs["kernel"])
+        modules = "kernel" in pairs and images.is_multiboot(pairs["kernel"])
         if "initrd" in pairs:
-            images.readable(pairs["initrd"], "initramfs")
+            images.read_modules(pairs["initrd"]) if modules else images.readable(pairs["initrd"], "initramfs")
     system.check_guests([images.parse_memory(pairs.get("mem", "128M")) for pairs in described])
 
 

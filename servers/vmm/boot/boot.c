@@ -32,7 +32,7 @@ const char *boot_error_text(enum boot_error e)
         "ok",
         "the guest's memory size is out of range or no multiple of 4 KiB",
         "the kernel image is no Linux bzImage",
-        "the kernel image is too old: its boot protocol must be 2.12 or later",
+        "the kernel image is too old: its boot protocol must be 2.02 or later",
         "the kernel image is an old zImage that loads below 1 MiB",
         "the kernel image's header contradicts itself",
         "the kernel image is shorter than its header says",
@@ -40,6 +40,22 @@ const char *boot_error_text(enum boot_error e)
         "the initrd does not fit into the guest's memory beside the kernel",
         "the kernel command line is longer than this kernel accepts",
         "the raw image does not fit where it is to be loaded",
+        "the kernel image is no bzImage, Multiboot image or PVH ELF file",
+        "the kernel image's real-mode part is too large",
+        "the kernel's ELF file is no x86 executable of the right class",
+        "the kernel's program headers lie outside the file, or are too many",
+        "a segment of the kernel lies outside the file",
+        "a segment of the kernel has more bytes in the file than in memory",
+        "the kernel image has no segment that is to be loaded",
+        "a segment of the kernel lies where the guest has no memory",
+        "segments of the kernel overlap",
+        "the kernel's entry point lies outside of what is loaded",
+        "the Multiboot header requires what is not known",
+        "the Multiboot header's address fields contradict each other",
+        "the modules' file contradicts itself",
+        "there are too many modules",
+        "the modules do not fit into the guest's memory behind the kernel",
+        "there is no room for what the kernel is to be told",
     };
     return e < BOOT_ERRORS ? text[e] : "unknown error";
 }
@@ -147,4 +163,18 @@ void boot_cpu_real(struct boot_cpu *cpu, uint16_t cs, uint16_t ip)
     set_data(cpu, segment(0, ATTR_DATA16, 0xffff));
     cpu->seg[SEG_IDTR].limit = 0x3ff;
     cpu->seg[SEG_GDTR].limit = 0xffff;
+}
+
+void boot_cpu_without_gdt(struct boot_cpu *cpu)
+{
+    cpu->seg[SEG_GDTR] = segment(0, 0, 0);
+    cpu->seg[SEG_TR] = segment(0, ATTR_TSS, 0x67);
+}
+
+bool boot_load_initrd(const struct boot_plan *plan, const struct boot_memory *m, uint64_t offset,
+                      const void *bytes, uint64_t n)
+{
+    if (offset > plan->initrd.bytes || n > plan->initrd.bytes - offset)
+        return false;
+    return m->write(m->context, (gpa_t){ plan->initrd.start + offset }, bytes, n);
 }

@@ -4,8 +4,8 @@
  *
  * Invariants: making a plan reads only the image's header and writes nothing; carrying out a good plan cannot
  * fail for reasons of the image; everything written lies in guest memory [0, memory_bytes) and outside
- * everything else written. Formats: bzimage.h (Linux), flat.h (raw images for tests). Guest memory is
- * contiguous here; what it is made of is the callbacks' affair. */
+ * everything else written. Formats: image.h tells them apart. Guest memory is contiguous here; what it is
+ * made of is the callbacks' affair. */
 #ifndef VMM_BOOT_BOOT_H
 #define VMM_BOOT_BOOT_H
 
@@ -27,6 +27,22 @@ enum boot_error {
     BOOT_INITRD_TOO_BIG,   /* have: room in bytes; need: bytes of the initrd */
     BOOT_CMDLINE_TOO_LONG, /* have: bytes of the command line; need: the most this kernel takes */
     BOOT_FLAT_TOO_BIG,     /* have: bytes of the image; need: the room for it */
+    BOOT_UNKNOWN_FORMAT,   /* none of image.h's formats */
+    BOOT_SETUP_TOO_BIG,    /* have: bytes of the real-mode part; need: the most there is room for */
+    BOOT_ELF_CLASS,        /* have: e_type, e_machine and class that do not go together; need: 0 */
+    BOOT_ELF_HEADERS,      /* the program headers; have: their number; need: the most */
+    BOOT_ELF_CUT,          /* a segment lies outside the file; have: bytes of the file; need: its end */
+    BOOT_ELF_SIZE,         /* a segment has more bytes in the file (have) than in memory (need) */
+    BOOT_NO_SEGMENT,       /* nothing is to be loaded */
+    BOOT_SEGMENT_PLACE,    /* have: a segment's address; need: its bytes of memory */
+    BOOT_SEGMENTS_OVERLAP, /* have, need: the addresses of two */
+    BOOT_ENTRY_OUTSIDE,    /* have: the entry point, which lies in no segment */
+    BOOT_MULTIBOOT_NEEDS,  /* have: the header's flags; need: those that are understood */
+    BOOT_MULTIBOOT_FIELDS, /* address fields that contradict each other or the file; have: the value */
+    BOOT_MODULES_DAMAGED,  /* the file of modules; have: its bytes; need: bytes that it announces */
+    BOOT_MODULES_TOO_MANY, /* have: their number; need: the most */
+    BOOT_MODULES_TOO_BIG,  /* have: memory bytes; need: bytes that modules and kernel take */
+    BOOT_INFO_TOO_BIG,     /* what a kernel is told has no room beside it; need: its bytes */
     BOOT_ERRORS
 };
 
@@ -56,16 +72,32 @@ struct boot_piece {
     uint64_t start, bytes;
 };
 
+/* What is loaded of an image with several parts: file bytes of it at an address, zeros behind them. */
+struct boot_segment {
+    uint64_t start, bytes; /* in memory */
+    uint64_t offset, file_bytes;
+};
+#define BOOT_SEGMENTS_MAX 32
+
+enum boot_format { BOOT_BZIMAGE, BOOT_BZIMAGE_REAL, BOOT_MULTIBOOT, BOOT_PVH, BOOT_FLAT, BOOT_FORMATS };
+
 struct boot_plan {
+    enum boot_format format;
     struct boot_cpu cpu;
     struct boot_range e820[BOOT_E820_MAX];
     uint32_t e820_count;
     bool long_mode;                            /* tables and GDT for 64-bit entry are written */
     struct boot_piece kernel, initrd, cmdline; /* bytes 0: none */
     uint64_t kernel_offset;                    /* where in the image the kernel piece begins */
+    struct boot_piece setup;                   /* a bzImage's real-mode part; bytes 0: it is not used
+                                                */
     struct boot_piece room;                    /* the kernel unpacks itself here: nothing else lies there */
     uint64_t memory_bytes;
     char cmdline_extra[40]; /* in front of the request's command line; empty: nothing */
+    struct boot_segment segment[BOOT_SEGMENTS_MAX];
+    uint32_t segments;
+    struct boot_piece info; /* what the kernel is told of its machine (Multiboot, PVH) */
+    uint64_t modules;       /* Multiboot: the first module's address */
 };
 
 /* Writing guest memory, which is all zero before. write returns false where the guest has none: loading stops
@@ -75,7 +107,8 @@ struct boot_memory {
     void *context;
 };
 
-/* Fixed places below 640K. Linux copies all it needs of them before it uses the memory. */
+/* Fixed places below 640K, and the BIOS (bios.h) in the last page below 1 MB. Linux copies all it needs of
+ * them before it uses the memory. */
 #define BOOT_BDA          0x400ull   /* BIOS data area: EBDA segment, base memory size */
 #define BOOT_ZERO_PAGE    0x10000ull /* boot_params */
 #define BOOT_GDT          0x11000ull
@@ -102,5 +135,13 @@ bool boot_write_long_mode(const struct boot_memory *m);
 void boot_cpu_long(struct boot_cpu *cpu, uint64_t rip);
 void boot_cpu_protected(struct boot_cpu *cpu, uint64_t rip);
 void boot_cpu_real(struct boot_cpu *cpu, uint16_t cs, uint16_t ip);
+
+/* boot_cpu_without_gdt - for kernels that bring their own before they load a segment register; TR as PVH
+ * wants it. */
+void boot_cpu_without_gdt(struct boot_cpu *cpu);
+
+/* boot_load_initrd - writes n bytes at offset of the initrd: at once or piece by piece. */
+bool boot_load_initrd(const struct boot_plan *plan, const struct boot_memory *m, uint64_t offset,
+                      const void *bytes, uint64_t n);
 
 #endif

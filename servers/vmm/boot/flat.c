@@ -17,7 +17,9 @@ static struct boot_result check_memory(const struct flat_request *r)
 struct boot_result flat_plan(const struct flat_request *r, struct boot_plan *plan)
 {
     bool real = r->mode == FLAT_REAL16;
-    *plan = (struct boot_plan){ .memory_bytes = r->memory_bytes, .long_mode = r->mode == FLAT_LONG64 };
+    *plan = (struct boot_plan){ .format = BOOT_FLAT,
+                                .memory_bytes = r->memory_bytes,
+                                .long_mode = r->mode == FLAT_LONG64 };
     struct boot_result e = check_memory(r);
     if (e.error != BOOT_OK)
         return e;

@@ -37,6 +37,8 @@ static enum vmm_end machine_request(const struct vmm *v)
         return VMM_RUNS;
     case DEV_REQUEST_POWEROFF:
         return VMM_END_POWEROFF;
+    case DEV_REQUEST_EXIT:
+        return VMM_END_EXIT;
     default:
         return VMM_END_RESET;
     }

@@ -4,8 +4,8 @@
 
 const char *vmm_end_name(enum vmm_end e)
 {
-    static const char *const names[VMM_ENDS] = { "runs",   "halt",    "shutdown", "reset", "poweroff",
-                                                 "absent", "unknown", "invalid",  "broken" };
+    static const char *const names[VMM_ENDS] = { "runs",   "halt",    "shutdown", "reset",  "poweroff",
+                                                 "absent", "unknown", "invalid",  "broken", "exit" };
     return e < VMM_ENDS ? names[e] : "?";
 }
 

@@ -10,10 +10,11 @@ BUILD_ASSERT(TOP_OF_RAM_MAX <= LAPIC_BASE); /* else memory would hide the APIC *
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
-    /* 640K, nothing where video memory would be, ROM that reads as zero so that who looks for tables in it
-     * need not exit for every word, the rest. */
-    *m = (struct gmem_map){ .count = 3,
+    /* 640K, text memory of a display that nobody sees, ROM that reads as zero so that who looks for tables in
+     * it need not exit for every word, the rest. */
+    *m = (struct gmem_map){ .count = 4,
                             .region = { { { 0 }, { 0xa0 }, GMEM_RAM },
+                                        { { VMM_TEXT_FIRST }, { VMM_ROM_FIRST }, GMEM_RAM },
                                         { { VMM_ROM_FIRST }, { VMM_ROM_END }, GMEM_ROM },
                                         { { 0x100 }, { bytes >> PAGE_SHIFT }, GMEM_RAM } } };
     if (bytes <= 0x100000) {

@@ -24,6 +24,9 @@
 #define VMM_STATE_VERSION 5
 #endif
 
+/* Frames of a colour display's text memory, B8000h: plain memory, so that who writes there need not exit. */
+#define VMM_TEXT_FIRST 0xb8
+
 /* Frames that are ROM: option ROMs and BIOS. The GuestSpace must not give them writable. */
 #define VMM_ROM_FIRST 0xc0
 #define VMM_ROM_END   0x100
@@ -38,6 +41,7 @@ enum vmm_end {
     VMM_END_UNKNOWN, /* an instruction that cannot be emulated */
     VMM_END_INVALID, /* the processor refused its state */
     VMM_END_BROKEN,
+    VMM_END_EXIT, /* it wrote to its debug-exit port; the value is machine.power.exit_value */
     VMM_ENDS
 };
 const char *vmm_end_name(enum vmm_end e);

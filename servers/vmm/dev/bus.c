@@ -29,6 +29,7 @@ PORTS_OF(cmos)
 PORTS_OF(kbd)
 PORTS_OF(power)
 PORTS_OF(uart)
+PORTS_OF(fwcfg)
 
 static uint32_t pci_port_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)
 {
@@ -54,12 +55,16 @@ struct bus_entry {
         first, last, widths, device##_port_in, device##_port_out                                             \
     }
 static const struct bus_entry bus[] = {
-    DEVICE(0x020, 0x021, 1, pic),   DEVICE(0x040, 0x043, 1, pit),         DEVICE(0x060, 0x060, 1, kbd),
-    DEVICE(0x061, 0x061, 1, pit),   DEVICE(0x064, 0x064, 1, kbd),         DEVICE(0x070, 0x071, 1, cmos),
-    DEVICE(0x080, 0x080, 1, power), DEVICE(0x092, 0x092, 1, kbd),         DEVICE(0x0a0, 0x0a1, 1, pic),
-    DEVICE(0x0ed, 0x0ed, 1, power), DEVICE(0x3f8, 0x3ff, 1, uart),        DEVICE(0x4d0, 0x4d1, 1, pic),
-    DEVICE(0x604, 0x604, 2, power), DEVICE(0xcf8, 0xcf8, 1 | 4, pci),     DEVICE(0xcf9, 0xcf9, 1, power),
-    DEVICE(0xcfa, 0xcfb, 1, pci),   DEVICE(0xcfc, 0xcff, 1 | 2 | 4, pci), DEVICE(0x8900, 0x8900, 1, power),
+    DEVICE(0x020, 0x021, 1, pic),           DEVICE(0x040, 0x043, 1, pit),
+    DEVICE(0x060, 0x060, 1, kbd),           DEVICE(0x061, 0x061, 1, pit),
+    DEVICE(0x064, 0x064, 1, kbd),           DEVICE(0x070, 0x071, 1, cmos),
+    DEVICE(0x080, 0x080, 1, power),         DEVICE(0x092, 0x092, 1, kbd),
+    DEVICE(0x0a0, 0x0a1, 1, pic),           DEVICE(0x0ed, 0x0ed, 1, power),
+    DEVICE(0x0f4, 0x0f4, 1 | 2 | 4, power), DEVICE(0x3f8, 0x3ff, 1, uart),
+    DEVICE(0x4d0, 0x4d1, 1, pic),           DEVICE(0x510, 0x511, 1 | 2, fwcfg),
+    DEVICE(0x604, 0x604, 2, power),         DEVICE(0xcf8, 0xcf8, 1 | 4, pci),
+    DEVICE(0xcf9, 0xcf9, 1, power),         DEVICE(0xcfa, 0xcfb, 1, pci),
+    DEVICE(0xcfc, 0xcff, 1 | 2 | 4, pci),   DEVICE(0x8900, 0x8900, 1, power),
 };
 #define BUS_ENTRIES (sizeof(bus) / sizeof(bus[0]))
 
@@ -297,6 +302,7 @@ bool machine_init(struct machine *m, const struct machine_config *config, uint64
     kbd_init(&m->kbd);
     power_init(&m->power);
     uart_init(&m->uart, 4, config->hz);
+    fwcfg_init(&m->fwcfg, config->memory_bytes);
     settle(m, &ctx);
     return true;
 }

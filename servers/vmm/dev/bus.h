@@ -10,6 +10,7 @@
 #define VMM_DEV_BUS_H
 
 #include "servers/vmm/dev/cmos.h"
+#include "servers/vmm/dev/fwcfg.h"
 #include "servers/vmm/dev/ioapic.h"
 #include "servers/vmm/dev/kbd.h"
 #include "servers/vmm/dev/lapic.h"
@@ -19,7 +20,7 @@
 #include "servers/vmm/dev/uart.h"
 
 #define MACHINE_MAGIC   0x454e494843414d55ull /* "UMACHINE" */
-#define MACHINE_VERSION 2
+#define MACHINE_VERSION 3
 #define ABSENT_PORTS    64 /* chosen: a Linux boot touches about 20 */
 
 /* Accesses to one port where nothing is. */
@@ -44,6 +45,7 @@ struct machine {
     struct kbd kbd;
     struct power power;
     struct uart uart;
+    struct fwcfg fwcfg;
     uint32_t absent_used;
     uint32_t absent_more; /* accesses that found the table full */
     struct absent_port absent[ABSENT_PORTS];
@@ -52,7 +54,7 @@ struct machine {
 struct machine_config {
     uint64_t hz;           /* ticks a second: DEV_HZ_MIN..DEV_HZ_MAX */
     int64_t seconds;       /* the date, since 1970 */
-    uint64_t memory_bytes; /* for the CMOS size bytes */
+    uint64_t memory_bytes; /* for the CMOS size bytes and fw_cfg */
     uint64_t tsc_offset;   /* guest TSC = ticks + tsc_offset */
 };
 

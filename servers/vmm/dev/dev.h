@@ -38,6 +38,7 @@ enum dev_request {
     DEV_REQUEST_RESET_CF9,    /* port CF9h, bit 2 rising */
     DEV_REQUEST_RESET_INIT,   /* an INIT that the processor sent itself */
     DEV_REQUEST_POWEROFF,     /* port 604h or 8900h: see power.h */
+    DEV_REQUEST_EXIT,         /* port F4h */
     DEV_REQUESTS
 };
 const char *dev_request_name(uint32_t request);

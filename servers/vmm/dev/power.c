@@ -14,7 +14,8 @@ const char *dev_request_name(uint32_t request)
                                                     "reset by port 92h",
                                                     "reset by port CF9h",
                                                     "reset by an INIT to itself",
-                                                    "power off" };
+                                                    "power off",
+                                                    "debug exit" };
     return request < DEV_REQUESTS ? name[request] : "unknown";
 }
 
@@ -63,6 +64,11 @@ void power_out(struct power *p, struct dev_ctx *ctx, uint16_t port, unsigned wid
         break;
     case 0xcf9:
         write_reset(p, ctx, (uint8_t)value);
+        break;
+    case 0xf4:
+        if (ctx->lines->request == DEV_REQUEST_NONE)
+            DEV_SET(ctx, p->exit_value, value);
+        dev_request(ctx, DEV_REQUEST_EXIT);
         break;
     case 0x604:
         if (width == 2 && value == POWEROFF_VALUE)

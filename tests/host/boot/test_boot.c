@@ -2,8 +2,8 @@
 /* Boot plans: a synthetic bzImage whose header the tests change field by field, each error, placement, what
  * lands in memory; the default guest's kernel if build/guest has it (else the synthetic one stands in, with
  * the same checks). */
-// USES: servers/vmm/boot/*.c
-#include "check.h"
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S
+#include "rig.h"
 #include "servers/vmm/boot/bzimage.h"
 #include "servers/vmm/boot/flat.h"
 
@@ -11,29 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#define MIB (1ull << 20)
 
 /* ---- a synthetic image: setup part of 4 + 1 sectors, then 64 KiB ---- */
 
 #define SETUP_SECTORS 4
 #define SYSTEM_BYTES  0x10000u
 #define IMAGE_BYTES   ((SETUP_SECTORS + 1) * 512 + SYSTEM_BYTES)
-
-static void set(uint8_t *p, unsigned offset, unsigned bytes, uint64_t v)
-{
-    for (unsigned i = 0; i < bytes; i++)
-        p[offset + i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint64_t get(const uint8_t *p, uint64_t offset, unsigned bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        v |= (uint64_t)p[offset + i] << 8 * i;
-    return v;
-}
 
 /* A fresh image in a heap block of exactly its size, so that a read beyond it is seen. */
 static uint8_t *make_image(void)
@@ -77,38 +60,6 @@ static struct bzimage_request make_request(const uint8_t *image)
                                      .memory_bytes = 128 * MIB };
 }
 
-/* ---- a guest's memory; writing a byte twice is an error ---- */
-
-struct memory {
-    uint8_t *bytes, *written;
-    uint64_t size, fail_from;
-};
-
-static bool memory_write(void *context, gpa_t to, const void *bytes, uint64_t n)
-{
-    struct memory *m = context;
-    if (to.v >= m->fail_from)
-        return false;
-    CHECK_LE(to.v, m->size);
-    CHECK_LE(n, m->size - to.v);
-    for (uint64_t i = 0; i < n; i++)
-        CHECK(!m->written[to.v + i]);
-    memcpy(m->bytes + to.v, bytes, n);
-    memset(m->written + to.v, 1, n);
-    return true;
-}
-
-static struct boot_memory make_memory(struct memory *m, uint64_t size)
-{
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    m->bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-    m->written = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-    CHECK(m->bytes != MAP_FAILED && m->written != MAP_FAILED);
-    m->size = size;
-    m->fail_from = UINT64_MAX;
-    return (struct boot_memory){ memory_write, m };
-}
-
 /* ---- errors ---- */
 
 TEST(boot_each_header_error_has_its_code)
@@ -120,7 +71,8 @@ TEST(boot_each_header_error_has_its_code)
     } row[] = {
         { 0x1fe, 2, 0xaa54, BOOT_NOT_BZIMAGE },
         { 0x202, 4, 0x53726449, BOOT_NOT_BZIMAGE },
-        { 0x206, 2, 0x020b, BOOT_TOO_OLD },
+        { 0x206, 2, 0x0201, BOOT_TOO_OLD },
+        { 0x206, 2, 0x0202, BOOT_OK }, /* in real mode */
         { 0x206, 2, 0, BOOT_TOO_OLD },
         { 0x211, 1, 0x80, BOOT_ZIMAGE },
         { 0x1f4, 4, SYSTEM_BYTES / 16 + 1, BOOT_TRUNCATED },
@@ -362,8 +314,7 @@ TEST(boot_tells_the_tsc_rate_on_the_command_line)
         CHECK_STR_EQ((char *)memory.bytes + BOOT_CMDLINE, row[i].seen);
         CHECK_EQ(plan.cmdline.bytes, strlen(row[i].seen) + 1);
         free(image);
-        munmap(memory.bytes, memory.size);
-        munmap(memory.written, memory.size);
+        free_memory(&memory);
     }
 }
 
@@ -439,8 +390,7 @@ static void check_loaded(const struct bzimage_request *r, bool expect_64)
     }
     CHECK(!boot_load_initrd(&plan, &m, plan.initrd.bytes, "x", 1));
     CHECK(!boot_load_initrd(&plan, &m, UINT64_MAX, "x", 1));
-    munmap(memory.bytes, memory.size);
-    munmap(memory.written, memory.size);
+    free_memory(&memory);
 }
 
 TEST(boot_loads_for_64_bit_entry)
@@ -469,9 +419,6 @@ TEST(boot_loads_for_32_bit_entry)
     struct bzimage_request r = make_request(image);
     struct boot_plan plan;
     set(image, 0x236, 2, 0x7e); /* no 64-bit entry */
-    check_loaded(&r, false);
-    set(image, 0x236, 2, 0x7f);
-    r.force_32 = true;
     check_loaded(&r, false);
     CHECK_EQ(bzimage_plan(&r, &plan).error, BOOT_OK);
     CHECK_EQ(plan.cpu.cr0, 0x11);
@@ -543,7 +490,7 @@ TEST(boot_plans_the_default_guest_kernel)
     check_loaded(&r, true);
     r.memory_bytes = 512 * MIB;
     check_loaded(&r, true);
-    r.force_32 = true;
+    image[0x236] &= 0xfe;
     check_loaded(&r, false);
     free(image);
 }
@@ -584,8 +531,7 @@ TEST(flat_plans_and_errors)
         memset(image, 0xf4, sizeof(image));
         CHECK(flat_load(&r, &plan, &m));
         CHECK_EQ(memory.bytes[plan.cpu.rip + plan.cpu.seg[SEG_CS].base], 0xf4);
-        munmap(memory.bytes, memory.size);
-        munmap(memory.written, memory.size);
+        free_memory(&memory);
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The MP table as an operating system reads it: found by its signature, checked by its sums, walked by its
  * entries; and that what it says is how the machine is wired. */
-// USES: servers/vmm/boot/*.c servers/vmm/dev/*.c servers/vmm/policy/*.c
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S servers/vmm/dev/*.c servers/vmm/policy/*.c
 #include "check.h"
 #include "servers/vmm/boot/mptable.h"
 #include "servers/vmm/dev/bus.h"

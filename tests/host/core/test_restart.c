@@ -3,7 +3,7 @@
  * answer as if nothing had been (I7, I8). The VMM runs in a child that is single-stepped and killed; what
  * outlives it is shared memory, as on the target. */
 // USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
-// USES: servers/vmm/boot/*.c servers/vmm/policy/*.c tests/host/support/gmem_host.c
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S servers/vmm/policy/*.c tests/host/support/gmem_host.c
 #include "servers/vmm/core/vmm.h"
 #undef CHECK
 #include "check.h"

@@ -164,6 +164,8 @@ TEST(machine_reset_and_poweroff_requests)
         { 0xcf9, 1, 0x04, DEV_REQUEST_RESET_CF9 },  { 0xcf9, 1, 0x02, DEV_REQUEST_NONE },
         { 0x604, 2, 0x2000, DEV_REQUEST_POWEROFF }, { 0x604, 2, 0x3400, DEV_REQUEST_NONE },
         { 0x604, 1, 0x00, DEV_REQUEST_NONE },       { 0x604, 4, 0x2000, DEV_REQUEST_NONE },
+        { 0xf4, 1, 0x00, DEV_REQUEST_EXIT },        { 0xf4, 2, 0x1234, DEV_REQUEST_EXIT },
+        { 0xf3, 1, 0x01, DEV_REQUEST_NONE },        { 0xf5, 1, 0x01, DEV_REQUEST_NONE },
     };
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         struct rig r;
@@ -187,6 +189,31 @@ TEST(machine_poweroff_by_word_wants_the_whole_word)
     CHECK_EQ(r.m.lines.request, DEV_REQUEST_POWEROFF);
     out8(&r, 0x64, 0xfe); /* the first request stays */
     CHECK_EQ(r.m.lines.request, DEV_REQUEST_POWEROFF);
+}
+
+TEST(machine_debug_exit_keeps_the_value_of_the_write_that_ended_the_guest)
+{
+    static const struct {
+        unsigned width;
+        uint32_t written, kept;
+    } row[] = { { 1, 0, 0 }, { 1, 0x1ff, 0xff }, { 2, 0x12345, 0x2345 }, { 4, 0xfedcba98, 0xfedcba98 } };
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct rig r;
+        rig_init(&r);
+        CHECK_EQ(in8(&r, 0xf4), 0xff);
+        CHECK_EQ(r.m.lines.request, DEV_REQUEST_NONE);
+        machine_out(&r.m, NULL, r.now, 0xf4, row[i].width, row[i].written);
+        check_note("row %zu", i);
+        CHECK_EQ(r.m.power.exit_value, row[i].kept);
+        out8(&r, 0xf4, 77);
+        CHECK_EQ(r.m.power.exit_value, row[i].kept);
+    }
+    struct rig r;
+    rig_init(&r);
+    out8(&r, 0x64, 0xfe); /* it is being reset */
+    out8(&r, 0xf4, 77);
+    CHECK_EQ(r.m.lines.request, DEV_REQUEST_RESET_KBD);
+    CHECK_EQ(r.m.power.exit_value, 0);
 }
 
 TEST(machine_reset_control_reads_back)
@@ -303,10 +330,10 @@ static void roll_back(struct log *log)
     }
 }
 
-static const uint16_t busy_ports[] = { 0x20,  0x21,  0xa0,  0xa1,  0x40,  0x41,  0x42,   0x43,
-                                       0x60,  0x61,  0x64,  0x70,  0x71,  0x80,  0x92,   0xed,
-                                       0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,  0x3ff,
-                                       0x4d0, 0x4d1, 0x604, 0xcf8, 0xcf9, 0xcfc, 0x8900, 0x1f0 };
+static const uint16_t busy_ports[] = { 0x20,  0x21,  0xa0,  0xa1,   0x40,  0x41,  0x42,  0x43,  0x60,
+                                       0x61,  0x64,  0x70,  0x71,   0x80,  0x92,  0xed,  0x3f8, 0x3f9,
+                                       0x3fa, 0x3fb, 0x3fc, 0x3fd,  0x3fe, 0x3ff, 0x4d0, 0x4d1, 0x604,
+                                       0xcf8, 0xcf9, 0xcfc, 0x8900, 0x1f0, 0xf4,  0x510, 0x511 };
 
 static const uint16_t busy_registers[] = { 0x020, 0x080, 0x0b0, 0x0d0, 0x0e0, 0x0f0, 0x280, 0x300,
                                            0x310, 0x320, 0x350, 0x370, 0x380, 0x390, 0x3e0, 0x110 };

@@ -2,13 +2,15 @@
 /* For 64-bit guests that measure themselves: row NUMBER's samples stand at SAMPLES + NUMBER pages, each the
  * ticks between two readings of the time-stamp counter around what is measured. What the readings themselves
  * cost is row 0. Before and after each sample an OUT tells the VMM, which counts crossings in between
- * (tests/procs/core/measure.c). R8 to R10 belong to the macros. */
+ * (tests/procs/core/measure.c); one more, of which nobody makes anything, so that the sample begins after an
+ * ordinary exit. R8 to R10 belong to the macros. */
 #ifndef GUEST_MEASURE_H
 #define GUEST_MEASURE_H
 
 #define SAMPLES    0x200000
 #define PORT_BEGIN 0xe9
 #define PORT_END   0xea
+#define PORT_READY 0xeb
 
 #ifdef __ASSEMBLER__
 #define CR0_WP   0x10000
@@ -24,11 +26,14 @@
 9:  \before
     mov $\number, %al
     out %al, $PORT_BEGIN
+    out %al, $PORT_READY
     rdtsc
+row_\number\()_begin:
     shl $32, %rdx
     lea (%rax, %rdx), %r10
     \what
     rdtsc
+row_\number\()_end:
     shl $32, %rdx
     add %rdx, %rax
     sub %r10, %rax

@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`bench --profile ROW`: where the instructions of one sample of a row go, by function.
 
-QEMU executes one instruction at a time and names each (-d exec). Of a row of a guest that measures itself
-(tests/guests/measure.h) the sample whose length is the median is shown, from the first reading of the counter to the second:
+QEMU executes one instruction at a time and names each (-d exec). Of the first samples of a row of a guest
+that measures itself (tests/guests/measure.h) the one whose length is the median is shown, from the first reading of the counter to the second:
 functions of the kernel and of the root task, inlined ones by themselves, with how often they were entered. A REP instruction
 counts once an iteration.
 """
 import collections
-import os
-import pathlib
 import re
+import socket
 import subprocess
-import threading
+import time
 
 from umbra import build, layout, qemu, symbols
 from umbra.errors import Failure, Usage
 
 TRACE = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/([0-9a-f]+)/", re.M)
 IN_GUEST = 1 << 21      # QEMU's HF_GUEST_MASK
-CHUNK = 1 << 20
-SECONDS = 1200
+SAMPLES = 11            # of the row's first
+SECONDS = 300
 
 
 def row_of(path, name):
@@ -41,63 +40,80 @@ def window(path, options, row):
     return org + labels["row_%d_begin" % row], org + labels["row_%d_end" % row]
 
 
-def without_zeroing(kernel):
-    """A -dfilter value that leaves out the kernel's zeroing of memory: most of a boot."""
-    known = symbols.functions(str(layout.ROOT / kernel))
-    at = next(i for i, (_, name) in enumerate(known) if name == "arch_zero")
-    return "0..%#x,%#x..%#x" % (known[at][0] - 1, known[at + 1][0], (1 << 64) - 1)
+class Stub:
+    """QEMU's end of the gdb protocol: breakpoints, and words to its monitor."""
 
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(SECONDS)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.socket.connect(str(path))
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        self.buffer = b""
 
-class Samples(threading.Thread):
-    """Reads the trace while QEMU writes it; keeps what lies between the labels."""
+    def send(self, words):
+        self.socket.sendall(b"$%s#%02x" % (words, sum(words) & 255))
 
-    def __init__(self, fifo, begin, end):
-        super().__init__(daemon=True)
-        self.fifo, self.found = fifo, []
-        self.begin, self.end = (b"/%016x/" % address for address in (begin, end))
+    def answer(self):
+        """The next packet's payload."""
+        while not (found := re.search(rb"\$([^#]*)#..", self.buffer, re.S)):
+            data = self.socket.recv(65536)
+            if not data:
+                raise Failure("QEMU ended before the row")
+            self.buffer += data
+        self.buffer = self.buffer[found.end():]
+        self.socket.sendall(b"+")
+        return found[1]
 
-    def run(self):
-        with open(self.fifo, "rb", buffering=0) as trace:
-            rest, inside = b"", None
-            while data := trace.read(CHUNK):
-                data = rest + data
-                cut = data.rfind(b"\n") + 1
-                rest, data, at = data[cut:], data[:cut], 0
-                while at < len(data):
-                    place = data.find(self.end if inside is not None else self.begin, at)
-                    stop = data.rfind(b"\n", 0, place) + 1 if place >= 0 else len(data)
-                    if inside is not None:
-                        inside.append(data[at:stop])
-                        if place >= 0:
-                            self.found.append(b"".join(inside))
-                    at = stop if place < 0 else data.index(b"\n", place) + 1
-                    if place >= 0:
-                        inside = [data[stop:at]] if inside is None else None
+    def ask(self, words):
+        self.send(words)
+        return self.answer()
+
+    def monitor(self, words):
+        """A line to QEMU's monitor; what it says is dropped."""
+        self.send(b"qRcmd," + words.encode().hex().encode())
+        while self.answer() not in (b"OK", b""):
+            pass
+
+    def run_to(self, address):
+        """Continues to the instruction at an address."""
+        self.ask(b"Z0,%x,1" % address)
+        self.ask(b"c")
+        self.ask(b"z0,%x,1" % address)
 
 
 def trace(path, options, row):
-    """The median sample: [(address, in the guest)] of each instruction."""
+    """The median of some samples: [(address, in the guest)] of each instruction."""
     begin, end = window(path, options, row)
-    fifo = layout.BUILD / "log" / "profile.fifo"
-    fifo.parent.mkdir(parents=True, exist_ok=True)
-    fifo.unlink(missing_ok=True)
-    os.mkfifo(fifo)
-    reader = Samples(fifo, begin, end)
-    reader.start()
+    stub, log = layout.BUILD / "log" / "profile.gdb", layout.BUILD / "log" / "profile.trace"
+    for file in (stub, log):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
     modules = [layout.proc_output(options.profile, path)]
     modules += [layout.module_output(options.profile, m) for m in layout.directive(path, "MODULES")]
     config = qemu.Config(kernel=layout.kernel_output(options.profile), modules=[(m, "") for m in modules], icount=True,
-                         name="profile", qemu=options.qemu, extra=("-singlestep", "-d", "exec,nochain", "-D", str(fifo),
-                                "-dfilter", without_zeroing(layout.kernel_output(options.profile))))
-    with qemu.Machine(config) as machine:
-        status, tail = machine.wait(SECONDS), machine.tail()
-    reader.join()
-    fifo.unlink()
-    if qemu.debug_exit_value(status) is None or not reader.found:
-        raise Failure("no profile (status %s)\n%s" % (status, tail))
-    found = sorted(([(int(a, 16), bool(int(f, 16) & IN_GUEST)) for a, f in TRACE.findall(sample)] for sample in reader.found),
-                   key=len)
-    return found[len(found) // 2]
+                         name="profile", qemu=options.qemu,
+                         extra=("-singlestep", "-d", "nochain", "-D", str(log), "-S", "-gdb", "unix:%s,server=on,wait=off" % stub))
+    with qemu.Machine(config):
+        gdb = Stub(stub)
+        gdb.run_to(begin)
+        gdb.monitor("log exec,nochain")
+        for _ in range(SAMPLES):
+            gdb.run_to(end)
+        gdb.monitor("log none")
+    steps = [(int(a, 16), bool(int(f, 16) & IN_GUEST)) for a, f in TRACE.findall(log.read_bytes())]
+    found, at = [], 0
+    while (begin, True) in steps[at:]:
+        first = steps.index((begin, True), at)
+        at = steps.index((end, True), first) if (end, True) in steps[first:] else len(steps)
+        found.append(steps[first:at])
+    return sorted(found, key=len)[len(found) // 2]
 
 
 def inner_functions(elf, addresses):

@@ -82,7 +82,8 @@ class Stub:
             pass
 
     def run_to(self, address):
-        """Continues to the instruction at an address."""
+        """Continues to the next time that the instruction at an address comes."""
+        self.ask(b"s")      # off the breakpoint that it stands on
         self.ask(b"Z0,%x,1" % address)
         self.ask(b"c")
         self.ask(b"z0,%x,1" % address)
@@ -99,10 +100,11 @@ def trace(path, options, row):
     modules += [layout.module_output(options.profile, m) for m in layout.directive(path, "MODULES")]
     config = qemu.Config(kernel=layout.kernel_output(options.profile), modules=[(m, "") for m in modules], icount=True,
                          name="profile", qemu=options.qemu,
-                         extra=("-singlestep", "-d", "nochain", "-D", str(log), "-S", "-gdb", "unix:%s,server=on,wait=off" % stub))
+                         extra=("-D", str(log), "-S", "-gdb", "unix:%s,server=on,wait=off" % stub))
     with qemu.Machine(config):
         gdb = Stub(stub)
         gdb.run_to(begin)
+        gdb.monitor("singlestep on")
         gdb.monitor("log exec,nochain")
         for _ in range(SAMPLES):
             gdb.run_to(end)

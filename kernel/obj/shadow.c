@@ -52,9 +52,9 @@ static err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
         *out = b->known;
         return ERR_OK;
     }
-    err_t e = cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c);
-    if (e != ERR_OK)
-        return e;
+    c = cspace_slot(b->t, p);
+    if (!c || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE))
+        return cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c); /* says why */
     out->hpa = (hpa_t){ c->obj };
     out->meta = meta_of(out->hpa);
     uint64_t owner = out->meta->owner;
@@ -102,10 +102,20 @@ static void drop_entry(struct batch *b, const struct table *t, unsigned index)
 
 static void clear_table(struct batch *b, const struct table *t)
 {
+    volatile uint64_t *e = t->entries;
+
     if (t->meta->owner & META_SHADOW_EMPTY)
         return;
-    for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-        drop_entry(b, t, i);
+    if (t->level > 1) {
+        for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+            if (e[i] & PTE_P)
+                drop_entry(b, t, i);
+    } else {
+        b->downgraded |= !!(t->meta->owner & META_SHADOW_USED);
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+            e[i] = 0;
+    }
     t->meta->owner |= META_SHADOW_EMPTY;
 }
 
@@ -165,31 +175,51 @@ static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights,
     return ERR_OK;
 }
 
-/* One leaf: what the VMM asks, no more than the GuestSpace gives. */
-static err_t fill(struct batch *b, const struct table *t, unsigned index, unsigned rights, uint64_t gfn)
+/* A leaf replaces what stood in the entry: less, or other, is a downgrade. */
+static void replace_entry(struct batch *b, const struct table *t, unsigned index, uint64_t new)
 {
-    uint64_t *guest = guestspace_entry(b->vm->space, gfn);
+    uint64_t old = t->entries[index];
 
-    if (!guest)
-        return REFUSED(ERR_NOT_IN_GUEST, "fill gfn %lx", gfn);
-    uint64_t pte = *guest;
-    uint64_t frame = pte_hpa(pte).v + (pte & PTE_PS ? gfn % LARGE_PAGES << PAGE_SHIFT : 0);
-    if (t->level == 2) {
-        if (!(pte & PTE_PS) || gfn % LARGE_PAGES)
+    if ((old & PTE_ADDRESS) != (new &PTE_ADDRESS) || (old & ~new &(PTE_W | PTE_U | PTE_D)) ||
+        (new & ~old &PTE_NX) || is_link(t, old))
+        drop_entry(b, t, index);
+}
+
+/* The guest space's entry for a frame, given the one for the frame before it, if any: side by side in one
+ * table, or the same of a large page. */
+static inline uint64_t *next_frame(struct guestspace *g, uint64_t *before, uint64_t gfn)
+{
+    if (!before || gfn % TABLE_ENTRIES == 0)
+        return guestspace_entry(g, gfn);
+    if (*before & PTE_PS)
+        return before;
+    return before[1] & PTE_P ? before + 1 : NULL;
+}
+
+/* Leaves: what the VMM asks, no more than the GuestSpace gives. */
+static err_t fill(struct batch *b, const struct table *t, unsigned index, uint64_t flags, uint64_t gfn,
+                  unsigned n)
+{
+    uint64_t *guest = NULL;
+    bool large = flags & PTE_PS;
+
+    for (; n; n--, index++, gfn += large ? LARGE_PAGES : 1) {
+        guest = next_frame(b->vm->space, large ? NULL : guest, gfn);
+        if (!guest)
+            return REFUSED(ERR_NOT_IN_GUEST, "fill gfn %lx", gfn);
+        uint64_t pte = *guest, new = pte_hpa(pte).v | flags;
+        if (pte & PTE_PS)
+            new += gfn % LARGE_PAGES << PAGE_SHIFT;
+        if (large && (!(pte & PTE_PS) || gfn % LARGE_PAGES))
             return REFUSED(ERR_NOT_IN_GUEST, "fill 2M at gfn %lx: not one large frame", gfn);
+        if (!(pte & PTE_W))
+            new &= ~(uint64_t)PTE_W;
+        if ((new &PTE_W) && !(pte & PTE_D))
+            *guest = pte | PTE_D;
+        if (t->entries[index] & PTE_P)
+            replace_entry(b, t, index, new);
+        t->entries[index] = new;
     }
-    if (!(pte & PTE_W))
-        rights &= ~(unsigned)SH_WRITE;
-    uint64_t new = frame | entry_flags(rights) | (t->level == 2 ? PTE_PS : 0), old = t->entries[index];
-    if (new &PTE_W)
-        *guest = pte | PTE_D;
-    if (old & PTE_P) {
-        bool less = (old & PTE_ADDRESS) != (new &PTE_ADDRESS) || (old & ~new &(PTE_W | PTE_U | PTE_D)) ||
-                    (new & ~old &PTE_NX) || is_link(t, old);
-        if (less)
-            drop_entry(b, t, index);
-    }
-    t->entries[index] = new;
     return ERR_OK;
 }
 
@@ -206,9 +236,8 @@ static err_t op_fill_run(struct batch *b, cptr_t p, unsigned index, unsigned rig
     if (t.level != (large ? 2u : 1u))
         return REFUSED(ERR_WRONG_LEVEL, "fill %s at level %u", large ? "2M" : "4K", t.level);
     t.meta->owner &= ~META_SHADOW_EMPTY;
-    for (unsigned i = 0; i < n && e == ERR_OK; i++)
-        e = fill(b, &t, index + i, rights, gfn + (uint64_t)i * (large ? LARGE_PAGES : 1));
-    return e;
+    b->work += n;
+    return fill(b, &t, index, entry_flags(rights) | (large ? PTE_PS : 0), gfn, n);
 }
 
 /* Entries of the mask keep only some rights. */
@@ -374,21 +403,6 @@ static const uint8_t operands[OP_CODES] = {
     [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8, [OP_ROOT_LIST] = 1
 };
 
-/* The most entries that an operation writes. */
-static unsigned work_of(uint64_t w0, uint64_t w1)
-{
-    switch ((enum reply_op)(w0 & 0xff)) {
-    case OP_SETUP:
-    case OP_CLEAR:
-    case OP_DOWNGRADE:
-        return TABLE_ENTRIES;
-    case OP_FILL_RUN:
-        return w1 >> 48 < TABLE_ENTRIES ? w1 >> 48 : TABLE_ENTRIES;
-    default:
-        return 1;
-    }
-}
-
 static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
 {
     unsigned rights = w0 >> 8 & 0xff, index = w0 >> 16 & 0xffff;
@@ -396,6 +410,7 @@ static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
 
     switch ((enum reply_op)(w0 & 0xff)) {
     case OP_SETUP:
+        b->work += TABLE_ENTRIES;
         return op_setup(b, table, index);
     case OP_LINK:
         return op_link(b, table, index, rights, (cptr_t)w[0]);
@@ -404,8 +419,10 @@ static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
     case OP_FILL_RUN:
         return op_fill_run(b, table, index, rights, w[0] & 0xffffffffffff, w[0] >> 48);
     case OP_DOWNGRADE:
+        b->work += TABLE_ENTRIES;
         return op_downgrade(b, table, rights, index & 1, w);
     case OP_CLEAR:
+        b->work += TABLE_ENTRIES;
         return op_clear(b, table);
     case OP_SET_ROOT:
         return op_set_root(b, index, table);
@@ -432,13 +449,16 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
         *index = i;
         w[0] = 0;
-        for (unsigned k = 0; k < n && n < words - i; k++)
-            w[k] = shared[i + 1 + k];
+        if (n == 1 && words - i > 1)
+            w[0] = shared[i + 1];
+        else
+            for (unsigned k = 0; k < n && n < words - i; k++)
+                w[k] = shared[i + 1 + k];
         e = n < words - i ? apply_one(&b, w0, w) : ERR_BAD_OPERATION;
         if (e != ERR_OK)
             error_record(RECORD_OP, code < OP_CODES ? code : 0, REFUSED(e, "operation %lx at %u", w0, i));
         i += 1 + n;
-        b.work += work_of(w0, w[0]);
+        b.work++;
         if (e == ERR_OK && b.work >= WORK_MAX && i < words) {
             v->ops_done = i; /* the same call goes on there */
             e = PREEMPTED;

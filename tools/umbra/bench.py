@@ -91,6 +91,7 @@ def arguments(parser):
     parser.add_argument("names", nargs="*", metavar="NAME", help="a figure (ipc.signal) or a group of them (ipc)")
     parser.add_argument("--json", metavar="FILE", help="write name -> number, with units under \"units\"")
     parser.add_argument("--plot", metavar="DIR", help="draw ours against the peers'")
+    parser.add_argument("--profile-row", action="store_true", help="show where the instructions of one such figure go")
     parser.add_argument("--list", action="store_true", help="show what can be measured")
     parser.epilog = "example: ./build.py bench ipc --json ipc.json\nwithout --profile the release profile is measured"
 
@@ -119,6 +120,8 @@ def command(options):
             print("%-26s %s" % (name, known[name]["what"]))
         return 0
     check_outputs(options)
+    if options.profile_row:
+        return profile_row(chosen, options)
     if options.plot:
         deps.ensure("plot", options)
     deps.ensure("bench", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
@@ -132,6 +135,15 @@ def command(options):
         say.note("no benchmark yet: " + " ".join(sorted(set(known) - available)))
     if missing:
         raise Failure("not measured: " + " ".join(sorted(missing)))
+    return 0
+
+
+def profile_row(chosen, options):
+    from umbra import profile
+    if len(chosen) != 1 or len(options.names) != 1 or options.names[0] not in chosen[0][1]:
+        raise Usage("--profile-row wants one figure, such as shadow.fill_one")
+    deps.ensure("bench", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
+    profile.show(chosen[0][0], options.names[0], options)
     return 0
 
 

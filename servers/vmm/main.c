@@ -347,6 +347,7 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     console_output(p);
     sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     say_counters(p, kinds);
+    inject_finish();
     snprintf(text, sizeof(text), "%s at rip %llx, exit kind %s", vmm_end_name(end),
              (unsigned long long)p->env.exit->rip,
              kinds[p->env.exit->kind < EXIT_KINDS ? p->env.exit->kind : 0]);
@@ -425,11 +426,13 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
+        inject_begin(&p->vmm);
         p->env.output->magic = CONSOLE_MAGIC;
         load_guest(p, &plan);
         protect_rom(p);
         next_exit(p, sys_recv(CAP_VCPU, 0, m), m); /* the same exit, in the epoch that protecting began */
         vmm_start(&p->vmm, &plan.cpu);
+        inject_end(&p->vmm);
         answer(p, m);
         break;
     case VMM_CONTINUES:

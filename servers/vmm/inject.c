@@ -45,13 +45,18 @@ uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation)
 #include <string.h>
 
 #define STORES_MAX 254u /* chosen: further ones count as the last */
-#define PLACES     (2 * (STORES_MAX + 1))
+#define PLACES     (INJECT_WAYS + STORES_MAX + 1)
 #define SPIN_MS    500u /* of INJECT_MEMMGR: it hangs soon after (HANG_MS in servers/init/watch.c) */
+
+struct death {
+    uint64_t seq; /* exit; 0: nobody died */
+    uint32_t kind, way, stores, calling;
+    uint32_t all; /* stores of the exit when it was handled to its end */
+};
 
 /* Outlives who writes it: the end of the state segment. */
 struct book {
-    uint64_t seq; /* where the last one died, 0: nobody, or it was said */
-    uint32_t kind, way, stores, calling;
+    struct death last, known;  /* known: all of it, not said yet */
     uint32_t most[EXIT_KINDS]; /* stores of an exit */
     uint8_t died[EXIT_KINDS][PLACES];
 };
@@ -84,11 +89,12 @@ static bool between_stores(enum inject_way way)
     return way == INJECT_STORE || way == INJECT_CALL || way == INJECT_MEMMGR;
 }
 
+/* Of a place: a kind of exit with a way, or with the number of stores. */
 static uint8_t *deaths_here(enum inject_way way)
 {
     uint32_t n = plan.made < STORES_MAX ? plan.made : STORES_MAX;
 
-    return &BOOK->died[kind()][between_stores(way) ? 2 * n + (way != INJECT_STORE) : way == INJECT_REPLY];
+    return &BOOK->died[kind()][way == INJECT_STORE ? INJECT_WAYS + n : way];
 }
 
 /* --- the ways --- */
@@ -128,25 +134,20 @@ static _Noreturn void call_memmgr(void)
     spin_ticks(vmm_info()->tsc_hz / 1000 * SPIN_MS);
     for (;;) {
         uint64_t begin = __builtin_ia32_rdtsc();
-        __atomic_store_n(&BOOK->calling, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&BOOK->last.calling, 1, __ATOMIC_SEQ_CST);
         if (memory_info(CAP_MEMORY, &info) != ERR_OK || !info.mapped_pages)
             abort();
-        __atomic_store_n(&BOOK->calling, 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&BOOK->last.calling, 0, __ATOMIC_SEQ_CST);
         spin_ticks((__builtin_ia32_rdtsc() - begin) / 4);
     }
 }
 
 static void leave_word(enum inject_way way)
 {
-    struct book *b = BOOK;
     uint8_t *deaths = deaths_here(way);
 
-    b->kind = kind();
-    b->way = way;
-    b->stores = plan.made;
-    b->calling = way == INJECT_CALL;
-    b->seq = plan.exit->seq;
     *deaths += *deaths < 255;
+    BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0 };
 }
 
 static _Noreturn void die(enum inject_way way)
@@ -168,7 +169,7 @@ static bool here(enum inject_way way, bool last)
     if (!plan.due)
         return false;
     if (plan.places)
-        return (plan.ways >> way & 1) && (plan.made || !between_stores(way)) &&
+        return (plan.ways >> way & 1) && (plan.made || way != INJECT_STORE) &&
                *deaths_here(way) < plan.places;
     return way == plan.way && (last || plan.made == plan.stores);
 }
@@ -211,7 +212,9 @@ static bool is_due(const struct vmm *v)
         return false;
     if ((plan.kinds || plan.places) && !plan.answered)
         return false;
-    return !plan.kinds || plan.kinds >> kind() & 1;
+    return !plan.kinds || plan.kinds >> kind() & 1 ||
+           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
+            (EXIT_IO_PORT(v->exit->info[0]) & ~7u) == INJECT_SERIAL_PORTS);
 }
 
 static void begin_to_die(struct vmm *v)
@@ -258,27 +261,35 @@ void inject_begin(struct vmm *v)
         begin_to_die(v);
 }
 
-static void say_death(void)
+void inject_say(void)
+{
+    struct death *d = &BOOK->known;
+
+    if (!plan.ways || !d->seq)
+        return;
+    printf("inject: exit %llu %s %s%s %u of %u\n", (unsigned long long)d->seq, kinds[d->kind], names[d->way],
+           d->calling ? " inside" : "", d->stores, d->all);
+    fflush(stdout);
+    d->seq = 0;
+}
+
+static void note_end_of_first(void)
 {
     struct book *b = BOOK;
 
-    if (b->seq != plan.exit->seq)
-        return;
-    printf("inject: exit %llu %s %s%s %u of %u\n", (unsigned long long)b->seq, kinds[b->kind], names[b->way],
-           b->calling ? " inside" : "", b->stores, plan.made);
-    fflush(stdout);
-    b->seq = 0;
+    if (b->last.seq == plan.exit->seq) {
+        b->known = b->last;
+        b->known.all = plan.made;
+    }
 }
 
 void inject_end(struct vmm *v)
 {
     (void)v;
-    if (!plan.exit)
-        return;
     if (BOOK->most[kind()] < plan.made)
         BOOK->most[kind()] = plan.made;
     if (!plan.answered)
-        say_death();
+        note_end_of_first();
     plan.answered = true;
     die_between_stores(true);
     if (here(INJECT_REPLY, true))
@@ -287,6 +298,7 @@ void inject_end(struct vmm *v)
 
 void inject_finish(void)
 {
+    inject_say();
     for (unsigned i = 0; i < EXIT_KINDS && plan.ways; i++)
         if (BOOK->most[i])
             printf("inject: %s makes up to %u stores\n", kinds[i], BOOK->most[i]);

@@ -424,6 +424,7 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
     s->stopped_at =
         __atomic_load_n(&p->env.info->stopped_at, __ATOMIC_ACQUIRE); /* it came with being ready */
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
+    inject_say();
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
         inject_begin(&p->vmm);

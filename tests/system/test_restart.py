@@ -248,7 +248,7 @@ def test_every_exit_that_the_guest_makes_itself_kills_its_vmm(headless, quiet_ru
 
 
 @needs_verify
-@pytest.mark.parametrize("parts, times", [(PARTS, 1), pytest.param(["--scale", "0.3"], 4, marks=pytest.mark.long)],
+@pytest.mark.parametrize("parts, times", [(PARTS, 1), pytest.param(["--scale", "0.3"], 2, marks=pytest.mark.long)],
                          ids=("short", "all"))
 def test_a_vmm_dies_at_every_place_that_occurs(headless, quiet_run, parts, times):
     """Each kind of exit with each point, each number of stores included, so often, wherever it first occurs from boot to the
@@ -273,3 +273,33 @@ def test_a_vmm_that_hangs_in_calls_to_memmgr_is_replaced(headless, quiet_run, co
     inside = sum(d.inside for d in said)
     assert len(said) == count and inside >= count // 2
     keep_table("memmgr-%d" % count, outcome, said, {}, "%d of them while memmgr had not answered" % inside)
+
+
+# --- the console, both ways ---
+
+EXITS_A_CHARACTER = 20      # typed, echoed, and answered
+SERIAL = 1 << 31            # INJECT_SERIAL
+
+
+def typed_lines(count):
+    """So many lines for the part that echoes, and its end, each for its prompt."""
+    words = ["%s-%d" % ("".join(chr(33 + (n * n + 7 * k) % 94) for k in range(20 + 9 * n)), n) for n in range(count)]
+    return [(b"echo %d? " % (n + 1), word.encode() + b"\n") for n, word in enumerate([*words, "end"])]
+
+
+@needs_verify
+@pytest.mark.parametrize("lines, every", [(2, 100), pytest.param(4, 1, marks=pytest.mark.long)])
+def test_what_is_typed_is_echoed_while_vmms_die(dialogue, lines, every):
+    """At accesses to the serial port, from about the first prompt on. More deaths a second than that, and the guest is busy
+    with its clock alone: a tick of 4 ms is less than a death takes it."""
+    guest = verifying_guest("echo", **SMALL)
+    alone = dialogue(typed_lines(lines), *guest)
+    require_whole(alone)
+    typed = sum(len(line) for _, line in typed_lines(lines))
+    begin = alone.stats["guests"]["linux"]["counts"]["exits"] - EXITS_A_CHARACTER * typed
+    outcome = dialogue(typed_lines(lines), *guest, *dies(*WAYS, at=begin, every=every, stores=12, kinds=SERIAL), seconds=900)
+    require_whole(outcome)
+    assert outcome.console == alone.console
+    said = deaths(outcome)
+    assert len(said) > typed // 2 and not [d for d in said if d.kind != "io"]
+    keep_table("echo-%d" % lines, outcome, said, {}, "%d bytes typed" % typed)

@@ -37,33 +37,67 @@ uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation)
 }
 
 #if UMBRA_DEBUG
+#include "memory.h"
+#include "supervisor.h"
 #include "sys/sys.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define STORES_MAX 254u /* chosen: further ones count as the last */
+#define PLACES     (INJECT_WAYS + STORES_MAX + 1)
+#define SPIN_MS    500u /* of INJECT_MEMMGR: it hangs soon after (HANG_MS in servers/init/watch.c) */
+
+struct death {
+    uint64_t seq; /* exit; 0: nobody died */
+    uint32_t kind, way, stores, calling;
+    uint32_t all; /* stores of the exit when it was handled to its end */
+};
+
+/* Outlives who writes it: the end of the state segment. */
+struct book {
+    struct death last, known;  /* known: all of it, not said yet */
+    uint32_t most[EXIT_KINDS]; /* stores of an exit */
+    uint8_t died[EXIT_KINDS][PLACES];
+};
+BUILD_ASSERT(sizeof(struct vmm_segment) + sizeof(struct book) <= STATE_BYTES);
+#define BOOK ((struct book *)(STATE_ADDRESS + STATE_BYTES - sizeof(struct book)))
+
+static const char *const names[INJECT_WAYS] = { "none", "delivery", "store", "reply",   "loop",
+                                                "heap", "wild",     "state", "message", "capability",
+                                                "exit", "call",     "memmgr" };
+static const char *const kinds[] = EXIT_KIND_NAMES;
+
 static struct {
+    const struct umbra_exit_page *exit;
     enum inject_way way;
-    uint64_t at;     /* exit number */
-    uint64_t stores; /* of INJECT_STORE: so many are still made */
-    bool due;        /* this exit is the one */
-    bool answered;   /* an exit; who takes over does not hang over the one that its predecessor did */
+    uint32_t ways; /* bits: all of the configuration */
+    uint64_t at;   /* exit number */
+    uint32_t stores, kinds, places;
+    uint32_t made; /* stores of this exit */
+    bool due;      /* this exit is the one */
+    bool answered; /* an exit; who takes over does not hang over the one that its predecessor did */
 } plan;
 
-static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
+static uint32_t kind(void)
 {
-    if (plan.due && plan.stores-- == 0)
-        inject_crash();
-    undo_note(dev, field, bytes);
+    return plan.exit->kind < EXIT_KINDS ? plan.exit->kind : EXIT_NONE;
 }
 
-void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
+static bool between_stores(enum inject_way way)
 {
-    plan.way = way_of(c, incarnation);
-    plan.at = exit_of(c, incarnation);
-    plan.stores = c->inject_stores && c->inject ? 1 + incarnation / digits(c->inject) % c->inject_stores : 1;
-    if (plan.way == INJECT_STORE)
-        v->undo.dev.note = counting_note;
+    return way == INJECT_STORE || way == INJECT_CALL || way == INJECT_MEMMGR;
 }
+
+/* Of a place: a kind of exit with a way, or with the number of stores. */
+static uint8_t *deaths_here(enum inject_way way)
+{
+    uint32_t n = plan.made < STORES_MAX ? plan.made : STORES_MAX;
+
+    return &BOOK->died[kind()][way == INJECT_STORE ? INJECT_WAYS + n : way];
+}
+
+/* --- the ways --- */
 
 static void exhaust(void)
 {
@@ -86,18 +120,109 @@ static void scribble(struct vmm *v)
     memset(&v->map, 0x5a, sizeof(v->map));
 }
 
-void inject_begin(struct vmm *v)
+static void spin_ticks(uint64_t ticks)
+{
+    for (uint64_t begin = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - begin < ticks;)
+        ;
+}
+
+/* A fifth of the time is its own, so that it is found to hang soon, and most likely in a call. */
+static _Noreturn void call_memmgr(void)
+{
+    struct memory_info info;
+
+    spin_ticks(vmm_info()->tsc_hz / 1000 * SPIN_MS);
+    for (;;) {
+        uint64_t begin = __builtin_ia32_rdtsc();
+        __atomic_store_n(&BOOK->last.calling, 1, __ATOMIC_SEQ_CST);
+        if (memory_info(CAP_MEMORY, &info) != ERR_OK || !info.mapped_pages)
+            abort();
+        __atomic_store_n(&BOOK->last.calling, 0, __ATOMIC_SEQ_CST);
+        spin_ticks((__builtin_ia32_rdtsc() - begin) / 4);
+    }
+}
+
+static void leave_word(enum inject_way way)
+{
+    uint8_t *deaths = deaths_here(way);
+
+    *deaths += *deaths < 255;
+    BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0 };
+}
+
+static _Noreturn void die(enum inject_way way)
+{
+    struct guest_state none = { 0 };
+
+    leave_word(way);
+    if (way == INJECT_MEMMGR)
+        call_memmgr();
+    if (way == INJECT_CALL)
+        supervisor_ended(CAP_SUPERVISOR, END_REASON_INTERNAL, plan.exit->seq, "injected", &none);
+    inject_crash();
+}
+
+/* --- when --- */
+
+static bool here(enum inject_way way, bool last)
+{
+    if (!plan.due)
+        return false;
+    if (plan.places)
+        return (plan.ways >> way & 1) && (plan.made || way != INJECT_STORE) &&
+               *deaths_here(way) < plan.places;
+    return way == plan.way && (last || plan.made == plan.stores);
+}
+
+static void die_between_stores(bool last)
+{
+    static const enum inject_way ways[] = { INJECT_STORE, INJECT_CALL, INJECT_MEMMGR };
+
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        if (here(ways[i], last))
+            die(ways[i]);
+}
+
+/* What was announced before has been stored when the next is announced. */
+static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
+{
+    if (plan.made)
+        die_between_stores(false);
+    plan.made++;
+    undo_note(dev, field, bytes);
+}
+
+void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
+{
+    plan.exit = v->exit;
+    plan.way = way_of(c, incarnation);
+    plan.at = exit_of(c, incarnation);
+    plan.stores = c->inject_stores && c->inject ? 1 + incarnation / digits(c->inject) % c->inject_stores : 1;
+    plan.kinds = c->inject_kinds;
+    plan.places = plan.way == INJECT_NONE ? 0 : c->inject_places;
+    for (uint32_t w = c->inject; w; w >>= 4)
+        plan.ways |= 1u << (w & 15);
+    if (c->inject)
+        v->undo.dev.note = counting_note;
+}
+
+static bool is_due(const struct vmm *v)
+{
+    if (plan.way == INJECT_NONE || v->exit->seq < plan.at)
+        return false;
+    if ((plan.kinds || plan.places) && !plan.answered)
+        return false;
+    return !plan.kinds || plan.kinds >> kind() & 1 ||
+           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
+            (EXIT_IO_PORT(v->exit->info[0]) & ~7u) == INJECT_SERIAL_PORTS);
+}
+
+static void begin_to_die(struct vmm *v)
 {
     struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
 
-    if (plan.answered && v->exit->kind == EXIT_EVENT && v->exit->events & DESC_EVENT_HANG)
-        spin();
-    plan.due = plan.way != INJECT_NONE && v->exit->seq >= plan.at;
-    if (!plan.due)
-        return;
+    leave_word(plan.way);
     switch (plan.way) {
-    case INJECT_DELIVERY:
-        inject_crash();
     case INJECT_LOOP:
         spin();
     case INJECT_HEAP:
@@ -124,11 +249,58 @@ void inject_begin(struct vmm *v)
     }
 }
 
+void inject_begin(struct vmm *v)
+{
+    if (plan.answered && v->exit->kind == EXIT_EVENT && v->exit->events & DESC_EVENT_HANG)
+        spin();
+    plan.made = 0;
+    plan.due = is_due(v);
+    if (here(INJECT_DELIVERY, true))
+        die(INJECT_DELIVERY);
+    if (plan.due && !plan.places && plan.way != INJECT_REPLY && !between_stores(plan.way))
+        begin_to_die(v);
+}
+
+void inject_say(void)
+{
+    struct death *d = &BOOK->known;
+
+    if (!plan.ways || !d->seq)
+        return;
+    printf("inject: exit %llu %s %s%s %u of %u\n", (unsigned long long)d->seq, kinds[d->kind], names[d->way],
+           d->calling ? " inside" : "", d->stores, d->all);
+    fflush(stdout);
+    d->seq = 0;
+}
+
+static void note_end_of_first(void)
+{
+    struct book *b = BOOK;
+
+    if (b->last.seq == plan.exit->seq) {
+        b->known = b->last;
+        b->known.all = plan.made;
+    }
+}
+
 void inject_end(struct vmm *v)
 {
     (void)v;
+    if (BOOK->most[kind()] < plan.made)
+        BOOK->most[kind()] = plan.made;
+    if (!plan.answered)
+        note_end_of_first();
     plan.answered = true;
-    if (plan.due && (plan.way == INJECT_REPLY || plan.way == INJECT_STORE))
-        inject_crash();
+    die_between_stores(true);
+    if (here(INJECT_REPLY, true))
+        die(INJECT_REPLY);
+}
+
+void inject_finish(void)
+{
+    inject_say();
+    for (unsigned i = 0; i < EXIT_KINDS && plan.ways; i++)
+        if (BOOK->most[i])
+            printf("inject: %s makes up to %u stores\n", kinds[i], BOOK->most[i]);
 }
 #endif

@@ -4,7 +4,15 @@
  *
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *
- * inject_every. Besides, init can make it hang (DESC_EVENT_HANG). */
+ * inject_every; with inject_kinds only at exits of these kinds (bit n: kind n; INJECT_SERIAL), and not at the
+ * one that it takes over. With inject_places incarnations die only where fewer than so many have died before,
+ * a place being a kind of exit with a point: all of the ways are tried there. Besides, init can make it hang
+ * (DESC_EVENT_HANG).
+ *
+ * Who dies leaves word at the end of the state segment; who takes over says it on the log with the stores
+ * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`. A store is a change of the state or of
+ * guest memory that the undo record is told of. It is said late, when the next one takes over: while the
+ * guest has no VMM its clock stands still. */
 #ifndef SERVERS_VMM_INJECT_H
 #define SERVERS_VMM_INJECT_H
 
@@ -23,7 +31,13 @@ enum inject_way {
     INJECT_MESSAGE,    /* sends its supervisor what no interface has, and ends itself over the answer */
     INJECT_CAPABILITY, /* an operation that the kernel refuses, and ends itself over that */
     INJECT_EXIT,       /* exit() */
+    INJECT_CALL,       /* as INJECT_STORE, but in a call to its supervisor, which ends it */
+    INJECT_MEMMGR,     /* as INJECT_STORE, but it calls memmgr over and over, till it is found to hang */
+    INJECT_WAYS
 };
+
+#define INJECT_SERIAL       BIT(31) /* of inject_kinds: accesses to the first serial port */
+#define INJECT_SERIAL_PORTS 0x3f8
 
 _Noreturn void inject_crash(void);
 /* Release builds: the exit at whose delivery this incarnation is to die, 0 none. It answers at least one. */
@@ -34,6 +48,10 @@ void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation
 /* At the beginning of an exit, and before it is answered. */
 void inject_begin(struct vmm *v);
 void inject_end(struct vmm *v);
+/* Before the guest's clock goes on: what is to be said of the death before the last one. */
+void inject_say(void);
+/* The guest has ended: the last death, and the most stores that an exit of each kind made. */
+void inject_finish(void);
 #else
 static inline void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
 {
@@ -47,6 +65,7 @@ static inline void inject_end(struct vmm *v)
 {
     (void)v;
 }
+static inline void inject_finish(void) {}
 #endif
 
 #endif

@@ -338,6 +338,7 @@ static _Noreturn void finish(struct process *p, enum vmm_end end)
     console_output(p);
     sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
     say_counters(p, kinds);
+    inject_finish();
     if (end == VMM_END_EXIT)
         snprintf(text, sizeof(text), "debug exit with value %u", p->vmm.state->machine.power.exit_value);
     else
@@ -417,13 +418,16 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
     s->stopped_at =
         __atomic_load_n(&p->env.info->stopped_at, __ATOMIC_ACQUIRE); /* it came with being ready */
     next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
+    inject_say();
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
+        inject_begin(&p->vmm);
         p->env.output->magic = CONSOLE_MAGIC;
         load_guest(p, &plan);
         protect_rom(p);
         next_exit(p, sys_recv(CAP_VCPU, 0, m), m); /* the same exit, in the epoch that protecting began */
         vmm_start(&p->vmm, &plan.cpu);
+        inject_end(&p->vmm);
         answer(p, m);
         break;
     case VMM_CONTINUES:

@@ -3,8 +3,11 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
+import select
 import subprocess
+import time
 
 import pytest
 from linux_guest import SECONDS
@@ -33,6 +36,12 @@ def words(request):
     return ["/usr/bin/python3", "build.py", "run", "--no-install", *chosen]
 
 
+def outcome_of(status, console, said, stats):
+    known = json.loads(stats.read_text()) if stats.is_file() else {}
+    log = (layout.ROOT / known["kernel_log"]).read_text(errors="replace") if known else ""
+    return Outcome(status, console, said, known, log)
+
+
 @pytest.fixture
 def headless(words, tmp_path):
     """headless(option, ..., typed="text") boots, waits for the end and gives an Outcome."""
@@ -44,8 +53,29 @@ def headless(words, tmp_path):
             command += ["--input", str(script)]
         done = subprocess.run(command, cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               errors="replace", timeout=seconds + 120)
-        console = re.sub(r"^linux\|", "", done.stdout, flags=re.M)
-        known = json.loads(stats.read_text()) if stats.is_file() else {}
-        log = (layout.ROOT / known["kernel_log"]).read_text(errors="replace") if known else ""
-        return Outcome(done.returncode, console, done.stderr, known, log)
+        return outcome_of(done.returncode, re.sub(r"^linux\|", "", done.stdout, flags=re.M), done.stderr, stats)
+    return start
+
+
+@pytest.fixture
+def dialogue(words, tmp_path):
+    """dialogue([(prompt, answer), ...], option, ...) boots and types each answer when its prompt is there, never before: so
+    what the guest says does not depend on when it was typed. The Outcome's console has every byte, carriage returns too."""
+    def start(answers, *more, seconds=SECONDS):
+        stats, said = tmp_path / "stats", tmp_path / "said"
+        command = [*words, "--quiet", "--timeout", str(seconds), "--stats", str(stats), *map(str, more)]
+        deadline, seen, begin = time.monotonic() + seconds + 120, b"", 0
+        with open(said, "wb") as errors, subprocess.Popen(command, cwd=layout.ROOT, stdin=subprocess.PIPE,
+                                                          stdout=subprocess.PIPE, stderr=errors) as run:
+            while select.select([run.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+                data = os.read(run.stdout.fileno(), 65536)
+                if not data:
+                    break
+                seen += data
+                if answers and (found := seen.find(answers[0][0], begin)) >= 0:
+                    begin = found + len(answers[0][0])
+                    os.write(run.stdin.fileno(), answers.pop(0)[1])
+            else:
+                run.kill()
+        return outcome_of(run.returncode, seen.decode(errors="replace"), said.read_text(errors="replace"), stats)
     return start

@@ -153,6 +153,8 @@ bool undo_guest(struct undo *u, gpa_t gpa, uint64_t old, uint64_t new, unsigned 
 
     if (u->writes == UNDO_WRITES)
         return false;
+    if (UMBRA_DEBUG)
+        dev_touch(&u->dev, w, 0); /* nothing of the state: for who counts stores (servers/vmm/inject.c) */
     w->gpa = gpa.v;
     w->old = old;
     w->new = new;

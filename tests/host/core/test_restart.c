@@ -374,6 +374,67 @@ TEST(a_stop_of_the_successor_is_survived_too)
     CHECK_LT(100, n);
 }
 
+/* --- guest memory that was written before the death --- */
+
+static uint64_t get64(uint64_t at)
+{
+    uint64_t value;
+
+    memcpy(&value, now_->memory + at, 8);
+    return value;
+}
+
+/* As emulation does: first written down, then written. */
+static void write_guest(uint64_t at, uint64_t value)
+{
+    CHECK(undo_guest(&vmm.undo, (gpa_t){ at }, get64(at), value, 8));
+    put64(at, value);
+}
+
+TEST(writes_to_the_same_place_are_taken_back_to_the_first)
+{
+    begin();
+    put64(0x5000, 1);
+    io_exit(false, 0x21, 0x55);
+    vmm_begin(&vmm);
+    for (uint64_t i = 2; i < 5; i++)
+        write_guest(0x5000, i);
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(get64(0x5000), 1);
+}
+
+/* A device or another processor of the guest wrote there after the VMM that died: that is not undone. */
+TEST(what_another_wrote_since_stays)
+{
+    begin();
+    put64(0x5000, 1);
+    put64(0x5008, 10);
+    io_exit(false, 0x21, 0x55);
+    vmm_begin(&vmm);
+    write_guest(0x5000, 2);
+    write_guest(0x5008, 20);
+    put64(0x5000, 7);
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(get64(0x5000), 7);
+    CHECK_EQ(get64(0x5008), 10);
+}
+
+TEST(writes_of_an_answered_exit_stay)
+{
+    begin();
+    put64(0x5000, 1);
+    io_exit(false, 0x21, 0x55);
+    vmm_begin(&vmm);
+    write_guest(0x5000, 2);
+    vmm_commit(&vmm);
+    io_exit(false, 0x21, 0x56);
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(get64(0x5000), 2);
+}
+
 /* --- what was written by nobody --- */
 
 TEST(a_changed_bit_anywhere_in_the_state_is_found)

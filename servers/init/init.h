@@ -2,16 +2,17 @@
 /* init's state and what its files do for each other.
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
- * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, report.c says what a dead one leaves, manage.c does what the management channel asks,
- * upgrade.c keeps programs that came by it, audit.c looks at the kernel's tables. One record of the
- * description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken back
- * on that path. */
+ * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
+ * a tick for a test, restart.c replaces one under its guest, report.c says what a dead one leaves, manage.c
+ * does what the management channel asks, upgrade.c keeps programs that came by it, audit.c looks at the
+ * kernel's tables. One record of the description is one step; whatever fails names the step and ends the
+ * machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
 #include "desc/desc.h"
 #include "idl/transport.h"
+#include "supervisor_types.h"
 #include "sys/sys.h"
 #include <umbra/bootinfo.h>
 
@@ -34,6 +35,9 @@ enum {
 #define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
+/* Bits of the notification that init waits on with its endpoint. */
+#define SIGNAL_WATCH 1u
+#define SIGNAL_STOP  2u
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -93,6 +97,15 @@ struct process {
     char program[48];   /* what it calls itself */
 };
 
+/* Deaths at a tick, in debug builds. */
+struct stop {
+    uint64_t from, at; /* the tick, and where its offset counts from; 0: none */
+    uint64_t period;   /* 0: once */
+    uint32_t left, made;
+    uint32_t hang_every;             /* the n-th of them is a hang */
+    uint32_t of[STOP_PLACES], place; /* deaths of each place so far, the present one's */
+};
+
 struct component {
     const struct desc_component *d;
     const char *name;
@@ -131,6 +144,7 @@ struct component {
     const struct trace_pages *trace; /* restartable ones: as init sees it */
     uint8_t upgrade_phase;           /* of the last one: UPGRADE_PHASE_* */
     char upgrade_text[96];
+    struct stop stop;
 };
 
 #define IMAGES_MAX 33u /* two a guest, and one on its way */
@@ -156,7 +170,8 @@ struct init {
     bool audit;
     uint32_t images; /* places for images that have memory */
     struct upload upload;
-    cptr_t watch_timer;
+    cptr_t signal; /* 0: no guest's component can be restarted */
+    cptr_t watch_timer, stop_timer;
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
@@ -288,6 +303,10 @@ void watch_exits(struct init *in, struct component *c);
 struct component *watch_next(struct init *in);
 /* Processor time that the component has used, in ticks. */
 uint64_t watch_used(struct component *c);
+
+/* timed.c: the next VMM that is stopped at a tick which has come; its thread stands, text says where. NULL:
+ * no more of them, and the timer is set. */
+struct component *timed_next(struct init *in, char *text, size_t room);
 
 /* report.c: what a dead process leaves, as text in the log. */
 struct report_regs;

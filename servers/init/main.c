@@ -92,6 +92,8 @@ int main(void)
     uint64_t turn = in->boot->tsc_hz / 1000000 * INIT_TURN_US;
     sys_invoke4(SLOT_SCHED, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, turn, turn, INIT_PRIORITY);
     watch_begin(in);
+    sys_invoke1(SLOT_KERNEL, KERNEL_STRETCHES,
+                KERNEL_STRETCHES_FORGET); /* nobody waited for what was built */
     report_begin(in);
     supervise(in);
 }

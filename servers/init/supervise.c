@@ -34,6 +34,15 @@ static void say_ended(const struct component *c, const char *reason, const char 
 
 /* --- the end --- */
 
+/* What kept everybody else waiting longest, since all is built. */
+static void say_stretches(void)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_STRETCHES, 1), .w = { KERNEL_STRETCHES_LOG } };
+
+    if (sys_call(SLOT_KERNEL, &m) == ERR_OK && m.w[0])
+        printf("stat kernel longest_stretch %lu\n", m.w[0]);
+}
+
 static void say_counters(void)
 {
     static const char *const names[COUNT_KERNEL_MAX] = { "syscalls",  "exits",        "exits_sent",
@@ -48,6 +57,7 @@ static void say_counters(void)
         value[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
     for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
         printf("stat kernel %s %lu\n", names[i], value[i]);
+    say_stretches();
 }
 
 /* The guests' last output is still on its way when they end: servers get so long to bring it out. */
@@ -320,6 +330,15 @@ static void handle_hanging(struct init *in)
     }
 }
 
+static void handle_timed(struct init *in)
+{
+    struct component *c;
+    char text[120];
+
+    while ((c = timed_next(in, text, sizeof(text))))
+        died(in, c, c->now, "stopped", text);
+}
+
 _Noreturn void supervise(struct init *in)
 {
     void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
@@ -330,7 +349,10 @@ _Noreturn void supervise(struct init *in)
         if (e != ERR_OK)
             fail(in, e, "wait for an event");
         if (m.tag & TAG_SIGNAL) {
-            handle_hanging(in);
+            if (m.badge & SIGNAL_STOP)
+                handle_timed(in);
+            if (m.badge & SIGNAL_WATCH)
+                handle_hanging(in);
             continue;
         }
         if (m.badge & DESC_BADGE_FAULT) {

@@ -208,7 +208,7 @@ static void open_guest(struct process *p, struct vmm_setup *s)
                              .seconds = GUEST_EPOCH_SECONDS };
     if (!vmm_init(&p->vmm, s))
         report(p, END_REASON_INTERNAL, "a limit is broken");
-    inject_open(&p->vmm, c, p->env.info->incarnation);
+    inject_open(&p->vmm, c, p->env.info->incarnation, p->env.info->tsc_hz);
     p->until = inject_until(c, p->env.info->incarnation);
     p->attend = p->until != 0;
 }

@@ -3,10 +3,10 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
- * a tick for a test, restart.c replaces one under its guest, report.c says what a dead one leaves, manage.c
- * does what the management channel asks, upgrade.c keeps programs that came by it, audit.c looks at the
- * kernel's tables. One record of the description is one step; whatever fails names the step and ends the
- * machine (fail()). Nothing is taken back on that path. */
+ * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
+ * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
+ * by it, audit.c looks at the kernel's tables. One record of the description is one step; whatever fails
+ * names the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -31,8 +31,6 @@ enum {
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
-/* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
-#define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
 /* Bits of the notification that init waits on with its endpoint. */
@@ -115,6 +113,7 @@ struct component {
     bool restartable; /* it has a state segment */
     bool ended, clean;
     cptr_t sched;          /* the budget of whichever incarnation is now */
+    bool divided;          /* it is shared with who is built */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
     uint64_t died_at;                            /* number of the exit at which the last incarnation died */
@@ -172,6 +171,7 @@ struct init {
     struct upload upload;
     cptr_t signal; /* 0: no guest's component can be restarted */
     cptr_t watch_timer, stop_timer;
+    cptr_t background; /* scheduling context for long work, 0: not yet */
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
@@ -266,17 +266,24 @@ void restart_hang(struct init *in, struct component *c);
 /* The number of the last exit of its guest that was answered. */
 uint64_t restart_answered(struct init *in, const struct component *c);
 /* It waits to take over. */
-void restart_waiting(struct process *p);
+void restart_waiting(struct init *in, struct component *c, struct process *p);
 /* The guest is served: build who takes over next time. */
 void restart_prepare(struct init *in, struct component *c);
-/* Long work for this component must not hold up anybody: between these, init has its priority. Who has just
- * become ready runs first. */
-void background_begin(const struct component *c);
-void background_end(void);
 /* The one that is not now is built anew, from c->offered if c is upgrading. */
 void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
+
+/* share.c */
+/* Long work for this component must not hold up anybody: between these, init has its priority and a part of
+ * its processor time. Who has just become ready runs first. */
+void background_begin(struct init *in, struct component *c);
+void background_end(struct init *in, struct component *c);
+/* Who serves has what building leaves; all of it. */
+void share_divide(struct init *in, struct component *c);
+void share_whole(struct init *in, struct component *c);
+/* The scheduling context of who builds, or sets itself up. */
+void share_builder(struct init *in, const struct component *c, cptr_t sched);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);

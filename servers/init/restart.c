@@ -66,31 +66,19 @@ static err_t give_budget(struct component *c, struct process *from, struct proce
     return e == ERR_OK ? sys_invoke2(to->tcb, TCB_SET_SCHED, c->sched, c->d->priority) : e;
 }
 
-void background_begin(const struct component *c)
-{
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
-    sys_yield();
-}
-
-void background_end(void)
-{
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
-}
-
-/* Building is long: it is done at the priority of who is built, in short turns. */
 static void replace(struct init *in, struct component *c, struct process *p)
 {
-    background_begin(c);
+    background_begin(in, c);
     process_free(in, c, p);
     build_process(in, c, p);
-    background_end();
+    background_end(in, c);
 }
 
 void restart_again(struct init *in, struct component *c)
 {
-    background_begin(c);
+    background_begin(in, c);
     build_again(in, c);
-    background_end();
+    background_end(in, c);
 }
 
 static struct process *other_than(struct component *c, const struct process *p)
@@ -181,10 +169,11 @@ void restart_other(struct init *in, struct component *c)
     replace(in, c, other_than(c, c->now));
 }
 
-void restart_waiting(struct process *p)
+void restart_waiting(struct init *in, struct component *c, struct process *p)
 {
     stop(p);
     p->state = PROCESS_WAITING;
+    share_whole(in, c);
 }
 
 void restart_prepare(struct init *in, struct component *c)

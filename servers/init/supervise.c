@@ -123,9 +123,9 @@ static void report_soon(struct init *in, struct component *c)
 {
     if (!c->taken_over && !(c->report && c->report->due))
         return;
-    background_begin(c);
+    background_begin(in, c);
     report_say(in, c);
-    background_end();
+    background_end(in, c);
 }
 
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
@@ -192,7 +192,7 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
     if (p->state != PROCESS_STARTED)
         return ERR_WRONG_STATE;
     if (p != c->now) {
-        restart_waiting(p);
+        restart_waiting(in, c, p);
         if (c->upgrading)
             upgrade_ready(in, c);
         return ERR_OK; /* nobody hears it: the call is made again when it takes over */

@@ -2,10 +2,10 @@
 /* A workload that verifies the machine below it: what a kernel under test gives its processes is compared
  * with what this program knows must come out. Each part runs in a process of its own and says `verify PART
  * ok`, `verify PART FAIL why` or `verify PART absent why` (the kernel does not offer it); the last line is
- * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--ticks]
- * [--list] [PART...] As the first process of a machine it mounts what it needs and powers off when it has
- * finished. Output depends on nothing but the outcome (without --ticks), so runs can be compared byte for
- * byte. One processor is used. */
+ * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--gap
+ * TICK] [--ticks] [--list] [PART...] As the first process of a machine it mounts what it needs and powers off
+ * when it has finished. Output depends on nothing but the outcome (without --ticks, and part gap), so runs
+ * can be compared byte for byte. One processor is used. */
 #include "verify/base.h"
 #include "verify/faults.h"
 #include "verify/process.h"
@@ -17,6 +17,7 @@
 #include "verify/timers.h"
 #include "verify/files.h"
 #include "verify/compat.h"
+#include "verify/gap.h"
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -44,7 +45,14 @@ static const struct part parts[] = {
     { "timers", part_timers },     { "clocks", part_clocks },
     { "cpuid", part_cpuid },       { "pipes", part_pipes },
     { "file", part_file },         { "compat", part_compat },
+    { "gap", part_gap },
 };
+
+/* Only if its name is given. */
+static bool is_asked(const struct part *part)
+{
+    return part->run == part_gap;
+}
 
 struct options {
     bool ticks;
@@ -127,10 +135,8 @@ static enum outcome run_part(const struct part *part, const struct options *opti
     return outcome;
 }
 
-static bool chosen(const char *name, char **names)
+static bool named(const char *name, char **names)
 {
-    if (!*names)
-        return true;
     while (*names && strcmp(*names, name))
         names++;
     return *names != NULL;
@@ -141,7 +147,8 @@ static int run_parts(char **names, const struct options *options)
     unsigned failed = 0, missing = 0, passed = 0;
 
     for (unsigned i = 0; i < COUNT(parts); i++) {
-        if (!chosen(parts[i].name, names))
+        bool all = !*names && !is_asked(&parts[i]);
+        if (!all && !named(parts[i].name, names))
             continue;
         enum outcome outcome = run_part(&parts[i], options);
         failed += outcome == FAILED;
@@ -172,8 +179,8 @@ static void become_init(void)
 
 static _Noreturn void usage(void)
 {
-    dprintf(
-        2, "usage: verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--ticks] [--list] [PART...]\n");
+    dprintf(2, "usage: verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--gap TICK] [--ticks] "
+               "[--list] [PART...]\n");
     exit(2);
 }
 
@@ -187,7 +194,8 @@ static char **parse(char **words, struct options *options)
         }
         if (!strcmp(*words, "--list")) {
             for (unsigned i = 0; i < COUNT(parts); i++)
-                dprintf(1, "%s\n", parts[i].name);
+                if (!is_asked(&parts[i]))
+                    dprintf(1, "%s\n", parts[i].name);
             exit(0);
         }
         char *end;
@@ -200,6 +208,8 @@ static char **parse(char **words, struct options *options)
             seed = (uint64_t)number;
         else if (!strcmp(*words, "--memory"))
             memory_bytes = (size_t)number << 20;
+        else if (!strcmp(*words, "--gap"))
+            gap_end = (uint64_t)number;
         else if (!strcmp(*words, "--seconds"))
             options->seconds = (unsigned)number;
         else

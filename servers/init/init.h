@@ -93,6 +93,7 @@ struct process {
     enum process_state state;
     struct image image; /* it is built from this */
     char program[48];   /* what it calls itself */
+    cptr_t reply;       /* holds its call while it waits; 0: it never did */
 };
 
 /* Deaths at a tick, in debug builds. */
@@ -265,10 +266,10 @@ void restart_again(struct init *in, struct component *c);
 void restart_hang(struct init *in, struct component *c);
 /* The number of the last exit of its guest that was answered. */
 uint64_t restart_answered(struct init *in, const struct component *c);
-/* It waits to take over. */
+/* It waits to take over: its call is held, and what holds it is exchanged for what init receives with. */
 void restart_waiting(struct init *in, struct component *c, struct process *p);
-/* The guest is served: build who takes over next time. */
-void restart_prepare(struct init *in, struct component *c);
+/* What can wait until a guest is served: say what happened, build who takes over next time. */
+void restart_afterwards(struct init *in, struct component *c);
 /* The one that is not now is built anew, from c->offered if c is upgrading. */
 void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */

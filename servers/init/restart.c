@@ -5,7 +5,9 @@
  * budget. The new incarnation finds them at the same addresses and slots. It begins without shadow tables: a
  * new epoch makes all earlier ones stale (VM_RENEW). Only components with a state segment are restarted. */
 #include "init.h"
+#include "component/component.h"
 #include "libc/libc.h"
+#include "servers/init/report.h"
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
@@ -94,6 +96,16 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
+/* Its call is answered. */
+static void take_over(struct component *c, struct process *p)
+{
+    struct umbra_message m = { .tag = TAG(ERR_OK, 0) };
+
+    p->state = PROCESS_READY;
+    c->taken_over = true;
+    component_answer(p->reply, &m);
+}
+
 static bool hand_over(struct init *in, struct component *c)
 {
     if (c->upgrading)
@@ -110,7 +122,7 @@ static bool hand_over(struct init *in, struct component *c)
         c->now = new;
         new->info->stopped_at = c->stopped_at;
         if (new->state == PROCESS_WAITING)
-            start_process(in, new);
+            take_over(c, new);
         return true;
     }
     replace(in, c, old); /* nobody waits: in the same place */
@@ -171,16 +183,29 @@ void restart_other(struct init *in, struct component *c)
 
 void restart_waiting(struct init *in, struct component *c, struct process *p)
 {
-    stop(p);
+    cptr_t held = in->reply;
+
+    in->reply = p->reply ? p->reply : objects_new(in, NULL, &in->slots, OBJ_REPLY, 0, 1);
+    p->reply = held;
     p->state = PROCESS_WAITING;
     share_whole(in, c);
 }
 
-void restart_prepare(struct init *in, struct component *c)
+void restart_afterwards(struct init *in, struct component *c)
 {
     struct process *other = other_than(c, c->now);
+    bool says = c->now->state != PROCESS_STARTED && (c->taken_over || (c->report && c->report->due));
+    bool builds = c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
+                  c->failures < FAILURES_MAX && build_possible(in, c, other);
 
-    if (c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
-        c->failures < FAILURES_MAX && build_possible(in, c, other))
-        replace(in, c, other);
+    if (!says && !builds)
+        return;
+    background_begin(in, c);
+    if (says)
+        report_say(in, c);
+    if (builds) {
+        process_free(in, c, other);
+        build_process(in, c, other);
+    }
+    background_end(in, c);
 }

@@ -118,16 +118,6 @@ static void end_component(struct init *in, struct component *c, bool clean)
     end_if_last(in);
 }
 
-/* Nobody waits for what is said. */
-static void report_soon(struct init *in, struct component *c)
-{
-    if (!c->taken_over && !(c->report && c->report->due))
-        return;
-    background_begin(in, c);
-    report_say(in, c);
-    background_end(in, c);
-}
-
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
 {
     snprintf(c->why, sizeof(c->why), "%s%s%s", reason, *text ? ": " : "", text);
@@ -158,7 +148,6 @@ static void died(struct init *in, struct component *c, struct process *p, const 
         else
             c->failures++;
         printf("init: %s: who was to take over is dead\n", c->name);
-        report_soon(in, c);
         return;
     }
     if (c->restartable && restart(in, c))
@@ -195,10 +184,10 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
         restart_waiting(in, c, p);
         if (c->upgrading)
             upgrade_ready(in, c);
-        return ERR_OK; /* nobody hears it: the call is made again when it takes over */
+        return ERR_OK; /* nobody hears it: the call is held */
     }
     p->state = PROCESS_READY;
-    c->taken_over = c->restarts != 0; /* said when it serves */
+    c->taken_over = c->restarts != 0;
     if (!c->taken_over)
         printf("init: %s is ready\n", c->name);
     if (in->audit && c->guest && !c->restarts)
@@ -339,32 +328,33 @@ static void handle_timed(struct init *in)
         died(in, c, c->now, "stopped", text);
 }
 
-_Noreturn void supervise(struct init *in)
+static void handle(struct init *in, struct umbra_message *m)
 {
     void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
+
+    if (m->tag & TAG_SIGNAL) {
+        if (m->badge & SIGNAL_STOP)
+            handle_timed(in);
+        if (m->badge & SIGNAL_WATCH)
+            handle_hanging(in);
+    } else if (m->badge & DESC_BADGE_FAULT) {
+        handle_fault(in, m);
+    } else {
+        init_serve(m, self);
+        component_answer(in->reply, m); /* fails if the component is gone: nothing to do then */
+    }
+}
+
+_Noreturn void supervise(struct init *in)
+{
     struct umbra_message m;
 
     for (;;) {
         err_t e = component_receive(in->endpoint, in->reply, &m);
         if (e != ERR_OK)
             fail(in, e, "wait for an event");
-        if (m.tag & TAG_SIGNAL) {
-            if (m.badge & SIGNAL_STOP)
-                handle_timed(in);
-            if (m.badge & SIGNAL_WATCH)
-                handle_hanging(in);
-            continue;
-        }
-        if (m.badge & DESC_BADGE_FAULT) {
-            handle_fault(in, &m);
-            continue;
-        }
-        init_serve(&m, self);
-        component_answer(in->reply, &m); /* fails if the component is gone: nothing to do then */
-        for (uint32_t i = 0; i < in->desc.header.components; i++) {
-            restart_prepare(in, &in->component[i]);
-            if (in->component[i].now->state != PROCESS_STARTED)
-                report_soon(in, &in->component[i]);
-        }
+        handle(in, &m);
+        for (uint32_t i = 0; i < in->desc.header.components; i++)
+            restart_afterwards(in, &in->component[i]);
     }
 }

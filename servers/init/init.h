@@ -36,6 +36,7 @@ enum {
 /* Bits of the notification that init waits on with its endpoint. */
 #define SIGNAL_WATCH 1u
 #define SIGNAL_STOP  2u
+#define SIGNAL_LATER 4u
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -115,6 +116,8 @@ struct component {
     bool ended, clean;
     cptr_t sched;          /* the budget of whichever incarnation is now */
     bool divided;          /* it is shared with who is built */
+    cptr_t builder;        /* the other part, 0: not yet */
+    uint64_t later;        /* from this tick on, what can wait is done */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
     uint64_t died_at;                            /* number of the exit at which the last incarnation died */
@@ -171,8 +174,7 @@ struct init {
     uint32_t images; /* places for images that have memory */
     struct upload upload;
     cptr_t signal; /* 0: no guest's component can be restarted */
-    cptr_t watch_timer, stop_timer;
-    cptr_t background; /* scheduling context for long work, 0: not yet */
+    cptr_t watch_timer, stop_timer, later_timer;
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
@@ -276,15 +278,12 @@ void restart_other(struct init *in, struct component *c);
 void process_free(struct init *in, struct component *c, struct process *p);
 
 /* share.c */
-/* Long work for this component must not hold up anybody: between these, init has its priority and a part of
- * its processor time. Who has just become ready runs first. */
+/* Long work for this component must not hold up anybody: between these, init has a part of its processor
+ * time. At the end, who was built goes on with that. */
 void background_begin(struct init *in, struct component *c);
 void background_end(struct init *in, struct component *c);
-/* Who serves has what building leaves; all of it. */
-void share_divide(struct init *in, struct component *c);
+/* Nobody is built any more: all of it is for who serves. */
 void share_whole(struct init *in, struct component *c);
-/* The scheduling context of who builds, or sets itself up. */
-void share_builder(struct init *in, const struct component *c, cptr_t sched);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);

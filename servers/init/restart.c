@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
-#define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
-#define DEATHS_MAX   3u /* on the same exit: the guest would kill every other VMM, too */
+#define FAILURES_MAX 3u    /* of those that should wait: the program itself is broken */
+#define DEATHS_MAX   3u    /* on the same exit: the guest would kill every other VMM, too */
+#define LATER_US     1000u /* chosen: some ten exits, and what fills the shadow tables again */
 
 static void stop(struct process *p)
 {
@@ -96,6 +97,13 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
+/* A guest that is served again has the processor for itself at first. */
+static void later(struct init *in, struct component *c)
+{
+    c->later = libc_tsc() + in->boot->tsc_hz / 1000000 * LATER_US;
+    sys_invoke1(in->later_timer, TIMER_SET, c->later);
+}
+
 /* Its call is answered. */
 static void take_over(struct component *c, struct process *p)
 {
@@ -115,6 +123,7 @@ static bool hand_over(struct init *in, struct component *c)
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
         return false;
     c->restarts++;
+    later(in, c);
     if (new) {
         old->state = PROCESS_GONE;
         if (give_budget(c, old, new) != ERR_OK)
@@ -188,6 +197,7 @@ void restart_waiting(struct init *in, struct component *c, struct process *p)
     in->reply = p->reply ? p->reply : objects_new(in, NULL, &in->slots, OBJ_REPLY, 0, 1);
     p->reply = held;
     p->state = PROCESS_WAITING;
+    sys_invoke2(p->tcb, TCB_SET_SCHED, p->sched, c->d->priority);
     share_whole(in, c);
 }
 
@@ -198,7 +208,7 @@ void restart_afterwards(struct init *in, struct component *c)
     bool builds = c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
                   c->failures < FAILURES_MAX && build_possible(in, c, other);
 
-    if (!says && !builds)
+    if ((!says && !builds) || libc_tsc() < c->later)
         return;
     background_begin(in, c);
     if (says)

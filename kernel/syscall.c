@@ -5,6 +5,7 @@
 #include "invoke.h"
 #include "ipc.h"
 #include "log.h"
+#include "stretch.h"
 
 struct cpu cpu;
 
@@ -115,6 +116,7 @@ static void invoke_object(struct tcb *t, struct cap *c)
         thread_result(t, v.words > MSG_WORDS_MAX ? ERR_RANGE : ERR_NO_IPC_BUFFER);
         return;
     }
+    stretch_is(STRETCH_CALL + c->type * STRETCH_METHODS + v.label % STRETCH_METHODS);
     err_t e = invoke(&v);
     if (e == PREEMPTED) {
         t->regs.rip -= SYSCALL_BYTES;
@@ -246,10 +248,8 @@ static struct regs *leave_quickly(struct tcb *t)
     return kernel_leave();
 }
 
-struct regs *kernel_entry(uint64_t fault_address)
+static inline struct regs *enter(struct tcb *t, uint64_t vector, uint64_t fault_address)
 {
-    struct tcb *t = cpu.current;
-    uint64_t vector = t->regs.vector;
     struct regs *next;
 
     if (vector == VECTOR_SYSCALL) {
@@ -266,13 +266,33 @@ struct regs *kernel_entry(uint64_t fault_address)
     return kernel_leave();
 }
 
+static unsigned stretch_row(const struct tcb *t, uint64_t vector)
+{
+    if (vector == VECTOR_SYSCALL)
+        return STRETCH_SYSCALL + (unsigned)(-(int64_t)t->regs.rax & 15); /* 0: a Linux call */
+    return vector < VECTOR_IRQ_FIRST ? STRETCH_FAULT + (unsigned)vector : STRETCH_LINE;
+}
+
+struct regs *kernel_entry(uint64_t fault_address)
+{
+    struct tcb *t = cpu.current;
+    uint64_t vector = t->regs.vector;
+
+    stretch_begin(stretch_row(t, vector));
+    struct regs *next = enter(t, vector, fault_address);
+    stretch_end();
+    return next;
+}
+
 struct regs *kernel_leave(void)
 {
     for (;;) {
         interrupts_handle();
         struct tcb *t = sched_choose();
         if (!t) {
+            stretch_end();
             arch_idle();
+            stretch_begin(STRETCH_IDLE);
         } else if (t->state == THREAD_GUEST) {
             vcpu_run(t);
         } else {

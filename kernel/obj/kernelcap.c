@@ -2,6 +2,7 @@
 /* The Kernel capability: log, dumps, counters, the tables behind audits. Held by init; changes nothing. */
 #include "arch/pte.h"
 #include "invoke.h"
+#include "stretch.h"
 
 #define LOG_BYTES_MAX 480u
 
@@ -56,6 +57,20 @@ static err_t counters(struct invocation *v)
     return ERR_OK;
 }
 
+static err_t stretches(struct invocation *v)
+{
+    uint64_t found[3];
+
+    if (v->words < 1)
+        return ERR_SHORT_MESSAGE;
+    if (arg(v, 0) & KERNEL_STRETCHES_LOG)
+        stretch_log();
+    stretch_read(found, arg(v, 0) & KERNEL_STRETCHES_FORGET);
+    for (unsigned i = 0; i < 3; i++)
+        result(v, found[i]);
+    return ERR_OK;
+}
+
 err_t kernelcap_invoke(struct invocation *v)
 {
     switch (v->label) {
@@ -72,6 +87,8 @@ err_t kernelcap_invoke(struct invocation *v)
         return ERR_OK;
     case KERNEL_AUDIT:
         return kernel_audit(v);
+    case KERNEL_STRETCHES:
+        return stretches(v);
     default:
         return ERR_BAD_METHOD;
     }

@@ -5,6 +5,12 @@
 
 #define BUDGET_MIN 1000u /* ticks: less would not pay for the switch */
 
+/* Others wait for the end of its turn: what is left of that does not grow. */
+static bool is_turn(const struct sched *s)
+{
+    return s->tcb && s->budget == s->period;
+}
+
 static err_t configure(const struct invocation *v, struct sched *s)
 {
     struct cap *control;
@@ -22,7 +28,8 @@ static err_t configure(const struct invocation *v, struct sched *s)
     if (s->tcb && s->tcb == cpu.current)
         sched_account();
     deadline_remove(&s->refill);
-    s->budget = s->remaining = budget;
+    s->remaining = is_turn(s) && budget == period && s->remaining < budget ? s->remaining : budget;
+    s->budget = budget;
     s->period = period;
     s->period_start = arch_now();
     s->overrun = 0;

@@ -6,6 +6,7 @@
  * stands. */
 #include "invoke.h"
 #include "ipc.h"
+#include "stretch.h"
 
 static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a processor */
 
@@ -28,6 +29,7 @@ void vcpu_exit(struct vcpu *v, enum exit_kind kind)
 {
     struct umbra_exit_page *x = &v->exit;
 
+    stretch_is(STRETCH_EXIT + kind);
     x->kind = kind;
     x->seq = ++v->seq;
     x->epoch = v->vm->space->epoch;

@@ -246,7 +246,7 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
                              .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
 
-    p->sched = make_sched(in, d, &p->quota, &p->slots, INIT_TURN_US, INIT_TURN_US);
+    p->sched = make_sched(in, d, &p->quota, &p->slots, d->budget_us, d->period_us);
     must(in, sys_invoke4(p->tcb, TCB_CONFIGURE, p->cnode, p->space.vspace, ipc, fault),
          "configure the thread");
     IPC->words[4] = IPC->words[5] = 0;

@@ -2,16 +2,17 @@
 /* init's state and what its files do for each other.
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
- * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, restart.c replaces
- * one under its guest, report.c says what a dead one leaves, manage.c does what the management channel asks,
- * upgrade.c keeps programs that came by it, audit.c looks at the kernel's tables. One record of the
- * description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken back
- * on that path. */
+ * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
+ * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
+ * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
+ * by it, audit.c looks at the kernel's tables. One record of the description is one step; whatever fails
+ * names the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
 #include "desc/desc.h"
 #include "idl/transport.h"
+#include "supervisor_types.h"
 #include "sys/sys.h"
 #include <umbra/bootinfo.h>
 
@@ -30,10 +31,12 @@ enum {
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
-/* Turns of who is built, or builds, beside guests of the same priority: they hardly notice (chosen). */
-#define INIT_TURN_US 100u
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
+/* Bits of the notification that init waits on with its endpoint. */
+#define SIGNAL_WATCH 1u
+#define SIGNAL_STOP  2u
+#define SIGNAL_LATER 4u
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -91,6 +94,16 @@ struct process {
     enum process_state state;
     struct image image; /* it is built from this */
     char program[48];   /* what it calls itself */
+    cptr_t reply;       /* holds its call while it waits; 0: it never did */
+};
+
+/* Deaths at a tick, in debug builds. */
+struct stop {
+    uint64_t from, at; /* the tick, and where its offset counts from; 0: none */
+    uint64_t period;   /* 0: once */
+    uint32_t left, made;
+    uint32_t hang_every;             /* the n-th of them is a hang */
+    uint32_t of[STOP_PLACES], place; /* deaths of each place so far, the present one's */
 };
 
 struct component {
@@ -102,6 +115,9 @@ struct component {
     bool restartable; /* it has a state segment */
     bool ended, clean;
     cptr_t sched;          /* the budget of whichever incarnation is now */
+    bool divided;          /* it is shared with who is built */
+    cptr_t builder;        /* the other part, 0: not yet */
+    uint64_t later;        /* from this tick on, what can wait is done */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
     uint64_t died_at;                            /* number of the exit at which the last incarnation died */
@@ -131,6 +147,7 @@ struct component {
     const struct trace_pages *trace; /* restartable ones: as init sees it */
     uint8_t upgrade_phase;           /* of the last one: UPGRADE_PHASE_* */
     char upgrade_text[96];
+    struct stop stop;
 };
 
 #define IMAGES_MAX 33u /* two a guest, and one on its way */
@@ -156,7 +173,8 @@ struct init {
     bool audit;
     uint32_t images; /* places for images that have memory */
     struct upload upload;
-    cptr_t watch_timer;
+    cptr_t signal; /* 0: no guest's component can be restarted */
+    cptr_t watch_timer, stop_timer, later_timer;
     uint32_t watch_place;
     const char *step; /* what is being done, for fail() */
     const char *subject;
@@ -250,18 +268,22 @@ void restart_again(struct init *in, struct component *c);
 void restart_hang(struct init *in, struct component *c);
 /* The number of the last exit of its guest that was answered. */
 uint64_t restart_answered(struct init *in, const struct component *c);
-/* It waits to take over. */
-void restart_waiting(struct process *p);
-/* The guest is served: build who takes over next time. */
-void restart_prepare(struct init *in, struct component *c);
-/* Long work for this component must not hold up anybody: between these, init has its priority. Who has just
- * become ready runs first. */
-void background_begin(const struct component *c);
-void background_end(void);
+/* It waits to take over: its call is held, and what holds it is exchanged for what init receives with. */
+void restart_waiting(struct init *in, struct component *c, struct process *p);
+/* What can wait until a guest is served: say what happened, build who takes over next time. */
+void restart_afterwards(struct init *in, struct component *c);
 /* The one that is not now is built anew, from c->offered if c is upgrading. */
 void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
+
+/* share.c */
+/* Long work for this component must not hold up anybody: between these, init has a part of its processor
+ * time. At the end, who was built goes on with that. */
+void background_begin(struct init *in, struct component *c);
+void background_end(struct init *in, struct component *c);
+/* Nobody is built any more: all of it is for who serves. */
+void share_whole(struct init *in, struct component *c);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
@@ -288,6 +310,10 @@ void watch_exits(struct init *in, struct component *c);
 struct component *watch_next(struct init *in);
 /* Processor time that the component has used, in ticks. */
 uint64_t watch_used(struct component *c);
+
+/* timed.c: the next VMM that is stopped at a tick which has come; its thread stands, text says where. NULL:
+ * no more of them, and the timer is set. */
+struct component *timed_next(struct init *in, char *text, size_t room);
 
 /* report.c: what a dead process leaves, as text in the log. */
 struct report_regs;

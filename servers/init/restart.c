@@ -5,12 +5,15 @@
  * budget. The new incarnation finds them at the same addresses and slots. It begins without shadow tables: a
  * new epoch makes all earlier ones stale (VM_RENEW). Only components with a state segment are restarted. */
 #include "init.h"
+#include "component/component.h"
 #include "libc/libc.h"
+#include "servers/init/report.h"
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
-#define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
-#define DEATHS_MAX   3u /* on the same exit: the guest would kill every other VMM, too */
+#define FAILURES_MAX 3u    /* of those that should wait: the program itself is broken */
+#define DEATHS_MAX   3u    /* on the same exit: the guest would kill every other VMM, too */
+#define LATER_US     1000u /* chosen: some ten exits, and what fills the shadow tables again */
 
 static void stop(struct process *p)
 {
@@ -66,31 +69,19 @@ static err_t give_budget(struct component *c, struct process *from, struct proce
     return e == ERR_OK ? sys_invoke2(to->tcb, TCB_SET_SCHED, c->sched, c->d->priority) : e;
 }
 
-void background_begin(const struct component *c)
-{
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, c->d->priority);
-    sys_yield();
-}
-
-void background_end(void)
-{
-    sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
-}
-
-/* Building is long: it is done at the priority of who is built, in short turns. */
 static void replace(struct init *in, struct component *c, struct process *p)
 {
-    background_begin(c);
+    background_begin(in, c);
     process_free(in, c, p);
     build_process(in, c, p);
-    background_end();
+    background_end(in, c);
 }
 
 void restart_again(struct init *in, struct component *c)
 {
-    background_begin(c);
+    background_begin(in, c);
     build_again(in, c);
-    background_end();
+    background_end(in, c);
 }
 
 static struct process *other_than(struct component *c, const struct process *p)
@@ -106,6 +97,23 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
+/* A guest that is served again has the processor for itself at first. */
+static void later(struct init *in, struct component *c)
+{
+    c->later = libc_tsc() + in->boot->tsc_hz / 1000000 * LATER_US;
+    sys_invoke1(in->later_timer, TIMER_SET, c->later);
+}
+
+/* Its call is answered. */
+static void take_over(struct component *c, struct process *p)
+{
+    struct umbra_message m = { .tag = TAG(ERR_OK, 0) };
+
+    p->state = PROCESS_READY;
+    c->taken_over = true;
+    component_answer(p->reply, &m);
+}
+
 static bool hand_over(struct init *in, struct component *c)
 {
     if (c->upgrading)
@@ -115,6 +123,7 @@ static bool hand_over(struct init *in, struct component *c)
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
         return false;
     c->restarts++;
+    later(in, c);
     if (new) {
         old->state = PROCESS_GONE;
         if (give_budget(c, old, new) != ERR_OK)
@@ -122,7 +131,7 @@ static bool hand_over(struct init *in, struct component *c)
         c->now = new;
         new->info->stopped_at = c->stopped_at;
         if (new->state == PROCESS_WAITING)
-            start_process(in, new);
+            take_over(c, new);
         return true;
     }
     replace(in, c, old); /* nobody waits: in the same place */
@@ -181,17 +190,32 @@ void restart_other(struct init *in, struct component *c)
     replace(in, c, other_than(c, c->now));
 }
 
-void restart_waiting(struct process *p)
+void restart_waiting(struct init *in, struct component *c, struct process *p)
 {
-    stop(p);
+    cptr_t held = in->reply;
+
+    in->reply = p->reply ? p->reply : objects_new(in, NULL, &in->slots, OBJ_REPLY, 0, 1);
+    p->reply = held;
     p->state = PROCESS_WAITING;
+    sys_invoke2(p->tcb, TCB_SET_SCHED, p->sched, c->d->priority);
+    share_whole(in, c);
 }
 
-void restart_prepare(struct init *in, struct component *c)
+void restart_afterwards(struct init *in, struct component *c)
 {
     struct process *other = other_than(c, c->now);
+    bool says = c->now->state != PROCESS_STARTED && (c->taken_over || (c->report && c->report->due));
+    bool builds = c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
+                  c->failures < FAILURES_MAX && build_possible(in, c, other);
 
-    if (c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
-        c->failures < FAILURES_MAX && build_possible(in, c, other))
-        replace(in, c, other);
+    if ((!says && !builds) || libc_tsc() < c->later)
+        return;
+    background_begin(in, c);
+    if (says)
+        report_say(in, c);
+    if (builds) {
+        process_free(in, c, other);
+        build_process(in, c, other);
+    }
+    background_end(in, c);
 }

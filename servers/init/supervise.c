@@ -36,6 +36,15 @@ static void say_ended(const struct component *c, const char *reason, const char 
 
 /* --- the end --- */
 
+/* What kept everybody else waiting longest, since all is built. */
+static void say_stretches(void)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_STRETCHES, 1), .w = { KERNEL_STRETCHES_LOG } };
+
+    if (sys_call(SLOT_KERNEL, &m) == ERR_OK && m.w[0])
+        printf("stat kernel longest_stretch %lu\n", m.w[0]);
+}
+
 static void say_counters(void)
 {
     static const char *const names[COUNT_KERNEL_MAX] = { "syscalls",  "exits",        "exits_sent",
@@ -50,6 +59,7 @@ static void say_counters(void)
         value[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
     for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
         printf("stat kernel %s %lu\n", names[i], value[i]);
+    say_stretches();
 }
 
 /* The guests' last output is still on its way when they end: servers get so long to bring it out. */
@@ -110,16 +120,6 @@ static void end_component(struct init *in, struct component *c, bool clean)
     end_if_last(in);
 }
 
-/* Nobody waits for what is said. */
-static void report_soon(struct init *in, struct component *c)
-{
-    if (!c->taken_over && !(c->report && c->report->due))
-        return;
-    background_begin(c);
-    report_say(in, c);
-    background_end();
-}
-
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
 {
     snprintf(c->why, sizeof(c->why), "%s%s%s", reason, *text ? ": " : "", text);
@@ -150,7 +150,6 @@ static void died(struct init *in, struct component *c, struct process *p, const 
         else
             c->failures++;
         printf("init: %s: who was to take over is dead\n", c->name);
-        report_soon(in, c);
         return;
     }
     if (c->restartable && restart(in, c))
@@ -184,13 +183,13 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
     if (p->state != PROCESS_STARTED)
         return ERR_WRONG_STATE;
     if (p != c->now) {
-        restart_waiting(p);
+        restart_waiting(in, c, p);
         if (c->upgrading)
             upgrade_ready(in, c);
-        return ERR_OK; /* nobody hears it: the call is made again when it takes over */
+        return ERR_OK; /* nobody hears it: the call is held */
     }
     p->state = PROCESS_READY;
-    c->taken_over = c->restarts != 0; /* said when it serves */
+    c->taken_over = c->restarts != 0;
     if (!c->taken_over)
         printf("init: %s is ready\n", c->name);
     if (in->audit && c->guest && !c->restarts)
@@ -322,29 +321,42 @@ static void handle_hanging(struct init *in)
     }
 }
 
-_Noreturn void supervise(struct init *in)
+static void handle_timed(struct init *in)
+{
+    struct component *c;
+    char text[120];
+
+    while ((c = timed_next(in, text, sizeof(text))))
+        died(in, c, c->now, "stopped", text);
+}
+
+static void handle(struct init *in, struct umbra_message *m)
 {
     void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
+
+    if (m->tag & TAG_SIGNAL) {
+        if (m->badge & SIGNAL_STOP)
+            handle_timed(in);
+        if (m->badge & SIGNAL_WATCH)
+            handle_hanging(in);
+    } else if (m->badge & DESC_BADGE_FAULT) {
+        handle_fault(in, m);
+    } else {
+        init_serve(m, self);
+        component_answer(in->reply, m); /* fails if the component is gone: nothing to do then */
+    }
+}
+
+_Noreturn void supervise(struct init *in)
+{
     struct umbra_message m;
 
     for (;;) {
         err_t e = component_receive(in->endpoint, in->reply, &m);
         if (e != ERR_OK)
             fail(in, e, "wait for an event");
-        if (m.tag & TAG_SIGNAL) {
-            handle_hanging(in);
-            continue;
-        }
-        if (m.badge & DESC_BADGE_FAULT) {
-            handle_fault(in, &m);
-            continue;
-        }
-        init_serve(&m, self);
-        component_answer(in->reply, &m); /* fails if the component is gone: nothing to do then */
-        for (uint32_t i = 0; i < in->desc.header.components; i++) {
-            restart_prepare(in, &in->component[i]);
-            if (in->component[i].now->state != PROCESS_STARTED)
-                report_soon(in, &in->component[i]);
-        }
+        handle(in, &m);
+        for (uint32_t i = 0; i < in->desc.header.components; i++)
+            restart_afterwards(in, &in->component[i]);
     }
 }

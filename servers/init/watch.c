@@ -43,10 +43,14 @@ void watch_begin(struct init *in)
         c->exit_view = slot_new(in, &in->slots);
         watch_exits(in, c);
     }
-    cptr_t signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
+    in->signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
     in->watch_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
-    if (sys_invoke1(in->watch_timer, TIMER_BIND, signal) != ERR_OK ||
-        sys_invoke1(SLOT_TCB, TCB_BIND_NOTIFICATION, signal) != ERR_OK)
+    in->later_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
+    cptr_t watch = derived(in, &in->slots, in->signal, RIGHT_WRITE, SIGNAL_WATCH);
+    cptr_t later = derived(in, &in->slots, in->signal, RIGHT_WRITE, SIGNAL_LATER);
+    if (sys_invoke1(in->watch_timer, TIMER_BIND, watch) != ERR_OK ||
+        sys_invoke1(in->later_timer, TIMER_BIND, later) != ERR_OK ||
+        sys_invoke1(SLOT_TCB, TCB_BIND_NOTIFICATION, in->signal) != ERR_OK)
         fail(in, ERR_OK, "watch the guests' components");
     look_again(in);
 }

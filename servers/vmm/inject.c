@@ -38,6 +38,7 @@ uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation)
 
 #if UMBRA_DEBUG
 #include "memory.h"
+#include "stop.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 #include <stdio.h>
@@ -204,6 +205,7 @@ void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation
         plan.ways |= 1u << (w & 15);
     if (c->inject)
         v->undo.dev.note = counting_note;
+    stop_open(c, incarnation, plan.at);
 }
 
 static bool is_due(const struct vmm *v)
@@ -253,6 +255,8 @@ void inject_begin(struct vmm *v)
 {
     if (plan.answered && v->exit->kind == EXIT_EVENT && v->exit->events & DESC_EVENT_HANG)
         spin();
+    if (plan.answered)
+        stop_within(v);
     plan.made = 0;
     plan.due = is_due(v);
     if (here(INJECT_DELIVERY, true))

@@ -2,10 +2,10 @@
 /* A workload that verifies the machine below it: what a kernel under test gives its processes is compared
  * with what this program knows must come out. Each part runs in a process of its own and says `verify PART
  * ok`, `verify PART FAIL why` or `verify PART absent why` (the kernel does not offer it); the last line is
- * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--ticks]
- * [--list] [PART...] As the first process of a machine it mounts what it needs and powers off when it has
- * finished. Output depends on nothing but the outcome (without --ticks), so runs can be compared byte for
- * byte. One processor is used. */
+ * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--gap
+ * TICK] [--ticks] [--list] [PART...] As the first process of a machine it mounts what it needs and powers off
+ * when it has finished. Output depends on nothing but the outcome (without --ticks, and part gap), so runs
+ * can be compared byte for byte. One processor is used. */
 #include "verify/base.h"
 #include "verify/faults.h"
 #include "verify/process.h"
@@ -18,6 +18,7 @@
 #include "verify/files.h"
 #include "verify/compat.h"
 #include "verify/console.h"
+#include "verify/gap.h"
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -46,7 +47,14 @@ static const struct part parts[] = {
     { "cpuid", part_cpuid },       { "pipes", part_pipes },
     { "file", part_file },         { "compat", part_compat },
     { "echo", part_echo },
+    { "gap", part_gap },
 };
+
+/* Somebody must type, or it goes on as long as it is told: only if its name is given. */
+static bool is_asked(const struct part *part)
+{
+    return part->run == part_gap || part->run == part_echo;
+}
 
 struct options {
     bool ticks;
@@ -129,17 +137,9 @@ static enum outcome run_part(const struct part *part, const struct options *opti
     return outcome;
 }
 
-/* Somebody must type: it runs only if it is named. */
-static bool asks(const struct part *part)
+static bool named(const char *name, char **names)
 {
-    return part->run == part_echo;
-}
-
-static bool chosen(const struct part *part, char **names)
-{
-    if (!*names)
-        return !asks(part);
-    while (*names && strcmp(*names, part->name))
+    while (*names && strcmp(*names, name))
         names++;
     return *names != NULL;
 }
@@ -149,7 +149,8 @@ static int run_parts(char **names, const struct options *options)
     unsigned failed = 0, missing = 0, passed = 0;
 
     for (unsigned i = 0; i < COUNT(parts); i++) {
-        if (!chosen(&parts[i], names))
+        bool all = !*names && !is_asked(&parts[i]);
+        if (!all && !named(parts[i].name, names))
             continue;
         enum outcome outcome = run_part(&parts[i], options);
         failed += outcome == FAILED;
@@ -180,8 +181,8 @@ static void become_init(void)
 
 static _Noreturn void usage(void)
 {
-    dprintf(
-        2, "usage: verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--ticks] [--list] [PART...]\n");
+    dprintf(2, "usage: verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--gap TICK] [--ticks] "
+               "[--list] [PART...]\n");
     exit(2);
 }
 
@@ -195,7 +196,7 @@ static char **parse(char **words, struct options *options)
         }
         if (!strcmp(*words, "--list")) {
             for (unsigned i = 0; i < COUNT(parts); i++)
-                if (!asks(&parts[i]))
+                if (!is_asked(&parts[i]))
                     dprintf(1, "%s\n", parts[i].name);
             exit(0);
         }
@@ -209,6 +210,8 @@ static char **parse(char **words, struct options *options)
             seed = (uint64_t)number;
         else if (!strcmp(*words, "--memory"))
             memory_bytes = (size_t)number << 20;
+        else if (!strcmp(*words, "--gap"))
+            gap_end = (uint64_t)number;
         else if (!strcmp(*words, "--seconds"))
             options->seconds = (unsigned)number;
         else

@@ -3,6 +3,7 @@
  * cpu.pending and its line masked here; interrupt.c acts on it. */
 #include "cpu.h"
 #include "log.h"
+#include "stretch.h"
 #include "x86.h"
 
 #define LAPIC           ((volatile uint32_t *)(KERNEL_OFFSET + 511 * 0x200000ul))
@@ -81,6 +82,7 @@ void arch_interrupt(unsigned vector)
         line_interrupt(vector - VECTOR_LINES);
     } else if (vector == VECTOR_TIMER) {
         cpu.pending_timer = true;
+        stretch_timer();
         LAPIC[LAPIC_EOI] = 0;
     }
 }

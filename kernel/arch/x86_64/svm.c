@@ -9,6 +9,7 @@
 #include "svm.h"
 #include "cpu.h"
 #include "log.h"
+#include "stretch.h"
 #include "x86.h"
 #include "arch/pte.h"
 
@@ -444,7 +445,9 @@ static void enter(struct vcpu *v, struct vmcb *b)
     if (b->dr7 & 0xff)
         load_debug(v->dr);
     write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
+    stretch_end();
     svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+    stretch_begin(STRETCH_EXIT);
 }
 
 /* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if

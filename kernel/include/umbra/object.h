@@ -153,6 +153,8 @@ enum {
     KERNEL_ERRORS, /* log which (object, method, error) were returned; debug builds */
     KERNEL_AUDIT,  /* vCPU cap -> violations of I1, I2, I6 (each a line in the log), shadow tables of this
                       epoch, links  counted in them, links found in entries and in this vCPU's roots */
+    KERNEL_STRETCHES, /* KERNEL_STRETCHES_* -> ticks of the longest stretch that nothing preempted, its kind
+                         (kernel/stretch.h), when the timer's last interrupt came in; 0 in release builds */
 };
 
 /* GUESTSPACE_CHANGE: word 0 = range cap 0..31, operation 32..35, rights 36..39, pages 40..63;
@@ -164,6 +166,8 @@ enum { CHANGE_MAP = 1, CHANGE_UNMAP, CHANGE_PROTECT, CHANGE_MAP_2M };
     ((uint64_t)(range) | (uint64_t)(op) << 32 | (uint64_t)(rights) << 36 | (uint64_t)(pages) << 40)
 #define CHANGE_W1(gfn, offset) ((uint64_t)(gfn) | (uint64_t)(offset) << 32)
 #define GUEST_FRAMES_MAX       BIT(27) /* 512 GB */
+
+enum { KERNEL_STRETCHES_LOG = 1, KERNEL_STRETCHES_FORGET = 2 };
 
 enum counter {
     COUNT_SYSCALLS,

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""VMMs that are stopped at chosen ticks within exits of one kind (servers/vmm/inject.h: stop_*): under icount the timer's
+interrupt comes between two instructions that can be counted off. The guest's verdict and its console are those of a run in
+which nobody died; build/log/restart-ticks.txt says which ticks were met."""
+import re
+
+import pytest
+from linux_guest import needs_verify, verifying_guest
+from test_restart import SMALL, require_whole
+from umbra import layout
+
+# enum inject_at: bits of stop_exits
+EXITS = ["cpuid", "io", "msr", "absent", "table", "user-write", "cr3", "cr", "dr", "invlpg", "hlt", "event", "window",
+         "exception", "other"]
+PARTS = ["--scale", "0.05", "storm", "memory", "cow", "maps", "faults", "code", "fpu", "timers"]
+TABLE = layout.BUILD / "log" / "restart-ticks.txt"
+STOPPED = re.compile(r"^vmm0: stopped: (-?\d+) ticks \(wanted (\d+)\) into exit (\d+) \(\w+, place (\d+)\), (answered|pending), "
+                     r"rip (0x\w+)$", re.M)
+
+
+def stops(*exits, first, step, count, at=2):
+    """The settings: count deaths in exits of each of these kinds, step ticks further each time."""
+    values = {"stop_exits": sum(1 << EXITS.index(name) for name in exits), "stop_offset": first, "stop_step": step,
+              "stop_count": count, "inject_at": at, "inject_every": 1}
+    return [word for key, value in values.items() for word in ("--set", "vmm0.%s=%d" % (key, value))]
+
+
+def row_of(name, found):
+    """A line of the table: how many deaths, at which ticks, in how many places, and whether the exit was answered."""
+    ticks = sorted({int(f[0]) for f in found})
+    return "%-12s %6d %7d..%-6d %6d %6d %9d %9d\n" % (
+        name, len(found), ticks[0], ticks[-1], len(ticks), len({f[5] for f in found}),
+        sum(f[4] == "pending" for f in found), sum(f[4] == "answered" for f in found))
+
+
+HEAD = "%-12s %6s %15s %6s %6s %9s %9s\n" % ("exit", "deaths", "ticks", "ticks", "places", "pending", "answered")
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return {}
+
+
+def guest():
+    return [*verifying_guest(*PARTS, **SMALL), "--icount"]
+
+
+def require_same(headless, undisturbed, *settings):
+    if not undisturbed:
+        alone = headless(*guest())
+        require_whole(alone)
+        undisturbed["console"] = alone.console
+    outcome = headless(*guest(), *settings, seconds=600)
+    require_whole(outcome)
+    assert outcome.console == undisturbed["console"]
+    return STOPPED.findall(outcome.kernel_log)
+
+
+def table_of(found):
+    by_place = {name: [f for f in found if int(f[3]) == n] for n, name in enumerate(EXITS)}
+    return HEAD + "".join(row_of(name, rows) for name, rows in by_place.items() if rows)
+
+
+@needs_verify
+def test_vmm_stopped_at_ticks_of_exits_of_every_kind_is_not_noticed(headless, undisturbed):
+    count, step = 6, 241
+    found = require_same(headless, undisturbed, *stops(*EXITS, first=0, step=step, count=count))
+    TABLE.write_text(table_of(found))
+    print(TABLE.read_text())

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How long this program does not run while it wants to: it reads the time-stamp counter over and over and
+ * keeps the longest difference between two reads. Says what it saw; there is nothing that would be wrong. */
+#pragma once
+#include "base.h"
+
+#define GAP_STEP 64 /* passes between two reads: the reads must not be all that is done */
+
+static uint64_t gap_end; /* the tick until which it goes on */
+
+static inline uint64_t gap_read(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return low | (uint64_t)high << 32;
+}
+
+static inline uint64_t gap_pass(void)
+{
+    for (unsigned n = 0; n < GAP_STEP; n++)
+        __asm__ volatile("");
+    return gap_read();
+}
+
+/* Differences by the number of their bits; the short ones are the loop itself. */
+static void say_gaps(const uint64_t *longer, uint64_t began, uint64_t ended, uint64_t longest, uint64_t at)
+{
+    dprintf(1, "gap from %llu to %llu longest %llu at %llu\n", (unsigned long long)began,
+            (unsigned long long)ended, (unsigned long long)longest, (unsigned long long)at);
+    for (unsigned bits = 11; bits < 64; bits++)
+        if (longer[bits])
+            dprintf(1, "gap at least %llu: %llu\n", 1ull << bits, (unsigned long long)longer[bits]);
+}
+
+static void part_gap(void)
+{
+    uint64_t longer[64] = { 0 }, longest = 0, at = 0, began = gap_read(), last = began;
+
+    while (last < gap_end) {
+        uint64_t now = gap_pass(), gap = now - last;
+        longer[63 - __builtin_clzll(gap | 1)]++;
+        if (gap > longest) {
+            longest = gap;
+            at = last;
+        }
+        last = now;
+    }
+    say_gaps(longer, began, last, longest, at);
+}

@@ -211,6 +211,10 @@ struct component_info {
     struct {
         uint64_t address, bytes; /* 0, 0: not there */
     } module[DESC_MODULE_KINDS];
+    /* Registers of the incarnation before this one when it died; a guest's component gets none. */
+    struct {
+        uint64_t rip, rdx;
+    } left;
     uint64_t stopped_at; /* the TSC when init last stopped the guest, 0: never (servers/init/restart.c) */
     uint64_t config_bytes;
     uint8_t config[];

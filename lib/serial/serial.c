@@ -37,6 +37,14 @@ void serial_init(const struct serial *u, bool bulk)
     out(u, IER, IER_RECEIVED);
 }
 
+void serial_resume(const struct serial *u)
+{
+    out(u, LCR, 0x03);
+    out(u, FCR, 0x01); /* on already: nothing in them changes */
+    out(u, MCR, 0x0b);
+    out(u, IER, IER_RECEIVED);
+}
+
 void serial_want(const struct serial *u, bool input, bool output)
 {
     out(u, IER, (input ? IER_RECEIVED : 0) | (output ? IER_EMPTY : 0));
@@ -52,11 +60,15 @@ void serial_put(const struct serial *u, uint8_t byte)
     out(u, DATA, byte);
 }
 
-bool serial_get(const struct serial *u, uint8_t *byte)
+bool serial_ready(const struct serial *u)
 {
     uint8_t s = in(u, LSR);
+    return (s & LSR_READY) && s != 0xff; /* 0xff: nothing there */
+}
 
-    if (!(s & LSR_READY) || s == 0xff) /* 0xff: nothing there */
+bool serial_get(const struct serial *u, uint8_t *byte)
+{
+    if (!serial_ready(u))
         return false;
     *byte = in(u, DATA);
     return true;

@@ -60,20 +60,48 @@ static const char *phase_name(guest_phase_t p)
     return p < sizeof(names) / sizeof(names[0]) ? names[p] : "?";
 }
 
-static bool find_guest(struct request *r, uint32_t *number)
+static bool guest_of(const char *name, uint32_t *number)
+{
+    struct guest_info info;
+
+    for (*number = 0; management_guest(CAP_MANAGEMENT, *number, &info) == ERR_OK; (*number)++)
+        if (strcmp(info.name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool server_of(const char *name, uint32_t *number)
+{
+    struct server_info info;
+
+    for (*number = 0; management_server(CAP_MANAGEMENT, *number, &info) == ERR_OK; (*number)++)
+        if (strcmp(info.name, name) == 0)
+            return true;
+    return false;
+}
+
+/* server NULL: a guest it must be. */
+static bool find(struct request *r, uint32_t *number, bool *server)
 {
     const struct json_field *name = json_find(r->o, "guest", JSON_STRING);
-    struct guest_info info;
 
     if (!name) {
         error(r, "which guest? a field \"guest\" is needed");
         return false;
     }
-    for (*number = 0; management_guest(CAP_MANAGEMENT, *number, &info) == ERR_OK; (*number)++)
-        if (strcmp(info.name, name->text) == 0)
-            return true;
+    if (server)
+        *server = false;
+    if (guest_of(name->text, number))
+        return true;
+    if (server && server_of(name->text, number))
+        return *server = true;
     error(r, "there is no guest of this name");
     return false;
+}
+
+static bool find_guest(struct request *r, uint32_t *number)
+{
+    return find(r, number, NULL);
 }
 
 static void print_guest(struct json_out *j, const struct guest_info *g)
@@ -94,15 +122,34 @@ static void print_guest(struct json_out *j, const struct guest_info *g)
     json_close(j, '}');
 }
 
+static void print_server(struct json_out *j, const struct server_info *s)
+{
+    json_open(j, NULL, '{');
+    json_text(j, "name", s->name);
+    json_text(j, "state", s->ended ? "ended" : s->running ? "running" : "starting");
+    json_number(j, "incarnation", s->incarnation);
+    json_number(j, "restarts", s->restarts);
+    json_number(j, "cpu_us", s->cpu_us);
+    json_number(j, "bytes", (uint64_t)s->pages << PAGE_SHIFT);
+    json_bool(j, "successor", s->successor);
+    json_text(j, "ended", s->why);
+    json_close(j, '}');
+}
+
 static void list(struct request *r, unsigned argument)
 {
     struct guest_info info;
+    struct server_info server;
 
     (void)argument;
     ok(r);
     json_open(r->out, "guests", '[');
     for (uint32_t i = 0; management_guest(CAP_MANAGEMENT, i, &info) == ERR_OK; i++)
         print_guest(r->out, &info);
+    json_close(r->out, ']');
+    json_open(r->out, "servers", '[');
+    for (uint32_t i = 0; management_server(CAP_MANAGEMENT, i, &server) == ERR_OK; i++)
+        print_server(r->out, &server);
     json_close(r->out, ']');
 }
 
@@ -114,20 +161,37 @@ static void act(struct request *r, unsigned action)
         done(r, management_act(CAP_MANAGEMENT, number, (guest_action_t)action));
 }
 
+static void restart_server(struct request *r, unsigned argument)
+{
+    const struct json_field *name = json_find(r->o, "server", JSON_STRING);
+    uint32_t number;
+
+    (void)argument;
+    if (!name)
+        error(r, "which server? a field \"server\" is needed");
+    else if (!server_of(name->text, &number))
+        error(r, "there is no server of this name");
+    else
+        done(r, management_server_restart(CAP_MANAGEMENT, number));
+}
+
 static void report(struct request *r, unsigned argument)
 {
     const struct json_field *offset = json_find(r->o, "offset", JSON_NUMBER);
     uint8_t text[REPORT_PIECE_MAX + 1];
     uint32_t number, n;
+    bool server;
 
     (void)argument;
-    if (!find_guest(r, &number))
+    if (!find(r, &number, &server))
         return;
     if (!offset || offset->number > UINT32_MAX) {
         error(r, "a number is missing or too large");
         return;
     }
-    err_t e = management_report(CAP_MANAGEMENT, number, (uint32_t)offset->number, text, &n);
+    uint32_t from = (uint32_t)offset->number;
+    err_t e = server ? management_server_report(CAP_MANAGEMENT, number, from, text, &n)
+                     : management_report(CAP_MANAGEMENT, number, from, text, &n);
     done(r, e);
     if (e != ERR_OK)
         return;
@@ -228,6 +292,7 @@ static const struct {
     { "kill-vmm", act, GUEST_ACTION_KILL },
     { "hang-vmm", act, GUEST_ACTION_HANG },
     { "restart-vmm", act, GUEST_ACTION_RESTART },
+    { "restart-server", restart_server, 0 },
     { "crash-report", report, 0 },
     { "upload", upload, 0 },
     { "piece", piece, 0 },

@@ -202,6 +202,7 @@ static void make_info(struct init *in, struct component *c, struct process *p)
         .heap_bytes = d->heap_bytes,
         .stack_bytes = d->stack_bytes,
         .config_bytes = d->config_bytes,
+        .left = { c->left_rip, c->left_rdx },
         .stopped_at = c->stopped_at,
     };
     strncpy(info->name, c->name, DESC_NAME_MAX);
@@ -421,6 +422,8 @@ static void do_component_record(struct init *in, struct component *c, struct pro
         do_module(in, p, (const void *)r);
         break;
     case DESC_OP_NOTIFY:
+        if (p != c->now) /* it gets its events when it takes over */
+            break;
         must(in,
              sys_invoke1(p->tcb, TCB_BIND_NOTIFICATION,
                          in->group[((const struct desc_notify *)(const void *)r)->notification].cap),

@@ -120,14 +120,18 @@ struct component {
     uint64_t later;        /* from this tick on, what can wait is done */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
-    uint64_t died_at;                            /* number of the exit at which the last incarnation died */
+    /* Number of the exit at which the last incarnation died; of a server, what it had done. */
+    uint64_t died_at;
     uint32_t died_in;                            /* its kind */
     uint32_t deaths;                             /* there, in a row */
     uint32_t failures;                           /* incarnations that died before it was their turn */
     const volatile struct umbra_exit_page *exit; /* restartable ones: as init sees it */
     cptr_t exit_view;
-    uint64_t watched, spent; /* the exit it was busy with, and the ticks spent on it since */
-    uint64_t used;           /* ticks of processor time, all incarnations */
+    const volatile uint64_t *done; /* restartable servers: grows with what they do */
+    uint64_t left_rip, left_rdx;   /* what a server's last incarnation left in its registers */
+    /* The exit it was busy with, or what a server had done, and the ticks spent on it since. */
+    uint64_t watched, spent;
+    uint64_t used; /* ticks of processor time, all incarnations */
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
@@ -173,9 +177,11 @@ struct init {
     bool audit;
     uint32_t images; /* places for images that have memory */
     struct upload upload;
-    cptr_t signal; /* 0: no guest's component can be restarted */
+    cptr_t signal; /* of the timers, received with the endpoint */
     cptr_t watch_timer, stop_timer, later_timer;
     uint32_t watch_place;
+    uint64_t ends_at; /* all guests have ended, servers have until then; 0: not yet */
+    bool ends_clean;
     const char *step; /* what is being done, for fail() */
     const char *subject;
 };
@@ -255,8 +261,8 @@ const char *component_image(struct init *in, const struct component *c, const st
                             struct image_segment *segments, unsigned *n);
 void start_process(struct init *in, struct process *p);
 
-/* restart.c: what happens when the VMM of a guest dies. */
-/* The incarnation that runs is dead or must go: the guest gets another. False: this guest must end. */
+/* restart.c: what happens when a VMM dies, or a server that can be restarted. */
+/* The incarnation that runs is dead or must go: another one takes over. False: it must end. */
 bool restart(struct init *in, struct component *c);
 /* The same without a death; the guest's exit is looked at once more in any case. */
 bool restart_planned(struct init *in, struct component *c);
@@ -302,8 +308,10 @@ void upgrade_ready(struct init *in, struct component *c);
 /* c's VMM is dead, with so many exits answered: a program that never answered one was none. */
 void upgrade_died(struct init *in, struct component *c, uint64_t answered);
 
-/* watch.c: VMMs that hang. */
+/* watch.c: VMMs and servers that hang. */
 void watch_begin(struct init *in);
+/* The timer fires then. */
+void watch_at(struct init *in, uint64_t tsc);
 /* The next one that hangs; NULL: no more of them, and the timer is set. */
 /* The exit page of c's guest. */
 void watch_exits(struct init *in, struct component *c);

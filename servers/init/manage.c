@@ -64,20 +64,79 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
     return ERR_OK;
 }
 
-err_t management_report_impl(void *self, uint64_t badge, uint32_t number, uint32_t offset,
-                             uint8_t text[REPORT_PIECE_MAX], uint32_t *text_len)
+static struct component *find_server(struct init *in, uint32_t number)
 {
-    struct component *c = manage_guest(self, number);
-    size_t bytes;
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (!in->component[i].guest && number-- == 0)
+            return &in->component[i];
+    return NULL;
+}
+
+err_t management_server_impl(void *self, uint64_t badge, uint32_t number, struct server_info *info)
+{
+    struct init *in = self;
+    struct component *c = find_server(in, number);
 
     (void)badge;
     if (!c)
         return ERR_RANGE;
-    const char *all = report_text(self, c, &bytes);
+    snprintf(info->name, sizeof(info->name), "%s", c->name);
+    snprintf(info->why, sizeof(info->why), "%s", c->why);
+    info->running = !c->ended && c->now->state == PROCESS_READY;
+    info->ended = c->ended;
+    info->successor = c->process[c->now == &c->process[0]].state == PROCESS_WAITING;
+    info->incarnation = c->now->info ? c->now->info->incarnation : 0;
+    info->restarts = c->restarts + c->rebuilds;
+    info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
+    info->pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);
+    return ERR_OK;
+}
+
+static err_t report_piece(struct init *in, const struct component *c, uint32_t offset,
+                          uint8_t text[REPORT_PIECE_MAX], uint32_t *text_len)
+{
+    size_t bytes;
+
+    if (!c)
+        return ERR_RANGE;
+    const char *all = report_text(in, c, &bytes);
     if (offset > bytes)
         return ERR_RANGE;
     *text_len = bytes - offset < REPORT_PIECE_MAX ? (uint32_t)(bytes - offset) : REPORT_PIECE_MAX;
     memcpy(text, all + offset, *text_len);
+    return ERR_OK;
+}
+
+err_t management_report_impl(void *self, uint64_t badge, uint32_t number, uint32_t offset,
+                             uint8_t text[REPORT_PIECE_MAX], uint32_t *text_len)
+{
+    (void)badge;
+    return report_piece(self, manage_guest(self, number), offset, text, text_len);
+}
+
+err_t management_server_report_impl(void *self, uint64_t badge, uint32_t number, uint32_t offset,
+                                    uint8_t text[REPORT_PIECE_MAX], uint32_t *text_len)
+{
+    (void)badge;
+    return report_piece(self, find_server(self, number), offset, text, text_len);
+}
+
+err_t management_server_restart_impl(void *self, uint64_t badge, uint32_t number)
+{
+    struct init *in = self;
+    struct component *c = find_server(in, number);
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    if (!c->restartable)
+        return ERR_NO_SUPPORT;
+    if (c->ended || c->now->state != PROCESS_READY)
+        return ERR_WRONG_STATE;
+    printf("init: %s: told to replace it\n", c->name);
+    c->died_at = ~0ull; /* this is no death */
+    if (!restart(in, c))
+        supervise_end(in, c, false, "internal error", "it cannot be handed over");
     return ERR_OK;
 }
 

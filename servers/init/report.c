@@ -38,13 +38,17 @@ void report_begin(struct init *in)
         const struct desc_map *m = segment_of(in, c);
         uint64_t at = INIT_STATES + i * 2 * PAGE_BYTES;
 
-        if (!m || !c->guest || m->count < 2 || in->desc.group[m->group].bits != FRAME_4K)
+        uint32_t pages = c->guest ? 2 : 1;
+        if (!m || m->count < pages || in->desc.group[m->group].bits != FRAME_4K)
             continue;
-        for (uint32_t k = 0; k < 2; k++)
+        for (uint32_t k = 0; k < pages; k++)
             space_frame(in, &in->space,
                         derived(in, &in->slots, group_cap(&in->group[m->group], m->first + k), RIGHT_READ, 0),
                         FRAME_4K, at + k * PAGE_BYTES, RIGHT_READ);
-        c->trace = (const struct trace_pages *)at;
+        if (c->guest)
+            c->trace = (const struct trace_pages *)at;
+        else
+            c->done = (const volatile uint64_t *)at;
         report_of(c);
     }
 }
@@ -171,8 +175,10 @@ void report_say(struct init *in, struct component *c)
 
     if (c->report && c->report->due)
         say_report(in, c, c->report, c->deaths > 1);
-    if (c->taken_over)
+    if (c->taken_over && c->guest)
         printf("init: %s has taken over at exit %lu (%s)\n", c->name, c->died_at, kinds[c->died_in]);
+    else if (c->taken_over)
+        printf("init: %s has taken over\n", c->name);
     c->taken_over = false;
 }
 

@@ -3,7 +3,8 @@
  *
  * Everything of the guest outlives its VMM: vCPU with the pending exit, memory, state segment, console rings,
  * budget. The new incarnation finds them at the same addresses and slots. It begins without shadow tables: a
- * new epoch makes all earlier ones stale (VM_RENEW). Only components with a state segment are restarted. */
+ * new epoch makes all earlier ones stale (VM_RENEW). Only components with a state segment are restarted; of a
+ * server, too, one that waits takes over, with the same capabilities, notification and rings. */
 #include "init.h"
 #include "component/component.h"
 #include "libc/libc.h"
@@ -11,8 +12,8 @@
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
-#define FAILURES_MAX 3u    /* of those that should wait: the program itself is broken */
-#define DEATHS_MAX   3u    /* on the same exit: the guest would kill every other VMM, too */
+#define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
+#define DEATHS_MAX   3u /* on the same exit, or before a server has done anything: the next would die, too */
 #define LATER_US     1000u /* chosen: some ten exits, and what fills the shadow tables again */
 
 static void stop(struct process *p)
@@ -138,8 +139,70 @@ static bool hand_over(struct init *in, struct component *c)
     return true;
 }
 
+/* --- servers --- */
+
+static const struct desc_notify *events_of(const struct init *in, const struct component *c)
+{
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r))
+        if (r->op == DESC_OP_NOTIFY && r->component == c->d->head.component)
+            return (const void *)r;
+    return NULL;
+}
+
+static err_t give_events(const struct init *in, const struct component *c, struct process *from,
+                         struct process *to)
+{
+    const struct desc_notify *r = events_of(in, c);
+
+    if (!r)
+        return ERR_OK;
+    err_t e = sys_invoke1(from->tcb, TCB_BIND_NOTIFICATION, 0);
+    return e == ERR_OK ? sys_invoke1(to->tcb, TCB_BIND_NOTIFICATION, in->group[r->notification].cap) : e;
+}
+
+/* The next one learns where this one stood: what it did last may be done and not be written down. */
+static void keep_registers(struct component *c, const struct process *p)
+{
+    struct report_regs r = { 0 };
+
+    report_regs(p, &r);
+    c->left_rip = r.rip;
+    c->left_rdx = r.rdx;
+}
+
+static bool restart_server(struct init *in, struct component *c)
+{
+    struct process *old = c->now, *new = successor(c);
+    uint64_t done = c->done ? *c->done : 0;
+
+    stop(old);
+    c->deaths = done == c->died_at ? c->deaths + 1 : 1;
+    c->died_at = done;
+    if (c->deaths == DEATHS_MAX) {
+        printf("init: %s: every incarnation dies before it has done anything\n", c->name);
+        return false;
+    }
+    keep_registers(c, old);
+    c->restarts++;
+    if (!new) {
+        replace(in, c, old);
+        return true;
+    }
+    old->state = PROCESS_GONE;
+    if (give_events(in, c, old, new) != ERR_OK || give_budget(c, old, new) != ERR_OK)
+        return false;
+    c->now = new;
+    new->info->left.rip = c->left_rip;
+    new->info->left.rdx = c->left_rdx;
+    if (new->state == PROCESS_WAITING)
+        take_over(c, new);
+    return true;
+}
+
 bool restart(struct init *in, struct component *c)
 {
+    if (!c->guest)
+        return restart_server(in, c);
     stop_guest(in, c);
     upgrade_died(in, c, c->stopped_exit);
     if (!may_go_on(in, c)) {

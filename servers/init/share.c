@@ -3,13 +3,15 @@
  * longer for it than for the guest itself (tests/system/test_gap.py). While somebody is built who takes over
  * next time, the component's turn is divided: one part for who serves, one for who builds or sets itself up.
  * The latter has a priority of its own, one above the guests', so that a death soon is one again that nobody
- * notices; its budget bounds what it takes of them at a time. */
+ * notices; its budget bounds what it takes of them at a time. A server is built in short turns beside the
+ * guests. */
 #include "init.h"
 
 /* In parts of 64: what remains is for the switches between the two. */
 #define SERVES      15u
 #define BUILDS      48u
 #define PRIORITY(c) ((c)->d->priority < INIT_PRIORITY ? (c)->d->priority + 1u : INIT_PRIORITY)
+#define TURN_US     100u /* chosen: guests hardly notice */
 
 static uint64_t ticks(const struct init *in, uint64_t us, uint64_t parts)
 {
@@ -48,20 +50,35 @@ void share_whole(struct init *in, struct component *c)
     c->divided = false;
 }
 
+static unsigned lowest_priority(const struct init *in)
+{
+    unsigned lowest = INIT_PRIORITY;
+
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].guest && in->component[i].d->priority < lowest)
+            lowest = in->component[i].d->priority;
+    return lowest;
+}
+
 /* In every second period at most, as the guests' turns follow each other. */
 static cptr_t builder(struct init *in, struct component *c)
 {
     if (!c->builder)
         c->builder = objects_new(in, NULL, &in->slots, OBJ_SCHED, 0, 1);
-    set(in, c, c->builder, ticks(in, c->d->budget_us, BUILDS), 2 * ticks(in, c->d->period_us, 64),
-        PRIORITY(c));
+    if (c->guest)
+        set(in, c, c->builder, ticks(in, c->d->budget_us, BUILDS), 2 * ticks(in, c->d->period_us, 64),
+            PRIORITY(c));
+    else
+        set(in, c, c->builder, ticks(in, TURN_US, 64), ticks(in, TURN_US, 64), lowest_priority(in));
     return c->builder;
 }
 
 void background_begin(struct init *in, struct component *c)
 {
-    divide(in, c);
-    err_t e = sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), PRIORITY(c));
+    if (c->guest)
+        divide(in, c);
+    err_t e =
+        sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), c->guest ? PRIORITY(c) : lowest_priority(in));
     if (e != ERR_OK)
         fail(in, e, "work in the background for %s", c->name);
 }
@@ -69,6 +86,8 @@ void background_begin(struct init *in, struct component *c)
 void background_end(struct init *in, struct component *c)
 {
     sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+    if (!c->guest)
+        return;
     struct process *next = &c->process[c->now == &c->process[0]];
     if (next->state != PROCESS_STARTED)
         share_whole(in, c);

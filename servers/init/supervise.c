@@ -62,15 +62,25 @@ static void say_counters(void)
     say_stretches();
 }
 
-/* The guests' last output is still on its way when they end: servers get so long to bring it out. */
+/* The guests' last output is still on its way when they end: servers get so long to bring it out, and so long
+ * again if one dies over that. */
 static void let_servers_finish(struct init *in)
 {
-    cptr_t signal = objects_new(in, NULL, &in->slots, OBJ_NOTIFICATION, 0, 1);
-    cptr_t timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
+    in->ends_at = libc_tsc() + in->boot->tsc_hz / 1000 * FINISH_MS;
+    watch_at(in, in->ends_at);
+}
 
-    if (sys_invoke1(timer, TIMER_BIND, signal) == ERR_OK &&
-        sys_invoke1(timer, TIMER_SET, libc_tsc() + in->boot->tsc_hz / 1000 * FINISH_MS) == ERR_OK)
-        sys_wait(signal);
+static void finish(struct init *in)
+{
+    if (libc_tsc() < in->ends_at) {
+        watch_at(in, in->ends_at);
+        return;
+    }
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (!in->component[i].guest && in->component[i].restarts)
+            printf("init: %s was restarted %u times\n", in->component[i].name, in->component[i].restarts);
+    say_counters();
+    end_machine(in->ends_clean ? END_CLEAN : END_GUEST_FAILED);
 }
 
 static bool any_guest(const struct init *in)
@@ -94,9 +104,8 @@ static void end_if_last(struct init *in)
             return;
         clean &= c->clean;
     }
+    in->ends_clean = clean;
     let_servers_finish(in);
-    say_counters();
-    end_machine(clean ? END_CLEAN : END_GUEST_FAILED);
 }
 
 /* Nothing of the component runs any more. A system without a server cannot go on. */
@@ -110,7 +119,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
     c->ended = true;
     c->clean = clean;
     c->upgrading = false;
-    if (c->restarts)
+    if (c->restarts && c->guest)
         printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {
         printf("init: the system cannot go on without %s\n", c->name);
@@ -142,6 +151,8 @@ static void rebuild(struct init *in, struct component *c)
 /* The incarnation p of c is dead, or said that it cannot go on. */
 static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
 {
+    if (in->ends_at)
+        let_servers_finish(in);
     report_take(in, c, p, how, text);
     if (p != c->now) {
         p->state = PROCESS_GONE;
@@ -314,8 +325,8 @@ static void handle_hanging(struct init *in)
 
     while ((c = watch_next(in))) {
         sys_invoke0(c->now->tcb, TCB_SUSPEND);
-        snprintf(text, sizeof(text), "%lu us on exit %lu", c->spent / (in->boot->tsc_hz / 1000000),
-                 c->watched);
+        snprintf(text, sizeof(text), "%lu us %s %lu", c->spent / (in->boot->tsc_hz / 1000000),
+                 c->guest ? "on exit" : "behind step", c->watched);
         c->spent = 0;
         died(in, c, c->now, "hangs", text);
     }
@@ -337,7 +348,9 @@ static void handle(struct init *in, struct umbra_message *m)
     if (m->tag & TAG_SIGNAL) {
         if (m->badge & SIGNAL_STOP)
             handle_timed(in);
-        if (m->badge & SIGNAL_WATCH)
+        if (m->badge & SIGNAL_WATCH && in->ends_at)
+            finish(in);
+        else if (m->badge & SIGNAL_WATCH)
             handle_hanging(in);
     } else if (m->badge & DESC_BADGE_FAULT) {
         handle_fault(in, m);

@@ -45,7 +45,7 @@ static err_t refuses(const struct init *in, const struct component *c)
 {
     if (!in->boot->debug)
         return ERR_NO_SUPPORT;
-    return in->signal && c->restartable && c->guest ? ERR_OK : ERR_WRONG_STATE;
+    return c->restartable && c->guest ? ERR_OK : ERR_WRONG_STATE;
 }
 
 err_t supervisor_stop_at_impl(void *self, uint64_t badge, uint64_t from, uint8_t place, uint32_t first,

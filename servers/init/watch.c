@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A VMM that hangs: too much processor time spent on one exit. Looked at now and then, so that the exit path
- * bears nothing of it; processor time, not time: a VMM that is kept from running by others does not hang. */
+/* A VMM that hangs: too much processor time spent on one exit; a server: without having done anything. Looked
+ * at now and then, so that the exit path bears nothing of it; processor time, not time: who is kept from
+ * running by others does not hang. */
 #include "init.h"
 #include "libc/libc.h"
 #include <umbra/vcpu.h>
 
 #define LOOK_MS 100u /* chosen */
 #define HANG_MS 500u /* chosen: loading a guest's images takes some 100 in the emulator */
+#define IDLE_MS 100u /* chosen: of a server: one byte of the console takes microseconds */
 #define NOBODY  (~0ull)
+
+void watch_at(struct init *in, uint64_t tsc)
+{
+    sys_invoke1(in->watch_timer, TIMER_SET, tsc);
+}
 
 static void look_again(struct init *in)
 {
-    sys_invoke1(in->watch_timer, TIMER_SET, libc_tsc() + in->boot->tsc_hz / 1000 * LOOK_MS);
-}
-
-static bool any(const struct init *in)
-{
-    for (uint32_t i = 0; i < in->desc.header.components; i++)
-        if (in->component[i].restartable && in->component[i].guest)
-            return true;
-    return false;
+    watch_at(in, libc_tsc() + in->boot->tsc_hz / 1000 * LOOK_MS);
 }
 
 void watch_exits(struct init *in, struct component *c)
@@ -34,8 +33,6 @@ void watch_exits(struct init *in, struct component *c)
 
 void watch_begin(struct init *in)
 {
-    if (!any(in))
-        return;
     for (uint32_t i = 0; i < in->desc.header.components; i++) {
         struct component *c = &in->component[i];
         if (!c->restartable || !c->guest)
@@ -55,7 +52,7 @@ void watch_begin(struct init *in)
     look_again(in);
 }
 
-/* The exit that it is busy with; NOBODY: the guest runs or waits, or there is no exit yet. */
+/* The exit that a VMM is busy with; NOBODY: the guest runs or waits, or there is no exit yet. */
 static uint64_t busy_with(const struct init *in, const struct component *c)
 {
     struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
@@ -89,11 +86,24 @@ static bool hangs(const struct init *in, struct component *c)
     return c->spent > in->boot->tsc_hz / 1000 * HANG_MS;
 }
 
+static bool server_hangs(const struct init *in, struct component *c)
+{
+    uint64_t done = *c->done;
+
+    watch_used(c);
+    if (done != c->watched)
+        c->spent = 0;
+    c->watched = done;
+    return c->spent > in->boot->tsc_hz / 1000 * IDLE_MS;
+}
+
 struct component *watch_next(struct init *in)
 {
     while (in->watch_place < in->desc.header.components) {
         struct component *c = &in->component[in->watch_place++];
-        if (c->restartable && c->guest && !c->ended && hangs(in, c))
+        if (!c->restartable || c->ended)
+            continue;
+        if (c->guest ? hangs(in, c) : c->done && server_hangs(in, c))
             return c;
     }
     in->watch_place = 0;

@@ -176,6 +176,31 @@ def test_the_channel_dies_and_guests_live_on(tickers):
     assert run.largest_gap() < STEP + SLACK
 
 
+def whole_lines(text):
+    return re.fullmatch(r"Z\n([0-9a-f]{16}\n)*[0-9a-f]*", text)
+
+
+def test_a_console_that_is_replaced_loses_no_byte_and_no_guest(tickers):
+    """Stopped at any instruction, between a byte's way to the port and the store that counts it, too."""
+    run = tickers(2)
+    randomness = random.Random(3)
+    for turn in range(25):
+        run.channel.ask("restart-server", server="console")
+        for _ in range(randomness.randrange(3)):
+            run.look()
+    run.settle(0)
+    for guest in (0, 1):
+        assert whole_lines(run.text[guest]), run.text[guest]
+        assert run.largest_gap(guest) < STEP + SLACK
+    guests, servers = run.channel.list()
+    assert [g["restarts"] for g in guests] == [0, 0]
+    assert {s["name"]: s["restarts"] for s in servers}["console"] == 25
+    run.machine.send(run.shared.send(1, b"q"))
+    run.until(lambda: run.guest(1)["state"] == "ended", "end of the guest that was told")
+    with pytest.raises(control.Refused):
+        run.channel.ask("restart-server", server="control")
+
+
 def other_vmm(folder, source, define):
     """A VMM of which one file is compiled with another definition: the build's own commands, changed in that."""
     target = layout.server_output("debug", "vmm")

@@ -153,7 +153,7 @@ class Channel:
         return self.answer(self.request(command, **fields))
 
     def crash_report(self, component):
-        """What is kept of the deaths of a guest's VMMs."""
+        """What is kept of the deaths of a guest's VMMs, or of a server."""
         text, place = "", 0
         while True:
             piece = self.ask("crash-report", guest=component, offset=place)
@@ -201,9 +201,12 @@ class Channel:
         names = self.note["guests"]
         return next((n for i, n in enumerate(names) if component == "vmm%d" % i), component)
 
-    def guests(self):
-        """The list of guests, by the names that their user gave them."""
-        found = self.ask("list")["guests"]
-        for guest in found:
+    def list(self):
+        """(guests, by the names that their user gave them; servers)."""
+        answer = self.ask("list")
+        for guest in answer["guests"]:
             guest["component"], guest["name"] = guest["name"], self.name(guest["name"])
-        return found
+        return answer["guests"], answer.get("servers", [])
+
+    def guests(self):
+        return self.list()[0]

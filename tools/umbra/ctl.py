@@ -5,8 +5,8 @@ import json
 from umbra import control, images, say, symbols
 from umbra.errors import Usage
 
-LISTS = {"list": "guests, their state and their VMMs", "stats": "exits, processor time and memory of each guest"}
-REPORT = "crash-report"
+LISTS = {"list": "guests, their state and their VMMs; servers", "stats": "exits, processor time and memory of each guest"}
+REPORT, SERVER = "crash-report", "restart-server"
 ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on", "stop": "it ends",
         "start": "one that has ended or not begun begins from its images", "kill-vmm": "its VMM ends, the next takes over",
         "hang-vmm": "its VMM spins until it is found out (debug builds)", "restart-vmm": "a planned change of its VMM",
@@ -15,19 +15,22 @@ ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on
 
 def arguments(parser):
     add = parser.add_argument
-    add("what", choices=[*LISTS, REPORT, *ACTS], metavar="COMMAND", help="see below")
+    add("what", choices=[*LISTS, REPORT, *ACTS, SERVER], metavar="COMMAND", help="see below")
     add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
     add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
     add("--json", action="store_true", help="the answer as JSON")
     add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
     add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
-    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs", **ACTS}.items()] +
+    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs, or of a server", **ACTS,
+                                                                                  SERVER: "a planned change of a server: console, memmgr"}.items()] +
                               ["", "example: ./build.py ctl pause linux"])
 
 
-def chosen(channel, name):
-    """The component of the guest that is meant."""
-    guests = channel.guests()
+def chosen(channel, name, servers_too=False):
+    """The component of the guest that is meant, or of the server."""
+    guests, servers = channel.list()
+    if servers_too and name in [s["name"] for s in servers]:
+        return name
     if name is None:
         if len(guests) != 1:
             raise Usage("which guest? There are: " + " ".join(g["name"] for g in guests))
@@ -47,10 +50,14 @@ def megabytes(n):
     return "%.1fM" % (n / (1 << 20))
 
 
-def list_table(guests):
+def list_tables(guests, servers):
     rows = [("guest", "state", "vmm", "restarts", "program", "next", "ended")]
-    return table(rows + [(g["name"], g["state"], str(g["incarnation"]), str(g["restarts"]), g["program"] or "-",
-                          g["next"] or "-", g["ended"] or "-") for g in guests])
+    rows += [(g["name"], g["state"], str(g["incarnation"]), str(g["restarts"]), g["program"] or "-", g["next"] or "-",
+              g["ended"] or "-") for g in guests]
+    others = [("server", "state", "restarts", "cpu", "memory", "next", "ended")]
+    others += [(s["name"], s["state"], str(s["restarts"]), "%.3fs" % (s["cpu_us"] / 1e6), megabytes(s["bytes"]),
+                "waits" if s["successor"] else "-", s["ended"] or "-") for s in servers]
+    return table(rows) + "\n\n" + table(others)
 
 
 def stats_table(guests):
@@ -81,7 +88,14 @@ def print_report(options, text):
     if options.json:
         print(json.dumps({"report": text}))
     else:
-        print("\n".join(symbols.readable(text.splitlines(), options.profile)) or "none of its VMMs died")
+        print("\n".join(symbols.readable(text.splitlines(), options.profile)) or "no death is known")
+
+
+def restart_server(channel, name):
+    servers = [s["name"] for s in channel.list()[1]]
+    if name not in servers:
+        raise Usage("which server? There are: " + " ".join(servers))
+    return channel.ask(SERVER, server=name)
 
 
 def command(options):
@@ -90,11 +104,16 @@ def command(options):
         raise Usage("%s shows all guests" % options.what)
     with control.open_channel(options.socket, options.timeout) as channel:
         if options.what in LISTS:
-            guests = channel.guests()
+            guests, servers = channel.list()
             print(json.dumps(guests, indent=1) if options.json else
-                  list_table(guests) if options.what == "list" else stats_table(guests))
+                  list_tables(guests, servers) if options.what == "list" else stats_table(guests))
             return 0
-        component = chosen(channel, options.guest)
+        if options.what == SERVER:
+            answer = restart_server(channel, options.guest)
+            if options.json:
+                print(json.dumps(answer))
+            return 0
+        component = chosen(channel, options.guest, options.what == REPORT)
         if options.what == REPORT:
             print_report(options, channel.crash_report(component))
             return 0

@@ -38,7 +38,7 @@ GENERAL_REGISTERS = ("servers/vmm", "servers/tinyvmm")     # the guest's FPU sta
 GENERATED = "build/gen"     # stubs, dispatch and headers of all interfaces and components
 INTERFACES = "idl/interfaces/components.idl"
 HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
-              "-fno-sanitize-recover=all", "-DUMBRA_DEBUG=1", "-DUMBRA_HOST=1",
+              "-fno-sanitize-recover=all", "-DUMBRA_DEBUG=1", "-DUMBRA_HOST=1", "-idirafter", GENERATED,
               "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host", "-I", "kernel")
 WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", "tests/workloads")
 HOST_SUPPORT = ("tests/host/check.c",)

@@ -72,7 +72,7 @@ def statements(programs, commit):
             target = object_of(program, source)
             if target not in seen:
                 seen.add(target)
-                after = " || " + layout.GENERATED + "/stamp" if program.kind == "server" and layout.find(layout.INTERFACES) else ""
+                after = " || " + layout.GENERATED + "/stamp" if program.kind in ("server", "host") and layout.find(layout.INTERFACES) else ""
                 lines.append("build %s: %s %s%s\n  flags = %s%s" % (target, COMPILE[program.kind], source, after, flags,
                                                                     extra_flags(source, commit)))
         objects = " ".join(object_of(program, source) for source in program.sources)

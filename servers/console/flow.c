@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See flow.h. Rings are read once and checked: a client can spoil its own console only. Output is taken up to
+ * the guest's last answered exit (I8). */
+#include "servers/console/flow.h"
+#include <string.h>
+
+enum { TYPED_NOTHING, TYPED_GIVEN, TYPED_LOST };
+
+/* --- output --- */
+
+/* What follows from a line that was committed. */
+static void settle(struct flow *f)
+{
+    const struct console_line *l = &f->state->line;
+
+    f->state->out.current = (uint8_t)l->guest;
+    flow_step();
+    __atomic_store_n(&f->guest[l->guest].input->output_taken, l->position + 1, __ATOMIC_RELEASE);
+    flow_step();
+}
+
+/* May an entry of this exit be shown? */
+static bool answered(const struct console_guest *g, uint64_t seq)
+{
+    return seq == 0 || !g->public || seq <= __atomic_load_n(&g->public->answered, __ATOMIC_ACQUIRE);
+}
+
+/* Only when nothing is left of the last line. */
+static void commit(struct flow *f, uint32_t guest, uint64_t position, const struct console_entry *e)
+{
+    struct console_line *l = &f->state->line;
+    struct framer out = f->state->out;
+    uint32_t n = e->length < CONSOLE_ENTRY_DATA ? e->length : CONSOLE_ENTRY_DATA;
+
+    n = frame_out(&out, (uint8_t)guest, e->data, n, l->data);
+    l->length = n;
+    l->guest = guest;
+    l->position = position;
+    flow_step();
+    l->left = n;
+    flow_step();
+    settle(f);
+}
+
+static bool take_entry(struct flow *f, uint32_t i)
+{
+    const struct console_guest *g = &f->guest[i];
+    struct console_entry e;
+    uint64_t produced = __atomic_load_n(&g->output->produced, __ATOMIC_ACQUIRE);
+    uint64_t taken = g->input->output_taken, waiting = produced - taken;
+
+    if (g->output->magic != CONSOLE_MAGIC || waiting == 0)
+        return false;
+    if (waiting > CONSOLE_OUTPUT_ENTRIES) { /* the client broke its ring: begin anew */
+        g->input->output_taken = produced;
+        return false;
+    }
+    memcpy(&e, &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES], sizeof(e));
+    if (!answered(g, e.seq))
+        return false;
+    commit(f, i, taken, &e);
+    if (waiting == CONSOLE_OUTPUT_ENTRIES) /* it was full: the client may wait for room */
+        f->wake |= 1u << i;
+    return true;
+}
+
+bool flow_next(struct flow *f)
+{
+    struct console_state *s = f->state;
+
+    for (uint32_t idle = 0; s->line.left == 0;) {
+        if (idle++ == CONSOLE_GUESTS)
+            return false;
+        uint32_t i = s->turn++ % CONSOLE_GUESTS;
+        if (f->guest[i].there && take_entry(f, i))
+            idle = 0;
+    }
+    return true;
+}
+
+/* --- input --- */
+
+static void decide(struct flow *f, uint8_t from)
+{
+    struct console_typed *t = &f->state->typed;
+
+    t->after = f->state->in;
+    t->what = TYPED_NOTHING;
+    if (frame_in(&t->after, from, &t->byte) && t->after.current < CONSOLE_GUESTS &&
+        f->guest[t->after.current].there) {
+        const struct console_guest *g = &f->guest[t->after.current];
+        uint64_t taken = __atomic_load_n(&g->output->input_taken, __ATOMIC_ACQUIRE);
+        bool full = g->input->produced - taken >= CONSOLE_INPUT_BYTES;
+        t->guest = t->after.current;
+        t->what = full ? TYPED_LOST : TYPED_GIVEN;
+        t->count = 1 + (full ? g->input->lost : g->input->produced);
+    }
+    flow_step();
+    t->decided = true;
+    flow_step();
+}
+
+static void perform(struct flow *f)
+{
+    struct console_state *s = f->state;
+    const struct console_typed *t = &s->typed;
+    struct console_input *ring = f->guest[t->guest].input;
+
+    if (t->what == TYPED_GIVEN) {
+        ring->data[(t->count - 1) % CONSOLE_INPUT_BYTES] = t->byte;
+        flow_step();
+        __atomic_store_n(&ring->produced, t->count, __ATOMIC_RELEASE);
+        f->wake |= 1u << t->guest;
+    } else if (t->what == TYPED_LOST) {
+        ring->lost = t->count;
+    }
+    flow_step();
+    s->in = t->after;
+    flow_step();
+    s->received = NOTHING_RECEIVED;
+    flow_step(); /* in this order: a decision without a byte is harmless, a byte without one is decided again
+                  */
+    s->typed.decided = false;
+}
+
+void flow_typed(struct flow *f)
+{
+    if (!f->state->typed.decided)
+        decide(f, (uint8_t)f->state->received);
+    perform(f);
+}
+
+/* --- a console before this one --- */
+
+static bool sensible(const struct flow *f)
+{
+    const struct console_state *s = f->state;
+    const struct console_line *l = &s->line;
+
+    if (s->magic != CONSOLE_STATE_MAGIC || s->bytes != sizeof(*s))
+        return false;
+    if (l->length > sizeof(l->data) || l->left > l->length ||
+        (l->left && (l->guest >= CONSOLE_GUESTS || !f->guest[l->guest].there)))
+        return false;
+    if (s->received != NOTHING_RECEIVED && s->received > 0xff)
+        return false;
+    return !s->typed.decided || s->typed.what == TYPED_NOTHING ||
+           (s->typed.guest < CONSOLE_GUESTS && f->guest[s->typed.guest].there);
+}
+
+static void begin(struct flow *f, bool framed)
+{
+    struct console_state *s = f->state;
+
+    s->magic = 0;
+    flow_step();
+    s->bytes = sizeof(*s);
+    s->received = NOTHING_RECEIVED;
+    s->port_set = s->turn = 0;
+    s->out = (struct framer){ .framed = framed };
+    s->in = (struct deframer){ .framed = framed };
+    s->line.length = s->line.left = 0;
+    s->typed.decided = false;
+    flow_step();
+    s->magic = CONSOLE_STATE_MAGIC;
+}
+
+bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
+{
+    struct console_state *s = f->state;
+
+    if (s->magic == CONSOLE_STATE_MAGIC && left->putting)
+        s->line.left--;
+    if (s->magic == CONSOLE_STATE_MAGIC && left->getting)
+        s->received = left->byte;
+    flow_step();
+    if (!sensible(f)) {
+        begin(f, framed);
+        return false;
+    }
+    if (s->line.left)
+        settle(f);
+    if (s->typed.decided || s->received != NOTHING_RECEIVED)
+        flow_typed(f);
+    for (uint32_t i = 0; i < CONSOLE_GUESTS; i++)
+        f->wake |= (uint32_t)f->guest[i].there << i;
+    return true;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+// USES: servers/console/flow.c servers/console/frame.c
+/* A console that dies at any step, and the next one: every byte once, in order, in both directions. */
+#define _GNU_SOURCE
+#include "check.h"
+#include "servers/console/flow.h"
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GUESTS 3u
+#define LINE   4096u
+#define NEVER  UINT64_MAX
+
+static struct console_output output[CONSOLE_GUESTS];
+static struct console_input input[CONSOLE_GUESTS];
+static struct umbra_vm_public public[CONSOLE_GUESTS];
+static struct console_state state;
+static uint8_t line[LINE], typed[LINE];
+static size_t shown, typing, typed_bytes; /* on the line; read from it so far, of so many */
+static uint64_t steps_left;
+static struct flow_left left;
+static uint64_t already; /* typed to guest 0 before */
+static jmp_buf death;
+
+void flow_step(void)
+{
+    if (steps_left != NEVER && steps_left-- == 0)
+        longjmp(death, 1);
+}
+
+static bool dies(void)
+{
+    return steps_left != NEVER && steps_left-- == 0;
+}
+
+/* As port.c: death is possible before the access, between it and the store, and behind that. */
+static void put(struct console_state *s)
+{
+    flow_step();
+    CHECK(shown < LINE);
+    line[shown++] = s->line.data[s->line.length - s->line.left];
+    if (dies()) {
+        left.putting = true;
+        longjmp(death, 1);
+    }
+    s->line.left--;
+    flow_step();
+}
+
+static void get(struct console_state *s)
+{
+    flow_step();
+    uint8_t byte = typed[typing++];
+    if (dies()) {
+        left = (struct flow_left){ .getting = true, .byte = byte };
+        longjmp(death, 1);
+    }
+    s->received = byte;
+    flow_step();
+}
+
+/* One life: all there is to do, in turns. */
+static void live(bool framed)
+{
+    struct flow f = { .state = &state };
+    struct flow_left before = left;
+
+    for (uint32_t i = 0; i < (framed ? GUESTS : 1); i++)
+        f.guest[i] = (struct console_guest){ true, &output[i], &input[i], &public[i] };
+    left = (struct flow_left){ 0 };
+    flow_open(&f, framed, &before);
+    for (bool more = true; more;) {
+        more = flow_next(&f);
+        if (more)
+            put(&state);
+        if (typing < typed_bytes) {
+            get(&state);
+            flow_typed(&f);
+            more = true;
+        }
+    }
+}
+
+static void say(uint32_t guest, uint64_t seq, const char *text)
+{
+    struct console_entry *e = &output[guest].entry[output[guest].produced++ % CONSOLE_OUTPUT_ENTRIES];
+
+    e->seq = seq;
+    e->length = (uint32_t)strlen(text);
+    memcpy(e->data, text, e->length);
+}
+
+static void begin(bool framed)
+{
+    memset(output, 0, sizeof(output));
+    memset(input, 0, sizeof(input));
+    memset(&state, 0, sizeof(state));
+    left = (struct flow_left){ 0 };
+    shown = typing = typed_bytes = 0;
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        output[i].magic = CONSOLE_MAGIC;
+        public[i].answered = 9;
+    }
+    input[0].produced = already;
+    say(0, 5, "first of zero\xff\n");
+    say(1, 7, "one");
+    say(0, 9, "second of zero\n");
+    say(0, 10, "of an exit that is not answered\n");
+    say(2, 0, "");
+    say(2, 0, "\xff\xff two");
+    const char in[] = "abc\xff\x01xyz\xff\xff\xff\x02q\xff\x09lost\xff\x01!";
+    typed_bytes = framed ? sizeof(in) - 1 : 3;
+    memcpy(typed, in, typed_bytes);
+}
+
+static void run_with_death(bool framed, uint64_t first, uint64_t second)
+{
+    volatile uint64_t plan[3] = { first, second, NEVER };
+    volatile unsigned life = 0;
+
+    begin(framed);
+    if (setjmp(death))
+        life = life + 1;
+    steps_left = plan[life];
+    live(framed);
+}
+
+/* What each guest's user sees, and each guest finds. Whose turn it is on the line may differ. */
+struct outcome {
+    uint8_t seen[GUESTS][LINE];
+    size_t bytes[GUESTS];
+    struct console_input input[GUESTS];
+};
+
+static struct outcome outcome(bool framed)
+{
+    struct deframer d = { .framed = framed };
+    struct outcome o = { .bytes = { 0 } };
+    uint8_t byte;
+
+    for (size_t i = 0; i < shown; i++)
+        if (frame_in(&d, line[i], &byte)) {
+            CHECK_LT(d.current, GUESTS);
+            o.seen[d.current][o.bytes[d.current]++] = byte;
+        }
+    memcpy(o.input, input, sizeof(o.input));
+    return o;
+}
+
+static struct outcome undisturbed;
+
+static void compare(bool framed)
+{
+    static struct outcome o;
+
+    o = outcome(framed);
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        const struct console_input *a = &o.input[i], *b = &undisturbed.input[i];
+        CHECK_EQ(o.bytes[i], undisturbed.bytes[i]);
+        CHECK_MEM_EQ(o.seen[i], undisturbed.seen[i], o.bytes[i]);
+        CHECK_EQ(a->produced, b->produced);
+        CHECK_EQ(a->output_taken, b->output_taken);
+        CHECK_MEM_EQ(a->data, b->data, a->produced);
+    }
+}
+
+static uint64_t steps_of_a_life(bool framed)
+{
+    begin(framed);
+    steps_left = 1ull << 40;
+    live(framed);
+    return (1ull << 40) - steps_left;
+}
+
+TEST(flow_brings_out_what_was_answered_and_in_what_was_typed)
+{
+    run_with_death(true, NEVER, NEVER);
+    CHECK_EQ(input[0].output_taken, 2);
+    CHECK_EQ(input[1].produced, 5);
+    CHECK_MEM_EQ(input[1].data, "xyz\xff!", 5);
+    CHECK_MEM_EQ(input[0].data, "abc", 3);
+    CHECK_EQ(input[2].produced, 1);
+    CHECK(!memmem(line, shown, "not answered", 12));
+    CHECK(memmem(line, shown, "first of zero\xff\xff\n", 16) != NULL);
+}
+
+TEST(flow_loses_and_repeats_nothing_wherever_a_console_dies)
+{
+    for (unsigned framed = 0; framed < 2; framed++) {
+        uint64_t steps = steps_of_a_life(framed);
+        CHECK(steps > 60);
+        undisturbed = outcome(framed);
+        for (uint64_t k = 0; k < steps; k++) {
+            check_note("death at step %lu of %lu", k, steps);
+            run_with_death(framed, k, NEVER);
+            compare(framed);
+        }
+    }
+}
+
+TEST(flow_loses_and_repeats_nothing_when_the_next_console_dies_too)
+{
+    uint64_t steps = steps_of_a_life(true);
+
+    undisturbed = outcome(true);
+    for (uint64_t k = 0; k < steps; k += 3)
+        for (uint64_t n = 1; n < 40; n++) { /* step 0 is the one behind the registers' use */
+            check_note("death at step %lu, then at %lu", k, n);
+            run_with_death(true, k, n);
+            compare(true);
+        }
+}
+
+TEST(flow_a_full_input_ring_counts_what_it_loses_once)
+{
+    already = CONSOLE_INPUT_BYTES - 1;
+    for (uint64_t k = 0; k < 60; k++) {
+        check_note("death at step %lu", k);
+        run_with_death(false, k, NEVER);
+        CHECK_EQ(input[0].produced, CONSOLE_INPUT_BYTES);
+        CHECK_EQ(input[0].lost, 2);
+    }
+}
+
+TEST(flow_a_broken_ring_is_begun_anew_and_the_others_go_on)
+{
+    begin(true);
+    output[1].produced = 1ull << 60;
+    steps_left = NEVER;
+    live(true);
+    CHECK_EQ(input[1].output_taken, 1ull << 60);
+    CHECK(memmem(line, shown, "second of zero\n", 15) != NULL);
+    CHECK(!memmem(line, shown, "one", 3));
+}
+
+TEST(flow_a_state_without_sense_is_begun_anew)
+{
+    struct flow f = { .state = &state };
+    const struct flow_left nothing = { 0 };
+    const struct {
+        size_t offset;
+        uint32_t value;
+    } wrong[] = {
+        { offsetof(struct console_state, magic), 1 },
+        { offsetof(struct console_state, bytes), 4 },
+        { offsetof(struct console_state, line.length), 113 },
+        { offsetof(struct console_state, line.left), 3 },
+        { offsetof(struct console_state, received), 0x100 },
+    };
+
+    f.guest[0] = (struct console_guest){ true, &output[0], &input[0], NULL };
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        check_note("row %u", i);
+        begin(false);
+        steps_left = NEVER;
+        CHECK(!flow_open(&f, false, &nothing));
+        CHECK(flow_open(&f, false, &nothing));
+        CHECK_EQ(f.wake, 1);
+        memset((uint8_t *)&state + wrong[i].offset, 0, 8);
+        memcpy((uint8_t *)&state + wrong[i].offset, &wrong[i].value, 4);
+        CHECK(!flow_open(&f, false, &nothing));
+        CHECK(flow_next(&f));
+    }
+    state.line.length = 2;
+    state.line.left = 1;
+    state.line.guest = 5; /* nobody is connected there */
+    CHECK(!flow_open(&f, false, &nothing));
+    state.typed.decided = 1;
+    state.typed.what = 1;
+    state.typed.guest = 1u << 20;
+    CHECK(!flow_open(&f, false, &nothing));
+}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Consoles that die under living guests (servers/console/inject.h): every byte of output and of what is typed arrives once."""
+import re
+
+import pytest
+from linux_guest import QUIET
+from umbra import layout
+
+WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6}
+LINES = 60
+SHELL = "^/ # "
+NUMBERS = "for i in $(seq 1 400); do echo $1-$i-of-the-output; done"
+
+
+def dies(*ways, at, every=0, count=0):
+    """The settings: the consoles die in these ways, in turn, at these steps of theirs; count of them, 0: all."""
+    values = {"inject": sum(WAYS[way] << 4 * n for n, way in enumerate(ways)), "inject_at": at, "inject_every": every,
+              "inject_count": count}
+    return [word for key, value in values.items() for word in ("--set", "console.%s=%d" % (key, value))]
+
+
+def deaths(outcome):
+    return re.findall(r"^console: (crashed|exit|hangs): ", outcome.kernel_log, re.M)
+
+
+def typed():
+    """Much output, and many short lines typed; both say what is missing or doubled."""
+    return 8 * "#\n" + "f() { %s; }\nf first\n" % NUMBERS + "".join("echo line-%03d-$((%d * 3))\n" % (n, n) for n in range(LINES)) + \
+        "f last\npoweroff -f\n"
+
+
+def require_whole(console):
+    assert re.findall(r"^line-(\d+)-(\d+)\r?$", console, re.M) == [("%03d" % n, str(3 * n)) for n in range(LINES)]
+    for name in ("first", "last"):
+        assert re.findall(r"^%s-(\d+)-of-the-output\r?$" % name, console, re.M) == [str(n) for n in range(1, 401)]
+
+
+@pytest.mark.parametrize("ways, at, every, least", [
+    (("crash",), 101, 1, 100), (("put", "get"), 60, 1, 100), (("exit", "capability", "crash"), 500, 7, 30),
+    (("loop",), 9000, 0, 3)], ids=("crash", "port", "breach", "hang"))
+def test_output_and_input_are_whole_whichever_console_carries_them(headless, ways, at, every, least):
+    outcome = headless("--append", QUIET, *dies(*ways, at=at, every=every), typed=typed())
+    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
+    require_whole(outcome.console)
+    assert len(deaths(outcome)) >= least, outcome.kernel_log[-2000:]
+    assert outcome.kernel_log.count("init: console has taken over") == len(deaths(outcome))
+
+
+def test_three_consoles_in_a_row_that_do_nothing_end_the_system(headless):
+    outcome = headless(*dies("crash", at=1))
+    assert outcome.status == 1
+    assert "init: console: every incarnation dies before it has done anything" in outcome.kernel_log
+    assert "init: the system cannot go on without console" in outcome.kernel_log
+    assert len(deaths(outcome)) == 3
+
+
+def test_a_console_that_dies_leaves_a_report(headless):
+    outcome = headless("--until", SHELL, *dies("put", at=3000, count=1))
+    assert outcome.status == 0, outcome.said
+    [path] = re.findall(r"a component died; its report: (\S+)", outcome.said)
+    text = (layout.ROOT / path).read_text()
+    assert re.match(r"crashed: page fault at 0x\w+, address 0x8, error code 0x4\n", text)
+    assert re.search(r"^at 0x\w+  port_given\b", text, re.M), text

@@ -1,135 +1,120 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Short paths for what happens most: Call to a waiting server, its ReplyRecv, and faults to a waiting
- * handler. Each is one list of checks that leave to the complete path (ipc.c) with nothing changed, a point
- * of no return, the commit. What they do is exactly what ipc.c would; tests/procs/test_ipc.c runs the same
- * cases through both. */
+/* Short paths for what happens most: Call to a waiting server, its ReplyRecv, faults to a waiting handler,
+ * Yield to another. Each is one list of checks that leave to the complete path (syscall.c, ipc.c) with
+ * nothing changed, a point of no return, the commit. What they do is exactly what the complete path would:
+ * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
+ * runs included. */
 #include "fastpath.h"
 #include "invoke.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define TAG_SLOW    (0x7ff & ~7ul) /* capabilities, or more than 7 words */
 
-/* A one-level CSpace lookup: NULL for anything longer. */
-static inline struct cap *quick_slot(const struct tcb *t, uint64_t p)
+/* A one-level CSpace lookup for the thread that runs: NULL for anything longer. Slot 0 never holds what is
+ * used. */
+static inline struct cap *quick_slot(const struct tcb *t, uint32_t p)
 {
-    uint32_t index = (uint32_t)p;
-
-    if (unlikely(index >= 1ul << t->cspace.bits) || unlikely(t->cspace.type != OBJ_CNODE) || unlikely(!index))
+    if (unlikely(p >> t->cspace.bits))
         return NULL;
-    return (struct cap *)cap_object(&t->cspace) + index;
+    return (struct cap *)cap_object(&t->cspace) + p;
 }
 
-static inline bool quick_tag(uint64_t tag)
+/* No capabilities, and the words beyond those in registers have buffers at both ends. */
+static inline bool quick_tag(uint32_t low, const struct tcb *from, const struct tcb *to)
 {
-    return !(tag & TAG_SLOW) && (tag & 7) <= MSG_REGISTERS;
+    return low <= MSG_REGISTERS || (low <= MSG_WORDS_MAX && from->buffer && to->buffer);
 }
 
-/* The budget of from can be charged, and to can run, without the scheduler or the timer. */
-static inline bool quick_budgets(const struct tcb *from, const struct tcb *to, uint64_t now)
+/* The budget of the current thread can be charged, and to would be chosen and can run, without the scheduler
+ * or the timer. */
+static inline bool quick_turn(const struct tcb *to, uint64_t now)
 {
-    const struct sched *f = from->sc, *s = to->sc;
+    const struct sched *s = to->sc;
 
-    if (unlikely(!s) || unlikely(!s->remaining))
+    if (unlikely(!s) || unlikely(!s->remaining) || unlikely(now >= cpu.slice_end))
         return false;
-    if (now - cpu.slice_start >= f->remaining ||
-        (f->budget != f->period && now - f->period_start >= f->period))
-        return false;
-    return (s->budget == s->period && !sched_has_peer(to)) ||
-           (cpu.timer_armed && now + s->remaining >= cpu.timer_armed);
+    if (to->priority >= cpu.highest && sched_is_full(s))
+        return true;
+    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + s->remaining;
 }
 
-static inline bool quiet(void)
+static inline void copy_words(struct tcb *to, const struct tcb *from, uint32_t words)
 {
-    return !cpu.reschedule && !cpu.pending_timer && !cpu.pending_lines;
+    to->regs.rdx = from->regs.rdx;
+    to->regs.r10 = from->regs.r10;
+    to->regs.r8 = from->regs.r8;
+    to->regs.r9 = from->regs.r9;
+    if (words <= MSG_REGISTERS)
+        return;
+    const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
+    for (uint32_t i = MSG_REGISTERS; i < words; i++)
+        to->buffer->words[i] = there[i];
 }
 
-static inline void charge(struct tcb *from, uint64_t now)
+/* --- commit --- */
+
+/* The processor goes from one thread to another. */
+static __attribute__((noinline)) struct regs *hand_over(struct tcb *from, struct tcb *to, uint64_t now)
 {
     struct sched *f = from->sc;
     uint64_t used = now - cpu.slice_start;
 
     f->consumed += used;
     f->remaining -= used;
-    cpu.slice_start = now;
-}
-
-static inline void copy_words(struct regs *to, const struct regs *from)
-{
-    to->rdx = from->rdx;
-    to->r10 = from->r10;
-    to->r8 = from->r8;
-    to->r9 = from->r9;
-}
-
-static inline struct regs *switch_to(struct tcb *from, struct tcb *to)
-{
-    cpu.current = to;
-    cpu.last = to;
+    sched_slice(to->sc, now);
+    cpu.current = cpu.last = to;
     COUNT(SWITCHES);
     arch_thread_leave(from);
     arch_thread_enter(to);
     return &to->regs;
 }
 
-/* A server that can be handed a call at once: it waits with a Reply object, and nobody else should run
- * instead. */
-static inline struct tcb *waiting_server(const struct tcb *t, const struct endpoint *ep, uint64_t now)
+/* A server that can be handed a call at once. */
+static inline struct tcb *waiting_server(const struct endpoint *ep, uint64_t now)
 {
     struct tcb *to = ep->queue.head;
 
-    if (!to || to->state != THREAD_RECV || unlikely(!to->reply) || unlikely(to->priority < t->priority) ||
-        unlikely(!quiet()) || unlikely(cpu.last != t) || unlikely(!quick_budgets(t, to, now)))
+    if (!to || to->state != THREAD_RECV || unlikely(!to->reply) || unlikely(!quick_turn(to, now)))
         return NULL;
     return to;
 }
 
-/* --- commit: t has called, to has received --- */
-
-static inline void hand_over(struct tcb *t, struct tcb *to, struct endpoint *ep, uint64_t badge, uint64_t now)
+/* t has called, to has received. */
+static inline void give_call(struct tcb *t, struct tcb *to, struct endpoint *ep, uint64_t badge)
 {
     struct reply *reply = to->reply;
 
-    ep->queue.head = to->next;
-    if (to->next)
-        to->next->prev = NULL;
-    else
-        ep->queue.tail = NULL;
-    to->next = NULL;
-    to->queue = NULL;
-    to->reply = NULL;
+    queue_remove(&ep->queue, to);
     to->state = THREAD_READY;
     to->regs.rdi = badge;
     to->regs.rax = ERR_OK;
     reply->receiver = NULL;
     reply->caller = t;
     t->reply = reply;
-    t->badge = badge;
-    t->calling = 1;
     t->state = THREAD_REPLY;
-    charge(t, now);
 }
 
 struct regs *fastpath_call(struct tcb *t)
 {
-    struct cap *c = quick_slot(t, t->regs.rdi);
+    struct cap *c = quick_slot(t, (uint32_t)t->regs.rdi);
     uint64_t tag = t->regs.rsi;
 
-    if (unlikely(!c) || c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_WRITE)) ||
-        unlikely(!quick_tag(tag)))
-        return NULL;
+    if (unlikely(!c))
+        return syscall_complete(t);
+    if (c->type != OBJ_ENDPOINT)
+        return c->type == OBJ_NULL ? syscall_complete(t) : syscall_invoke(t, c);
     struct endpoint *ep = cap_object(c);
     uint64_t now = arch_now();
-    struct tcb *to = waiting_server(t, ep, now);
-    if (!to)
-        return NULL;
+    struct tcb *to = waiting_server(ep, now);
+    if (!to || unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!quick_tag((uint32_t)tag, t, to)))
+        return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->faulting = 0;
     t->may_grant = !!(c->rights & RIGHT_GRANT);
-    hand_over(t, to, ep, c->d0, now);
-    copy_words(&to->regs, &t->regs);
-    to->regs.rsi = TAG(TAG_LABEL(tag), TAG_WORDS(tag));
-    return switch_to(t, to);
+    give_call(t, to, ep, c->d0);
+    to->regs.rsi = tag;
+    copy_words(to, t, (uint32_t)tag);
+    return hand_over(t, to, now);
 }
 
 struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
@@ -140,7 +125,7 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
         return NULL;
     struct endpoint *ep = cap_object(c);
     uint64_t now = arch_now();
-    struct tcb *to = waiting_server(t, ep, now);
+    struct tcb *to = waiting_server(ep, now);
     if (!to)
         return NULL;
     /* point of no return */
@@ -151,54 +136,50 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
     t->fault_words[1] = to->regs.r10 = w1;
     t->fault_words[2] = to->regs.r8 = w2;
     t->fault_words[3] = to->regs.r9 = t->regs.rsp;
-    hand_over(t, to, ep, c->d0, now);
+    give_call(t, to, ep, c->d0);
     to->regs.rsi = TAG(label, 4);
-    return switch_to(t, to);
-}
-
-static inline bool somebody_is_more_urgent(unsigned priority)
-{
-    for (unsigned w = PRIORITIES / 64 - 1; w > priority / 64; w--)
-        if (cpu.ready_bits[w])
-            return true;
-    return cpu.ready_bits[priority / 64] >> priority % 64 >> 1;
+    return hand_over(t, to, now);
 }
 
 /* A fault is answered by executing again, or from another RIP; more is for the complete path. */
-static inline bool quick_fault_answer(const struct regs *r)
+static inline bool quick_answer(const struct tcb *t, const struct tcb *to)
 {
-    return TAG_WORDS(r->rsi) == 0 || (TAG_WORDS(r->rsi) == 1 && r->rdx < USER_END);
+    uint32_t low = (uint32_t)t->regs.rsi;
+
+    if (!to->faulting)
+        return quick_tag(low, t, to);
+    return low == 0 || (low == 1 && t->regs.rdx < USER_END);
 }
 
-static __attribute__((noinline)) struct regs *answer_call(struct tcb *t, const struct cap *c)
+static inline void give_answer(const struct tcb *t, struct tcb *to)
 {
-    const struct cap *rc = quick_slot(t, t->regs.rdi >> 32);
     uint64_t tag = t->regs.rsi;
 
-    if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_READ)) || unlikely(!rc) ||
-        unlikely(rc->type != OBJ_REPLY) || unlikely(!(rc->rights & RIGHT_WRITE)) || unlikely(!quick_tag(tag)))
-        return NULL;
+    to->state = THREAD_READY;
+    if (to->faulting) {
+        to->regs.rip = (uint32_t)tag ? t->regs.rdx : to->regs.rip;
+        return;
+    }
+    to->regs.rsi = tag;
+    to->regs.rdi = 0;
+    to->regs.rax = ERR_OK;
+    copy_words(to, t, (uint32_t)tag);
+}
+
+static struct regs *answer_call(struct tcb *t, const struct cap *c, const struct cap *rc)
+{
     struct endpoint *ep = cap_object(c);
     struct reply *reply = cap_object(rc);
     struct tcb *to = reply->caller;
     uint64_t now = arch_now();
-    if (unlikely(!to) || unlikely(reply->receiver != NULL) || unlikely(!quiet()) || unlikely(cpu.last != t) ||
-        unlikely(t->bound && t->bound->bits) || (ep->queue.head && ep->queue.head->state == THREAD_SEND) ||
-        unlikely(to->faulting && !quick_fault_answer(&t->regs)) ||
-        unlikely(somebody_is_more_urgent(to->priority)) || unlikely(!quick_budgets(t, to, now)))
-        return NULL;
+
+    if (unlikely(!to) || (ep->queue.head && ep->queue.head->state == THREAD_SEND) ||
+        unlikely(t->bound && t->bound->bits) || unlikely(!quick_answer(t, to)) ||
+        unlikely(!quick_turn(to, now)))
+        return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
-    if (to->faulting) {
-        to->regs.rip = TAG_WORDS(tag) ? t->regs.rdx : to->regs.rip;
-    } else {
-        copy_words(&to->regs, &t->regs);
-        to->regs.rsi = TAG(TAG_LABEL(tag), TAG_WORDS(tag));
-        to->regs.rdi = 0;
-        to->regs.rax = ERR_OK;
-    }
-    to->reply = NULL;
-    to->state = THREAD_READY;
+    give_answer(t, to);
     reply->caller = NULL;
     reply->receiver = t;
     t->reply = reply;
@@ -206,15 +187,39 @@ static __attribute__((noinline)) struct regs *answer_call(struct tcb *t, const s
     t->state = THREAD_RECV;
     t->queue = ep;
     queue_push(&ep->queue, t);
-    charge(t, now);
-    return switch_to(t, to);
+    return hand_over(t, to, now);
 }
 
 struct regs *fastpath_reply_recv(struct tcb *t)
 {
-    const struct cap *c = quick_slot(t, t->regs.rdi);
+    const struct cap *c = quick_slot(t, (uint32_t)t->regs.rdi), *rc = quick_slot(t, t->regs.rdi >> 32);
+    struct regs *next;
 
     if (unlikely(!c))
-        return NULL;
-    return c->type == OBJ_VCPU ? fastpath_exit(t, c) : answer_call(t, c);
+        return syscall_complete(t);
+    if (c->type == OBJ_VCPU)
+        return (next = fastpath_exit(t, c)) ? next : syscall_complete(t);
+    if (unlikely(!rc) || unlikely(c->type != OBJ_ENDPOINT) || unlikely(!(c->rights & RIGHT_READ)) ||
+        unlikely(rc->type != OBJ_REPLY) || unlikely(!(rc->rights & RIGHT_WRITE)))
+        return syscall_complete(t);
+    return answer_call(t, c, rc);
+}
+
+/* To another of the same priority. */
+struct regs *fastpath_yield(struct tcb *t)
+{
+    struct thread_queue *q = &cpu.ready[t->priority];
+    struct tcb *to = q->head;
+    uint64_t now = arch_now();
+
+    if (!to || to->state != THREAD_READY || unlikely(!quick_turn(to, now)))
+        return syscall_complete(t);
+    /* point of no return */
+    COUNT(SYSCALLS);
+    t->regs.rax = ERR_OK;
+    queue_remove(q, to);
+    queue_push(q, t);
+    to->queued = 0;
+    t->queued = 1;
+    return hand_over(t, to, now);
 }

@@ -122,6 +122,8 @@ static void send(struct tcb *t, struct endpoint *ep)
     if (to && to->state == THREAD_RECV) {
         queue_remove(&ep->queue, to);
         deliver(t, to);
+        if (!cpu.current)
+            cpu.partner = to;
         return;
     }
     thread_block(t, THREAD_SEND);

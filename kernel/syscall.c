@@ -76,6 +76,7 @@ static void reply_recv(struct tcb *t)
         return;
     }
     struct reply *reply = reply_argument(t, t->regs.rdi >> 32, &e);
+    struct tcb *caller = reply ? reply->caller : NULL;
     if (e == ERR_OK)
         e = reply ? ipc_reply(t, reply) : ERR_NO_REPLY;
     if (e != ERR_OK) {
@@ -84,6 +85,8 @@ static void reply_recv(struct tcb *t)
     }
     t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
     receive(t, false);
+    if (!cpu.current)
+        cpu.partner = caller;
 }
 
 static void reply_only(struct tcb *t)
@@ -176,7 +179,6 @@ static void syscall(struct tcb *t)
 {
     int64_t number = (int64_t)t->regs.rax;
 
-    COUNT(SYSCALLS);
     if (number >= 0) {
         linux_call(t);
         return;
@@ -207,12 +209,50 @@ static void syscall(struct tcb *t)
         thread_result(t, ERR_OK);
         sched_yield();
         break;
-    case SYS_NULL:
-        thread_result(t, ERR_OK);
-        break;
     default:
         thread_result(t, REFUSED(ERR_BAD_SYSCALL, "system call %ld", number));
     }
+}
+
+/* The thread that came in goes on, unless something happened meanwhile. */
+static struct regs *leave_quickly(struct tcb *t)
+{
+    if (cpu.current == t && t->state == THREAD_READY && !cpu.attention)
+        return &t->regs;
+    return kernel_leave();
+}
+
+struct regs *syscall_complete(struct tcb *t)
+{
+    COUNT(SYSCALLS);
+    syscall(t);
+    return leave_quickly(t);
+}
+
+struct regs *syscall_invoke(struct tcb *t, struct cap *c)
+{
+    COUNT(SYSCALLS);
+    invoke_object(t, c);
+    return leave_quickly(t);
+}
+
+struct regs *kernel_syscall(void)
+{
+    struct tcb *t = cpu.current;
+    uint64_t number = t->regs.rax;
+
+    ASSERT(cpu.last == t && !cpu.attention);
+    if (number == (uint64_t)SYS_CALL)
+        return fastpath_call(t);
+    if (number == (uint64_t)SYS_REPLY_RECV)
+        return fastpath_reply_recv(t);
+    if (number == (uint64_t)SYS_YIELD)
+        return fastpath_yield(t);
+    if (number != (uint64_t)SYS_NULL)
+        return syscall_complete(t);
+    COUNT(SYSCALLS);
+    t->regs.rax = ERR_OK;
+    return &t->regs;
 }
 
 enum { VECTOR_PAGE_FAULT = 14, VECTOR_IRQ_FIRST = 32 };
@@ -237,29 +277,12 @@ static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
     return kernel_leave();
 }
 
-/* The thread that came in goes on, unless something happened meanwhile. */
-static struct regs *leave_quickly(struct tcb *t)
-{
-    if (cpu.current == t && cpu.last == t && t->state == THREAD_READY && !cpu.reschedule &&
-        !cpu.pending_timer && !cpu.pending_lines)
-        return &t->regs;
-    return kernel_leave();
-}
-
 struct regs *kernel_entry(uint64_t fault_address)
 {
     struct tcb *t = cpu.current;
     uint64_t vector = t->regs.vector;
-    struct regs *next;
 
-    if (vector == VECTOR_SYSCALL) {
-        if (t->regs.rax == (uint64_t)SYS_CALL && (next = fastpath_call(t)))
-            return next;
-        if (t->regs.rax == (uint64_t)SYS_REPLY_RECV && (next = fastpath_reply_recv(t)))
-            return next;
-        syscall(t);
-        return leave_quickly(t);
-    }
+    ASSERT(cpu.last == t && !cpu.attention);
     if (vector < VECTOR_IRQ_FIRST)
         return exception(t, vector, fault_address);
     arch_interrupt(vector);

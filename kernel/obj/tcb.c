@@ -190,6 +190,7 @@ static err_t set_tls(const struct invocation *v, struct tcb *t)
         arch_thread_leave(t);
         t->fs_base = base;
         cpu.last = NULL;
+        cpu.reschedule = true;
     }
     return e;
 }

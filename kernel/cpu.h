@@ -74,31 +74,44 @@ static inline bool sched_is_full(const struct sched *s)
 {
     return s->budget == s->period;
 }
-/* Current's time runs from now. */
-static inline void sched_slice(const struct sched *s, uint64_t now)
+/* When the budget of a thread that runs from now, or its period, ends. */
+static inline uint64_t sched_slice_end(const struct sched *s, uint64_t now)
 {
     uint64_t end = now + s->remaining;
 
-    if (!sched_is_full(s) && s->period_start + s->period < end)
-        end = s->period_start + s->period;
-    cpu.slice_start = now;
-    cpu.slice_end = end;
+    return !sched_is_full(s) && s->period_start + s->period < end ? s->period_start + s->period : end;
 }
 
 static inline void queue_push(struct thread_queue *q, struct tcb *t)
 {
-    struct tcb *last = q->tail;
-
     t->next = NULL;
-    t->prev = last;
-    *(last ? &last->next : &q->head) = t;
+    t->prev = q->tail;
+    if (q->tail)
+        q->tail->next = t;
+    else
+        q->head = t;
     q->tail = t;
 }
 
 static inline void queue_remove(struct thread_queue *q, struct tcb *t)
 {
-    *(t->prev ? &t->prev->next : &q->head) = t->next;
-    *(t->next ? &t->next->prev : &q->tail) = t->prev;
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        q->head = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    else
+        q->tail = t->prev;
+}
+
+static inline void queue_drop_head(struct thread_queue *q, const struct tcb *head)
+{
+    q->head = head->next;
+    if (head->next)
+        head->next->prev = NULL;
+    else
+        q->tail = NULL;
 }
 
 /* deadline.c: an intrusive leftist heap */

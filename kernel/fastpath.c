@@ -9,13 +9,11 @@
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* A one-level CSpace lookup for the thread that runs: NULL for anything longer. Slot 0 never holds what is
- * used. */
-static inline struct cap *quick_slot(const struct tcb *t, uint32_t p)
+/* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. */
+static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
 {
-    if (unlikely(p >> t->cspace.bits))
-        return NULL;
-    return (struct cap *)cap_object(&t->cspace) + p;
+    *c = t->slots + p;
+    return p < t->slot_count;
 }
 
 /* No capabilities, and the words beyond those in registers have buffers at both ends. */
@@ -24,17 +22,26 @@ static inline bool quick_tag(uint32_t low, const struct tcb *from, const struct 
     return low <= MSG_REGISTERS || (low <= MSG_WORDS_MAX && from->buffer && to->buffer);
 }
 
-/* The budget of the current thread can be charged, and to would be chosen and can run, without the scheduler
- * or the timer. */
-static inline bool quick_turn(const struct tcb *to, uint64_t now)
+/* As quick_turn where to has peers or a budget that ends: the timer must be armed early enough. */
+static __attribute__((noinline)) uint64_t timed_turn(const struct tcb *to, uint64_t now)
+{
+    const struct sched *s = to->sc;
+
+    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + s->remaining ? sched_slice_end(s, now)
+                                                                                      : 0;
+}
+
+/* If the budget of the current thread can be charged, and to would be chosen and can run, without the scheduler and
+ * the timer: when its time ends; else 0. */
+static inline uint64_t quick_turn(const struct tcb *to, uint64_t now)
 {
     const struct sched *s = to->sc;
 
     if (unlikely(!s) || unlikely(!s->remaining) || unlikely(now >= cpu.slice_end))
-        return false;
-    if (to->priority >= cpu.highest && sched_is_full(s))
-        return true;
-    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + s->remaining;
+        return 0;
+    if (unlikely(to->priority < cpu.highest) || unlikely(!sched_is_full(s)))
+        return timed_turn(to, now);
+    return now + s->remaining;
 }
 
 static inline void copy_words(struct tcb *to, const struct tcb *from, uint32_t words)
@@ -53,14 +60,15 @@ static inline void copy_words(struct tcb *to, const struct tcb *from, uint32_t w
 /* --- commit --- */
 
 /* The processor goes from one thread to another. */
-static __attribute__((noinline)) struct regs *hand_over(struct tcb *from, struct tcb *to, uint64_t now)
+static inline struct regs *hand_over(struct tcb *from, struct tcb *to, uint64_t now, uint64_t end)
 {
     struct sched *f = from->sc;
     uint64_t used = now - cpu.slice_start;
 
     f->consumed += used;
     f->remaining -= used;
-    sched_slice(to->sc, now);
+    cpu.slice_start = now;
+    cpu.slice_end = end;
     cpu.current = cpu.last = to;
     COUNT(SWITCHES);
     arch_thread_leave(from);
@@ -68,22 +76,12 @@ static __attribute__((noinline)) struct regs *hand_over(struct tcb *from, struct
     return &to->regs;
 }
 
-/* A server that can be handed a call at once. */
-static inline struct tcb *waiting_server(const struct endpoint *ep, uint64_t now)
-{
-    struct tcb *to = ep->queue.head;
-
-    if (!to || to->state != THREAD_RECV || unlikely(!to->reply) || unlikely(!quick_turn(to, now)))
-        return NULL;
-    return to;
-}
-
 /* t has called, to has received. */
 static inline void give_call(struct tcb *t, struct tcb *to, struct endpoint *ep, uint64_t badge)
 {
     struct reply *reply = to->reply;
 
-    queue_remove(&ep->queue, to);
+    queue_drop_head(&ep->queue, to);
     to->state = THREAD_READY;
     to->regs.rdi = badge;
     to->regs.rax = ERR_OK;
@@ -93,40 +91,46 @@ static inline void give_call(struct tcb *t, struct tcb *to, struct endpoint *ep,
     t->state = THREAD_REPLY;
 }
 
+/* A server waits that can answer. */
+static inline bool is_server(const struct tcb *to)
+{
+    return to && to->state == THREAD_RECV && to->reply;
+}
+
 struct regs *fastpath_call(struct tcb *t)
 {
-    struct cap *c = quick_slot(t, (uint32_t)t->regs.rdi);
-    uint64_t tag = t->regs.rsi;
+    uint64_t tag = t->regs.rsi, now, end;
+    struct cap *c;
 
-    if (unlikely(!c))
+    if (unlikely(!quick_slot(t, (uint32_t)t->regs.rdi, &c)) || unlikely(c->type == OBJ_NULL))
         return syscall_complete(t);
     if (c->type != OBJ_ENDPOINT)
-        return c->type == OBJ_NULL ? syscall_complete(t) : syscall_invoke(t, c);
+        return syscall_invoke(t, c);
     struct endpoint *ep = cap_object(c);
-    uint64_t now = arch_now();
-    struct tcb *to = waiting_server(ep, now);
-    if (!to || unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!quick_tag((uint32_t)tag, t, to)))
+    struct tcb *to = ep->queue.head;
+    if (unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!is_server(to)) ||
+        unlikely(!quick_tag((uint32_t)tag, t, to)) || unlikely(!(end = quick_turn(to, now = arch_now()))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->faulting = 0;
-    t->may_grant = !!(c->rights & RIGHT_GRANT);
+    t->may_grant = c->rights & RIGHT_GRANT;
     give_call(t, to, ep, c->d0);
     to->regs.rsi = tag;
     copy_words(to, t, (uint32_t)tag);
-    return hand_over(t, to, now);
+    return hand_over(t, to, now, end);
 }
 
 struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
 {
     const struct cap *c = &t->fault;
+    uint64_t now, end;
 
     if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(t->regs.rip > USER_END))
         return NULL;
     struct endpoint *ep = cap_object(c);
-    uint64_t now = arch_now();
-    struct tcb *to = waiting_server(ep, now);
-    if (!to)
+    struct tcb *to = ep->queue.head;
+    if (unlikely(!is_server(to)) || unlikely(!(end = quick_turn(to, now = arch_now()))))
         return NULL;
     /* point of no return */
     t->faulting = 1;
@@ -138,7 +142,7 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
     t->fault_words[3] = to->regs.r9 = t->regs.rsp;
     give_call(t, to, ep, c->d0);
     to->regs.rsi = TAG(label, 4);
-    return hand_over(t, to, now);
+    return hand_over(t, to, now, end);
 }
 
 /* A fault is answered by executing again, or from another RIP; more is for the complete path. */
@@ -166,16 +170,21 @@ static inline void give_answer(const struct tcb *t, struct tcb *to)
     copy_words(to, t, (uint32_t)tag);
 }
 
-static struct regs *answer_call(struct tcb *t, const struct cap *c, const struct cap *rc)
+/* Nothing to receive at once. */
+static inline bool would_wait(const struct tcb *t, const struct endpoint *ep)
+{
+    return !(ep->queue.head && ep->queue.head->state == THREAD_SEND) && !(t->bound && t->bound->bits);
+}
+
+static inline struct regs *answer_call(struct tcb *t, const struct cap *c, const struct cap *rc)
 {
     struct endpoint *ep = cap_object(c);
     struct reply *reply = cap_object(rc);
     struct tcb *to = reply->caller;
-    uint64_t now = arch_now();
+    uint64_t now, end;
 
-    if (unlikely(!to) || (ep->queue.head && ep->queue.head->state == THREAD_SEND) ||
-        unlikely(t->bound && t->bound->bits) || unlikely(!quick_answer(t, to)) ||
-        unlikely(!quick_turn(to, now)))
+    if (unlikely(!to) || unlikely(!would_wait(t, ep)) || unlikely(!quick_answer(t, to)) ||
+        unlikely(!(end = quick_turn(to, now = arch_now()))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
@@ -187,20 +196,27 @@ static struct regs *answer_call(struct tcb *t, const struct cap *c, const struct
     t->state = THREAD_RECV;
     t->queue = ep;
     queue_push(&ep->queue, t);
-    return hand_over(t, to, now);
+    return hand_over(t, to, now, end);
+}
+
+static struct regs *answer_exit(struct tcb *t, const struct cap *c)
+{
+    struct regs *next = fastpath_exit(t, c);
+
+    return next ? next : syscall_complete(t);
 }
 
 struct regs *fastpath_reply_recv(struct tcb *t)
 {
-    const struct cap *c = quick_slot(t, (uint32_t)t->regs.rdi), *rc = quick_slot(t, t->regs.rdi >> 32);
-    struct regs *next;
+    struct cap *c, *rc;
 
-    if (unlikely(!c))
+    if (unlikely(!quick_slot(t, (uint32_t)t->regs.rdi, &c)))
         return syscall_complete(t);
     if (c->type == OBJ_VCPU)
-        return (next = fastpath_exit(t, c)) ? next : syscall_complete(t);
-    if (unlikely(!rc) || unlikely(c->type != OBJ_ENDPOINT) || unlikely(!(c->rights & RIGHT_READ)) ||
-        unlikely(rc->type != OBJ_REPLY) || unlikely(!(rc->rights & RIGHT_WRITE)))
+        return answer_exit(t, c);
+    if (unlikely(!quick_slot(t, t->regs.rdi >> 32, &rc)) || unlikely(c->type != OBJ_ENDPOINT) ||
+        unlikely(!(c->rights & RIGHT_READ)) || unlikely(rc->type != OBJ_REPLY) ||
+        unlikely(!(rc->rights & RIGHT_WRITE)))
         return syscall_complete(t);
     return answer_call(t, c, rc);
 }
@@ -210,16 +226,16 @@ struct regs *fastpath_yield(struct tcb *t)
 {
     struct thread_queue *q = &cpu.ready[t->priority];
     struct tcb *to = q->head;
-    uint64_t now = arch_now();
+    uint64_t now, end;
 
-    if (!to || to->state != THREAD_READY || unlikely(!quick_turn(to, now)))
+    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!(end = quick_turn(to, now = arch_now()))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->regs.rax = ERR_OK;
-    queue_remove(q, to);
+    queue_drop_head(q, to);
     queue_push(q, t);
     to->queued = 0;
     t->queued = 1;
-    return hand_over(t, to, now);
+    return hand_over(t, to, now, end);
 }

@@ -37,10 +37,12 @@ struct tcb {
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
     struct cap dying; /* no capability: CNodes that its calls have yet to empty (cap.c) */
+    struct cap *slots;   /* of cspace, for the short paths: */
+    uint32_t slot_count; /* 0 without one */
     struct umbra_ipc_buffer *buffer;
     struct tcb *next, *prev; /* the queue it is in */
     void *queue;             /* endpoint or notification it waits on */
-    struct reply *reply;     /* RECV: will hold the caller; REPLY: holds this thread */
+    struct reply *reply;     /* RECV: will hold the caller; REPLY: holds this thread; else meaningless */
     struct vcpu *vcpu;       /* GUEST, PARKED */
     struct sched *sc;
     struct notification *bound;
@@ -176,6 +178,13 @@ uint64_t unique_number(void);
 static inline void *cap_object(const struct cap *c)
 {
     return phys((hpa_t){ c->obj });
+}
+
+/* The thread's CSpace has changed. */
+static inline void tcb_set_slots(struct tcb *t)
+{
+    t->slots = cap_object(&t->cspace);
+    t->slot_count = t->cspace.type == OBJ_CNODE ? 1u << t->cspace.bits : 0;
 }
 
 #endif

@@ -158,7 +158,7 @@ void sched_account(void)
             charge_turn(t->sc, used);
         else
             charge(t->sc, used, now);
-        sched_slice(t->sc, now);
+        cpu.slice_end = sched_slice_end(t->sc, now);
     }
     cpu.slice_start = now;
 }
@@ -196,7 +196,8 @@ static struct tcb *take_next(void)
     if (!t || !t->queued || t->priority + 1 != cpu.highest || cpu.turn_over)
         t = cpu.ready[cpu.highest - 1].head;
     ready_remove(t);
-    sched_slice(t->sc, arch_now());
+    cpu.slice_start = arch_now();
+    cpu.slice_end = sched_slice_end(t->sc, cpu.slice_start);
     return t;
 }
 

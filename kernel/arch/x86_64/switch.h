@@ -10,15 +10,14 @@ struct __attribute__((packed)) tss {
 };
 extern struct tss tss;
 extern bool has_fsgsbase;
-void fpu_trap(bool on);                 /* CR0.TS */
-void bases_by_msr(const struct tcb *t); /* without FSGSBASE */
+extern uint64_t cr0_trapping; /* CR0 with TS */
 
 static inline uint64_t arch_now(void)
 {
-    uint32_t lo, hi;
+    uint64_t now;
 
-    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-    return lo | (uint64_t)hi << 32;
+    __asm__ volatile("rdtsc; shl $32, %%rdx; or %%rdx, %0" : "=a"(now) : : "rdx", "cc");
+    return now;
 }
 
 static inline void arch_load_space(hpa_t root)
@@ -33,30 +32,45 @@ static inline void arch_load_space(hpa_t root)
 /* With FSGSBASE user code changes its bases itself: they are read back when it leaves. */
 static inline void arch_thread_leave(struct tcb *t)
 {
-    if (!has_fsgsbase)
+    if (__builtin_expect(!has_fsgsbase, false))
         return;
     __asm__ volatile("rdfsbase %0" : "=r"(t->fs_base));
     __asm__ volatile("rdgsbase %0" : "=r"(t->gs_base));
 }
 
+static inline void write_base(uint32_t msr, uint64_t base)
+{
+    __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)base), "d"((uint32_t)(base >> 32)));
+}
+
 static inline void arch_thread_resume(const struct tcb *t)
 {
-    if (has_fsgsbase) {
+    if (__builtin_expect(has_fsgsbase, true)) {
         __asm__ volatile("wrfsbase %0" : : "r"(t->fs_base));
         __asm__ volatile("wrgsbase %0" : : "r"(t->gs_base));
     } else {
-        bases_by_msr(t);
+        write_base(0xc0000100, t->fs_base); /* MSR_FS_BASE, MSR_GS_BASE */
+        write_base(0xc0000101, t->gs_base);
     }
+}
+
+/* CR0.TS, so that nobody reads another's FPU state. */
+static inline void arch_fpu_trap(bool on)
+{
+    if (on == cpu.fpu_trapped)
+        return;
+    cpu.fpu_trapped = on;
+    if (on)
+        __asm__ volatile("mov %0, %%cr0" : : "r"(cr0_trapping) : "memory");
+    else
+        __asm__ volatile("clts" : : : "memory");
 }
 
 static inline void arch_thread_enter(struct tcb *t)
 {
-    bool trap = cpu.fpu_owner != t->fpu;
-
     tss.rsp[0] = (uintptr_t)(&t->regs + 1);
     arch_load_space((hpa_t){ t->vspace.obj });
-    if (trap != cpu.fpu_trapped)
-        fpu_trap(trap);
+    arch_fpu_trap(cpu.fpu_owner != t->fpu);
     arch_thread_resume(t);
 }
 

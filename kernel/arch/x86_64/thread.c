@@ -9,19 +9,9 @@
 #include "x86.h"
 
 bool has_fsgsbase;
+uint64_t cr0_trapping;
 static bool has_xsave;
 static uint8_t fpu_initial[FPU_BYTES] __attribute__((aligned(64)));
-
-void fpu_trap(bool on)
-{
-    if (on == cpu.fpu_trapped)
-        return;
-    cpu.fpu_trapped = on;
-    if (on)
-        write_cr0(read_cr0() | CR0_TS);
-    else
-        __asm__ volatile("clts");
-}
 
 static void fpu_save(void *area)
 {
@@ -44,7 +34,7 @@ void fpu_own(void *area)
     if (cpu.fpu_owner == area)
         return;
     COUNT(FPU_SWITCHES);
-    fpu_trap(false);
+    arch_fpu_trap(false);
     if (cpu.fpu_owner)
         fpu_save(cpu.fpu_owner);
     fpu_restore(area);
@@ -58,7 +48,7 @@ bool arch_exception(struct tcb *t, unsigned vector)
     if (vector != 7 || !cpu.fpu_trapped)
         return false;
     fpu_own(t->fpu);
-    fpu_trap(false);
+    arch_fpu_trap(false);
     return true;
 }
 
@@ -71,7 +61,7 @@ void arch_fpu_drop(void *area)
 {
     if (cpu.fpu_owner == area) {
         cpu.fpu_owner = NULL;
-        fpu_trap(true);
+        arch_fpu_trap(true);
     }
 }
 
@@ -93,11 +83,6 @@ void fpu_init(void)
     write_cr0((read_cr0() & ~(CR0_EM | CR0_TS)) | CR0_MP | CR0_NE);
     __asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
     fpu_save(fpu_initial);
-    fpu_trap(true);
-}
-
-void bases_by_msr(const struct tcb *t)
-{
-    wrmsr(MSR_FS_BASE, t->fs_base);
-    wrmsr(MSR_GS_BASE, t->gs_base);
+    cr0_trapping = read_cr0() | CR0_TS;
+    arch_fpu_trap(true);
 }

@@ -86,10 +86,10 @@ static inline void queue_push(struct thread_queue *q, struct tcb *t)
 {
     t->next = NULL;
     t->prev = q->tail;
-    if (q->tail)
-        q->tail->next = t;
-    else
+    if (__builtin_expect(!q->tail, true))
         q->head = t;
+    else
+        q->tail->next = t;
     q->tail = t;
 }
 
@@ -108,10 +108,10 @@ static inline void queue_remove(struct thread_queue *q, struct tcb *t)
 static inline void queue_drop_head(struct thread_queue *q, const struct tcb *head)
 {
     q->head = head->next;
-    if (head->next)
-        head->next->prev = NULL;
-    else
+    if (__builtin_expect(!head->next, true))
         q->tail = NULL;
+    else
+        head->next->prev = NULL;
 }
 
 /* deadline.c: an intrusive leftist heap */

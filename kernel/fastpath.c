@@ -7,7 +7,8 @@
 #include "fastpath.h"
 #include "invoke.h"
 
-#define unlikely(x) __builtin_expect(!!(x), 0)
+#define unlikely(x)   __builtin_expect(!!(x), 0)
+#define always_inline inline __attribute__((always_inline))
 
 /* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. */
 static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
@@ -16,65 +17,63 @@ static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
     return p < t->slot_count;
 }
 
-/* No capabilities, and the words beyond those in registers have buffers at both ends. */
-static inline bool quick_tag(uint32_t low, const struct tcb *from, const struct tcb *to)
+/* A message of few words, or of more and with buffers at both ends; no capabilities. */
+static inline bool quick_tag(uint64_t tag, bool many, const struct tcb *from, const struct tcb *to)
 {
-    return low <= MSG_REGISTERS || (low <= MSG_WORDS_MAX && from->buffer && to->buffer);
+    return many ? (uint32_t)tag <= MSG_WORDS_MAX && from->buffer && to->buffer
+                : (uint32_t)tag <= MSG_REGISTERS;
 }
 
-/* As quick_turn where to has peers or a budget that ends: the timer must be armed early enough. */
-static __attribute__((noinline)) uint64_t timed_turn(const struct tcb *to, uint64_t now)
+static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t tag, bool many)
 {
-    const struct sched *s = to->sc;
-
-    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + s->remaining ? sched_slice_end(s, now)
-                                                                                      : 0;
-}
-
-/* If the budget of the current thread can be charged, and to would be chosen and can run, without the scheduler and
- * the timer: when its time ends; else 0. */
-static inline uint64_t quick_turn(const struct tcb *to, uint64_t now)
-{
-    const struct sched *s = to->sc;
-
-    if (unlikely(!s) || unlikely(!s->remaining) || unlikely(now >= cpu.slice_end))
-        return 0;
-    if (unlikely(to->priority < cpu.highest) || unlikely(!sched_is_full(s)))
-        return timed_turn(to, now);
-    return now + s->remaining;
-}
-
-static inline void copy_words(struct tcb *to, const struct tcb *from, uint32_t words)
-{
+    to->regs.rsi = tag;
     to->regs.rdx = from->regs.rdx;
     to->regs.r10 = from->regs.r10;
     to->regs.r8 = from->regs.r8;
     to->regs.r9 = from->regs.r9;
-    if (words <= MSG_REGISTERS)
+    if (!many)
         return;
     const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
-    for (uint32_t i = MSG_REGISTERS; i < words; i++)
+    for (uint32_t i = MSG_REGISTERS; i < (uint32_t)tag; i++)
         to->buffer->words[i] = there[i];
 }
 
-/* --- commit --- */
-
-/* The processor goes from one thread to another. */
-static inline struct regs *hand_over(struct tcb *from, struct tcb *to, uint64_t now, uint64_t end)
+/* Where to has peers or a budget that ends, the timer must be armed early enough. */
+static inline bool timer_fits(const struct tcb *to, uint64_t now)
 {
-    struct sched *f = from->sc;
-    uint64_t used = now - cpu.slice_start;
+    __asm__ volatile("" : : : "memory"); /* no register is kept for this on the way that is taken most */
+    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + to->sc->remaining;
+}
 
-    f->consumed += used;
-    f->remaining -= used;
+/* The last check, and the first of the commit: if the budget of the current thread can be charged, and to
+ * would be chosen and can run, without the scheduler and the timer, then to has the processor's time from now
+ * on. */
+static inline bool take_turn(const struct tcb *from, struct tcb *to)
+{
+    struct sched *s = to->sc;
+    uint64_t now = arch_now();
+
+    if (unlikely(!s) || unlikely(!s->remaining) || unlikely(now >= cpu.slice_end) ||
+        ((unlikely(to->priority < cpu.highest) || unlikely(!sched_is_full(s))) && !timer_fits(to, now)))
+        return false;
+    struct sched *f = from->sc;
+    int64_t used = (int64_t)now - (int64_t)cpu.slice_start;
+    f->consumed += (uint64_t)used;
+    f->remaining -= (uint64_t)used;
     cpu.slice_start = now;
-    cpu.slice_end = end;
+    cpu.slice_end = sched_slice_end(s, now);
     cpu.current = cpu.last = to;
+    return true;
+}
+
+static inline struct regs *switch_to(struct tcb *from, struct tcb *to)
+{
     COUNT(SWITCHES);
-    arch_thread_leave(from);
-    arch_thread_enter(to);
+    arch_thread_switch(from, to);
     return &to->regs;
 }
+
+/* --- commit --- */
 
 /* t has called, to has received. */
 static inline void give_call(struct tcb *t, struct tcb *to, struct endpoint *ep, uint64_t badge)
@@ -97,44 +96,54 @@ static inline bool is_server(const struct tcb *to)
     return to && to->state == THREAD_RECV && to->reply;
 }
 
-struct regs *fastpath_call(struct tcb *t)
+static always_inline struct regs *call_server(struct tcb *t, const struct cap *c, bool many)
 {
-    uint64_t tag = t->regs.rsi, now, end;
-    struct cap *c;
-
-    if (unlikely(!quick_slot(t, (uint32_t)t->regs.rdi, &c)) || unlikely(c->type == OBJ_NULL))
-        return syscall_complete(t);
-    if (c->type != OBJ_ENDPOINT)
-        return syscall_invoke(t, c);
     struct endpoint *ep = cap_object(c);
     struct tcb *to = ep->queue.head;
+    uint64_t tag = t->regs.rsi;
+
     if (unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!is_server(to)) ||
-        unlikely(!quick_tag((uint32_t)tag, t, to)) || unlikely(!(end = quick_turn(to, now = arch_now()))))
+        unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
-    t->faulting = 0;
-    t->may_grant = c->rights & RIGHT_GRANT;
+    t->sent_rights = c->rights;
     give_call(t, to, ep, c->d0);
-    to->regs.rsi = tag;
-    copy_words(to, t, (uint32_t)tag);
-    return hand_over(t, to, now, end);
+    copy_words(to, t, tag, many);
+    return switch_to(t, to);
+}
+
+static __attribute__((noinline)) struct regs *call_server_many(struct tcb *t, const struct cap *c)
+{
+    return call_server(t, c, true);
+}
+
+struct regs *fastpath_call(struct tcb *t)
+{
+    struct cap *c;
+
+    if (unlikely(!quick_slot(t, (uint32_t)t->regs.rdi, &c)))
+        return syscall_complete(t);
+    if (c->type != OBJ_ENDPOINT)
+        return c->type == OBJ_NULL ? syscall_complete(t) : syscall_invoke(t, c);
+    if ((uint32_t)t->regs.rsi > MSG_REGISTERS)
+        return call_server_many(t, c);
+    return call_server(t, c, false);
 }
 
 struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
 {
     const struct cap *c = &t->fault;
-    uint64_t now, end;
 
     if (c->type != OBJ_ENDPOINT || unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(t->regs.rip > USER_END))
         return NULL;
     struct endpoint *ep = cap_object(c);
     struct tcb *to = ep->queue.head;
-    if (unlikely(!is_server(to)) || unlikely(!(end = quick_turn(to, now = arch_now()))))
+    if (unlikely(!is_server(to)) || unlikely(!take_turn(t, to)))
         return NULL;
     /* point of no return */
     t->faulting = 1;
-    t->may_grant = 0;
+    t->sent_rights = 0;
     t->fault_label = label;
     t->fault_words[0] = to->regs.rdx = t->regs.rip;
     t->fault_words[1] = to->regs.r10 = w1;
@@ -142,32 +151,39 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
     t->fault_words[3] = to->regs.r9 = t->regs.rsp;
     give_call(t, to, ep, c->d0);
     to->regs.rsi = TAG(label, 4);
-    return hand_over(t, to, now, end);
+    return switch_to(t, to);
+}
+
+/* The caller of reply is answered: t waits at ep with reply again. */
+static inline struct regs *receive_again(struct tcb *t, struct tcb *caller, struct reply *reply,
+                                         struct endpoint *ep)
+{
+    caller->state = THREAD_READY;
+    reply->caller = NULL;
+    reply->receiver = t;
+    t->reply = reply;
+    t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
+    t->state = THREAD_RECV;
+    t->queue = ep;
+    queue_push(&ep->queue, t);
+    return switch_to(t, caller);
 }
 
 /* A fault is answered by executing again, or from another RIP; more is for the complete path. */
-static inline bool quick_answer(const struct tcb *t, const struct tcb *to)
+static __attribute__((noinline)) struct regs *answer_fault(struct tcb *t, struct reply *reply,
+                                                           struct endpoint *ep)
 {
+    struct tcb *to = reply->caller;
     uint32_t low = (uint32_t)t->regs.rsi;
+    uint64_t rip = low ? t->regs.rdx : to->regs.rip;
 
-    if (!to->faulting)
-        return quick_tag(low, t, to);
-    return low == 0 || (low == 1 && t->regs.rdx < USER_END);
-}
-
-static inline void give_answer(const struct tcb *t, struct tcb *to)
-{
-    uint64_t tag = t->regs.rsi;
-
-    to->state = THREAD_READY;
-    if (to->faulting) {
-        to->regs.rip = (uint32_t)tag ? t->regs.rdx : to->regs.rip;
-        return;
-    }
-    to->regs.rsi = tag;
-    to->regs.rdi = 0;
-    to->regs.rax = ERR_OK;
-    copy_words(to, t, (uint32_t)tag);
+    if (unlikely(low > 1) || unlikely(low && rip >= USER_END) || unlikely(!take_turn(t, to)))
+        return syscall_complete(t);
+    /* point of no return */
+    COUNT(SYSCALLS);
+    to->regs.rip = rip;
+    to->faulting = 0;
+    return receive_again(t, to, reply, ep);
 }
 
 /* Nothing to receive at once. */
@@ -176,30 +192,35 @@ static inline bool would_wait(const struct tcb *t, const struct endpoint *ep)
     return !(ep->queue.head && ep->queue.head->state == THREAD_SEND) && !(t->bound && t->bound->bits);
 }
 
-static inline struct regs *answer_call(struct tcb *t, const struct cap *c, const struct cap *rc)
+static always_inline struct regs *answer_call(struct tcb *t, const struct cap *c, const struct cap *rc,
+                                              bool many)
 {
     struct endpoint *ep = cap_object(c);
     struct reply *reply = cap_object(rc);
     struct tcb *to = reply->caller;
-    uint64_t now, end;
+    uint64_t tag = t->regs.rsi;
 
-    if (unlikely(!to) || unlikely(!would_wait(t, ep)) || unlikely(!quick_answer(t, to)) ||
-        unlikely(!(end = quick_turn(to, now = arch_now()))))
+    if (unlikely(!to) || unlikely(!would_wait(t, ep)))
+        return syscall_complete(t);
+    if (to->faulting)
+        return answer_fault(t, reply, ep);
+    if (unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
-    give_answer(t, to);
-    reply->caller = NULL;
-    reply->receiver = t;
-    t->reply = reply;
-    t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
-    t->state = THREAD_RECV;
-    t->queue = ep;
-    queue_push(&ep->queue, t);
-    return hand_over(t, to, now, end);
+    to->regs.rdi = 0;
+    to->regs.rax = ERR_OK;
+    copy_words(to, t, tag, many);
+    return receive_again(t, to, reply, ep);
 }
 
-static struct regs *answer_exit(struct tcb *t, const struct cap *c)
+static __attribute__((noinline)) struct regs *answer_call_many(struct tcb *t, const struct cap *c,
+                                                               const struct cap *rc)
+{
+    return answer_call(t, c, rc, true);
+}
+
+static __attribute__((noinline)) struct regs *answer_exit(struct tcb *t, const struct cap *c)
 {
     struct regs *next = fastpath_exit(t, c);
 
@@ -218,7 +239,9 @@ struct regs *fastpath_reply_recv(struct tcb *t)
         unlikely(!(c->rights & RIGHT_READ)) || unlikely(rc->type != OBJ_REPLY) ||
         unlikely(!(rc->rights & RIGHT_WRITE)))
         return syscall_complete(t);
-    return answer_call(t, c, rc);
+    if ((uint32_t)t->regs.rsi > MSG_REGISTERS)
+        return answer_call_many(t, c, rc);
+    return answer_call(t, c, rc, false);
 }
 
 /* To another of the same priority. */
@@ -226,9 +249,8 @@ struct regs *fastpath_yield(struct tcb *t)
 {
     struct thread_queue *q = &cpu.ready[t->priority];
     struct tcb *to = q->head;
-    uint64_t now, end;
 
-    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!(end = quick_turn(to, now = arch_now()))))
+    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!take_turn(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
@@ -237,5 +259,5 @@ struct regs *fastpath_yield(struct tcb *t)
     queue_push(q, t);
     to->queued = 0;
     t->queued = 1;
-    return hand_over(t, to, now, end);
+    return switch_to(t, to);
 }

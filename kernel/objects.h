@@ -47,7 +47,9 @@ struct tcb {
     struct sched *sc;
     struct notification *bound;
     uint64_t badge; /* of the capability it sends with */
-    uint8_t state, priority, queued, calling, may_grant, faulting;
+    uint8_t state, priority, queued, calling;
+    uint8_t sent_rights; /* of the capability it sends or called with */
+    uint8_t faulting;    /* waits, or would, for the answer to a fault */
     uint32_t fault_label;
     uint64_t fault_words[4];
     _Alignas(64) uint8_t fpu[FPU_BYTES];

@@ -57,21 +57,41 @@ static inline void arch_thread_resume(const struct tcb *t)
 /* CR0.TS, so that nobody reads another's FPU state. */
 static inline void arch_fpu_trap(bool on)
 {
-    if (on == cpu.fpu_trapped)
-        return;
-    cpu.fpu_trapped = on;
-    if (on)
+    if (on) {
+        if (cpu.fpu_trapped)
+            return;
+        cpu.fpu_trapped = true;
         __asm__ volatile("mov %0, %%cr0" : : "r"(cr0_trapping) : "memory");
-    else
+    } else if (cpu.fpu_trapped) {
+        cpu.fpu_trapped = false;
         __asm__ volatile("clts" : : : "memory");
+    }
 }
 
-static inline void arch_thread_enter(struct tcb *t)
+static inline void enter_space(const struct tcb *t)
 {
     tss.rsp[0] = (uintptr_t)(&t->regs + 1);
     arch_load_space((hpa_t){ t->vspace.obj });
     arch_fpu_trap(cpu.fpu_owner != t->fpu);
+}
+
+static inline void arch_thread_enter(const struct tcb *t)
+{
+    enter_space(t);
     arch_thread_resume(t);
+}
+
+static inline void arch_thread_switch(struct tcb *from, const struct tcb *to)
+{
+    enter_space(to);
+    if (__builtin_expect(!has_fsgsbase, false)) {
+        arch_thread_resume(to);
+        return;
+    }
+    __asm__ volatile("rdfsbase %0" : "=r"(from->fs_base));
+    __asm__ volatile("rdgsbase %0" : "=r"(from->gs_base));
+    __asm__ volatile("wrfsbase %0" : : "r"(to->fs_base));
+    __asm__ volatile("wrgsbase %0" : : "r"(to->gs_base));
 }
 
 #endif

@@ -22,9 +22,14 @@ void arch_thread_resume(const struct tcb *t)
 {
     (void)t;
 }
-void arch_thread_enter(struct tcb *t)
+void arch_thread_enter(const struct tcb *t)
 {
     arch_load_space((hpa_t){ t->vspace.obj });
+}
+void arch_thread_switch(struct tcb *from, const struct tcb *to)
+{
+    (void)from;
+    arch_thread_enter(to);
 }
 void arch_fpu_init(void *area)
 {

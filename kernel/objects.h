@@ -36,7 +36,7 @@ struct tcb {
     uint64_t handler;                           /* Linux system calls */
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
-    struct cap dying; /* no capability: CNodes that its calls have yet to empty (cap.c) */
+    struct cap dying;    /* no capability: CNodes that its calls have yet to empty (cap.c) */
     struct cap *slots;   /* of cspace, for the short paths: */
     uint32_t slot_count; /* 0 without one */
     struct umbra_ipc_buffer *buffer;

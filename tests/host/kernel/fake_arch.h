@@ -11,6 +11,7 @@
 struct fake_arch {
     uint64_t now, timer, loaded;
     uint32_t unmasked; /* interrupt lines */
+    uint32_t switches; /* straight from one thread to another */
 };
 extern struct fake_arch fake;
 

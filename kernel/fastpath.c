@@ -4,18 +4,7 @@
  * nothing changed, a point of no return, the commit. What they do is exactly what the complete path would:
  * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
  * runs included. */
-#include "fastpath.h"
-#include "invoke.h"
-
-#define unlikely(x)   __builtin_expect(!!(x), 0)
-#define always_inline inline __attribute__((always_inline))
-
-/* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. */
-static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
-{
-    *c = t->slots + p;
-    return p < t->slot_count;
-}
+#include "quick.h"
 
 /* A message of few words, or of more and with buffers at both ends; no capabilities. */
 static inline bool quick_tag(uint64_t tag, bool many, const struct tcb *from, const struct tcb *to)
@@ -36,41 +25,6 @@ static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t t
     const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
     for (uint32_t i = MSG_REGISTERS; i < (uint32_t)tag; i++)
         to->buffer->words[i] = there[i];
-}
-
-/* Where to has peers or a budget that ends, the timer must be armed early enough. */
-static inline bool timer_fits(const struct tcb *to, uint64_t now)
-{
-    __asm__ volatile("" : : : "memory"); /* no register is kept for this on the way that is taken most */
-    return to->priority + 1 >= cpu.highest && cpu.timer_armed - 1 < now + to->sc->remaining;
-}
-
-/* The last check, and the first of the commit: if the budget of the current thread can be charged, and to
- * would be chosen and can run, without the scheduler and the timer, then to has the processor's time from now
- * on. */
-static inline bool take_turn(const struct tcb *from, struct tcb *to)
-{
-    struct sched *s = to->sc;
-    uint64_t now = arch_now();
-
-    if (unlikely(!s) || unlikely(!s->remaining) || unlikely(now >= cpu.slice_end) ||
-        ((unlikely(to->priority < cpu.highest) || unlikely(!sched_is_full(s))) && !timer_fits(to, now)))
-        return false;
-    struct sched *f = from->sc;
-    int64_t used = (int64_t)now - (int64_t)cpu.slice_start;
-    f->consumed += (uint64_t)used;
-    f->remaining -= (uint64_t)used;
-    cpu.slice_start = now;
-    cpu.slice_end = sched_slice_end(s, now);
-    cpu.current = cpu.last = to;
-    return true;
-}
-
-static inline struct regs *switch_to(struct tcb *from, struct tcb *to)
-{
-    COUNT(SWITCHES);
-    arch_thread_switch(from, to);
-    return &to->regs;
 }
 
 /* --- commit --- */
@@ -242,22 +196,4 @@ struct regs *fastpath_reply_recv(struct tcb *t)
     if ((uint32_t)t->regs.rsi > MSG_REGISTERS)
         return answer_call_many(t, c, rc);
     return answer_call(t, c, rc, false);
-}
-
-/* To another of the same priority. */
-struct regs *fastpath_yield(struct tcb *t)
-{
-    struct thread_queue *q = &cpu.ready[t->priority];
-    struct tcb *to = q->head;
-
-    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!take_turn(t, to)))
-        return syscall_complete(t);
-    /* point of no return */
-    COUNT(SYSCALLS);
-    t->regs.rax = ERR_OK;
-    queue_drop_head(q, to);
-    queue_push(q, t);
-    to->queued = 0;
-    t->queued = 1;
-    return switch_to(t, to);
 }

@@ -249,13 +249,14 @@ struct regs *kernel_syscall(void)
         return fastpath_call(t);
     if (number == (uint64_t)SYS_REPLY_RECV)
         return fastpath_reply_recv(t);
-    if (number == (uint64_t)SYS_YIELD)
-        return fastpath_yield(t);
-    if (number != (uint64_t)SYS_NULL)
-        return syscall_complete(t);
-    COUNT(SYSCALLS);
-    t->regs.rax = ERR_OK;
-    return &t->regs;
+    if (number == (uint64_t)SYS_NULL) {
+        COUNT(SYSCALLS);
+        t->regs.rax = ERR_OK;
+        return &t->regs;
+    }
+    if (number == (uint64_t)SYS_SIGNAL)
+        return fastpath_signal(t);
+    return number == (uint64_t)SYS_YIELD ? fastpath_yield(t) : syscall_complete(t);
 }
 
 enum { VECTOR_PAGE_FAULT = 14, VECTOR_IRQ_FIRST = 32 };
@@ -284,12 +285,14 @@ struct regs *kernel_entry(uint64_t fault_address)
 {
     struct tcb *t = cpu.current;
     uint64_t vector = t->regs.vector;
+    struct regs *next;
 
     ASSERT(cpu.last == t && !cpu.attention);
     if (vector < VECTOR_IRQ_FIRST)
         return exception(t, vector, fault_address);
     arch_interrupt(vector);
-    return kernel_leave();
+    next = fastpath_line(t);
+    return next ? next : kernel_leave();
 }
 
 struct regs *kernel_leave(void)

@@ -49,7 +49,7 @@ void arch_flush_space(void); /* all user translations of the loaded space */
 uint64_t arch_tsc_hz(void);
 void arch_timer_set(uint64_t deadline);              /* absolute TSC */
 bool arch_exception(struct tcb *t, unsigned vector); /* true: dealt with, the thread goes on */
-void arch_interrupt(unsigned vector);                /* record a host interrupt */
+void arch_interrupt(unsigned vector);                /* record a host interrupt; its line is masked */
 void arch_idle(void);                                /* wait for an interrupt; it is recorded, see cpu.h */
 void arch_take_interrupts(void);                     /* let pending ones be recorded */
 void arch_irq_mask(unsigned line);

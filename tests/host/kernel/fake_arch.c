@@ -81,7 +81,8 @@ bool arch_exception(struct tcb *t, unsigned vector)
 }
 void arch_interrupt(unsigned vector)
 {
-    (void)vector;
+    if (vector >= FAKE_LINES && vector < FAKE_LINES + IRQ_LINES)
+        cpu.pending_lines |= 1u << (vector - FAKE_LINES);
 }
 void arch_idle(void)
 {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define FAKE_KERNEL_ENTRY 0x5a5a000000000002ull /* the kernel's half of a root table: not present */
+#define FAKE_LINES        32                    /* vector of line 0 */
 
 struct fake_arch {
     uint64_t now, timer, loaded;

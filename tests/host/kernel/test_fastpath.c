@@ -23,6 +23,7 @@ enum {
 #define IDLE       0 /* of the lowest priority; never waits */
 #define MEMORY     (PAGES * PAGE_BYTES)
 #define VECTOR_UD  6
+#define LINE       3 /* signals the notification */
 #define STEPS      6000
 #define HISTORIES  24
 #define SLOT_EP    1 /* .. 8: two endpoints, four kinds of rights and badges each */
@@ -33,7 +34,7 @@ enum {
 
 static uint64_t seed;
 static _Alignas(64) uint8_t before[MEMORY], quick[MEMORY], complete[MEMORY];
-static unsigned taken[4]; /* short paths: call, answer, fault, yield */
+static unsigned taken[6]; /* short paths: call, answer, fault, yield, signal, line */
 
 static uint64_t any(uint64_t n)
 {
@@ -109,6 +110,9 @@ static void make_world(void)
     cpu = (struct cpu){ .user_rsp = 0 };
     fake = (struct fake_arch){ .now = 1000000 };
     make_caps();
+    cpu.irq[LINE] = (struct cap){
+        .type = OBJ_NOTIFICATION, .rights = RIGHT_ALL, .obj = small(ENDPOINTS + REPLIES), .d0 = 64
+    };
     for (unsigned i = 0; i < THREADS; i++)
         make_thread(i);
     kernel_leave();
@@ -165,11 +169,17 @@ static cptr_t likely_reply(int64_t number)
 /* Registers as user code of t could have left them before a system call. */
 static void any_registers(struct tcb *t)
 {
-    static const int8_t numbers[] = {
-        SYS_CALL,       SYS_CALL,       SYS_CALL,       SYS_CALL,  SYS_CALL, SYS_REPLY_RECV, SYS_REPLY_RECV,
-        SYS_REPLY_RECV, SYS_REPLY_RECV, SYS_REPLY_RECV, SYS_RECV,  SYS_RECV, SYS_RECV,       SYS_RECV,
-        SYS_REPLY,      SYS_SEND,       SYS_SIGNAL,     SYS_YIELD, SYS_POLL, SYS_NULL,       -77
-    };
+    static const int8_t numbers[] = { SYS_CALL,       SYS_CALL,
+                                      SYS_CALL,       SYS_CALL,
+                                      SYS_CALL,       SYS_REPLY_RECV,
+                                      SYS_REPLY_RECV, SYS_REPLY_RECV,
+                                      SYS_REPLY_RECV, SYS_REPLY_RECV,
+                                      SYS_RECV,       SYS_RECV,
+                                      SYS_RECV,       SYS_RECV,
+                                      SYS_REPLY,      SYS_SEND,
+                                      SYS_SIGNAL,     SYS_SIGNAL,
+                                      SYS_YIELD,      SYS_POLL,
+                                      SYS_NULL,       -77 };
     static const int8_t harmless[] = { SYS_SIGNAL, SYS_YIELD, SYS_POLL, SYS_NULL, SYS_REPLY };
     int64_t number = t == thread(IDLE) ? harmless[any(sizeof(harmless))] : numbers[any(sizeof(numbers))];
     struct regs *r = &t->regs;
@@ -181,6 +191,8 @@ static void any_registers(struct tcb *t)
     r->rdi = number == SYS_SIGNAL  ? any_slot(SLOT_NOTE, 1)
              : number == SYS_REPLY ? any_slot(SLOT_REPLY, REPLIES + 1)
                                    : any_slot(SLOT_EP, 8) | (uint64_t)likely_reply(number) << 32;
+    if ((number == SYS_RECV || number == SYS_POLL) && any(3) == 0)
+        r->rdi = SLOT_NOTE;
     if (number == SYS_CALL || number == SYS_SEND)
         r->rdi = any(20) ? any_slot(SLOT_EP, 8) : SLOT_SCHED;
     r->rsi = any_tag();
@@ -192,7 +204,7 @@ static void any_registers(struct tcb *t)
         t->buffer->words[MSG_REGISTERS + any(60)] = any(1000);
 }
 
-enum step { STEP_CALL, STEP_FAULT, STEP_TIMER, STEP_STOP };
+enum step { STEP_CALL, STEP_FAULT, STEP_LINE, STEP_TIMER, STEP_STOP };
 
 static struct regs *do_step(enum step s, struct tcb *t, struct tcb *other, bool short_path)
 {
@@ -203,6 +215,11 @@ static struct regs *do_step(enum step s, struct tcb *t, struct tcb *other, bool 
         if (short_path)
             return kernel_entry(0);
         ipc_fault(t, FAULT_EXCEPTION, VECTOR_UD, t->regs.error);
+        return kernel_leave();
+    case STEP_LINE:
+        if (short_path)
+            return kernel_entry(0);
+        arch_interrupt(t->regs.vector);
         return kernel_leave();
     case STEP_STOP: /* a wait is undone; the thread does something else */
         thread_stop(other);
@@ -221,12 +238,19 @@ static enum step any_step(struct tcb *t)
         return STEP_TIMER;
     if (any(12) == 0)
         return STEP_STOP;
+    if (any(16) == 0)
+        return STEP_LINE;
     return t != thread(IDLE) && any(12) == 0 ? STEP_FAULT : STEP_CALL;
 }
 
-static void count_short(enum step s, uint64_t number)
+static void count_short(enum step s, int64_t number)
 {
-    taken[s == STEP_FAULT ? 2 : number == (uint64_t)SYS_CALL ? 0 : number == (uint64_t)SYS_YIELD ? 3 : 1]++;
+    taken[s == STEP_FAULT        ? 2
+          : s == STEP_LINE       ? 5
+          : number == SYS_SIGNAL ? 4
+          : number == SYS_YIELD  ? 3
+          : number == SYS_CALL   ? 0
+                                 : 1]++;
 }
 
 static void one_step(unsigned n)
@@ -236,8 +260,8 @@ static void one_step(unsigned n)
     fake.now += any(20) ? any(40) : any(1500);
     enum step s = any_step(t);
     any_registers(t);
-    if (s == STEP_FAULT)
-        t->regs.vector = VECTOR_UD;
+    if (s == STEP_FAULT || s == STEP_LINE)
+        t->regs.vector = s == STEP_FAULT ? VECTOR_UD : FAKE_LINES + LINE;
     uint64_t number = t->regs.rax;
     struct cpu cpu_before = cpu;
     struct fake_arch fake_before = fake;
@@ -255,7 +279,7 @@ static void one_step(unsigned n)
                (long)(t - thread(0)) * (long)sizeof(struct tcb) / (long)PAGE_BYTES, t->regs.rdi, t->regs.rsi);
     CHECK(do_step(s, t, other, true) == next);
     if (fake.switches != fake_before.switches)
-        count_short(s, number);
+        count_short(s, (int64_t)number);
     fake.switches = fake_complete.switches;
     if (memcmp(&cpu, &cpu_complete, sizeof(cpu)))
         CHECK_MEM_EQ(&cpu, &cpu_complete, sizeof(cpu));
@@ -276,8 +300,8 @@ TEST(short_paths_do_what_the_complete_path_does)
         for (unsigned n = 0; n < STEPS; n++)
             one_step(n);
     }
-    check_note("short paths taken: %u calls, %u answers, %u faults, %u yields", taken[0], taken[1], taken[2],
-               taken[3]);
-    for (unsigned i = 0; i < 4; i++)
-        CHECK_LT(300, taken[i]);
+    check_note("short paths taken: %u calls, %u answers, %u faults, %u yields, %u signals, %u lines",
+               taken[0], taken[1], taken[2], taken[3], taken[4], taken[5]);
+    for (unsigned i = 0; i < 6; i++)
+        CHECK_LT(250, taken[i]);
 }

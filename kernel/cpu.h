@@ -14,20 +14,27 @@
 #define PREEMPT_STEPS 64 /* units of long work between looks at interrupts */
 
 struct cpu {
-    /* offsets used by entry.S */
-    uint64_t regs_end;    /* 0: end of the current thread's regs: stack pointer of the entry */
-    uint64_t user_rsp;    /* 8: scratch */
-    uint64_t kernel_rsp;  /* 16 */
+    uint64_t user_rsp;    /* entry.S: first; scratch */
     struct tcb *current;  /* runs or is about to; NULL: nobody */
-    struct tcb *last;     /* whose FS, GS and entry stack are set up */
+    struct tcb *last;     /* whose address space, FS, GS and entry stack are set up; whoever runs */
     void *fpu_owner;      /* tcb.fpu or vcpu.fpu whose contents are in the registers */
+    hpa_t space;          /* loaded */
     uint64_t slice_start; /* when current began to use its budget */
+    uint64_t slice_end;   /* when its budget or period ends: the short paths charge before it only */
     uint64_t timer_armed; /* 0: not */
     struct deadline *deadlines;
-    uint32_t work; /* steps since the last look */
-    uint32_t pending_lines;
-    bool pending_timer, reschedule;
-    bool turn_over; /* current has used a full budget: others of its priority are next */
+    struct tcb *partner; /* of whom has just blocked: goes before others of its priority */
+    union {
+        struct {
+            uint32_t pending_lines;
+            bool pending_timer, reschedule;
+        };
+        uint64_t attention; /* 0: whoever runs goes on; so while user code runs */
+    };
+    uint32_t work;    /* steps since the last look */
+    uint16_t highest; /* 1 + the highest priority with a thread in its ready queue, 0: none */
+    bool turn_over;   /* current has used a full budget: others of its priority are next */
+    bool fpu_trapped; /* CR0.TS */
     uint64_t ready_bits[PRIORITIES / 64];
     struct thread_queue ready[PRIORITIES];
     struct cap irq[IRQ_LINES]; /* Notification slots of the interrupt lines, holder OBJ_IRQ */
@@ -62,8 +69,50 @@ static inline bool sched_has_peer(const struct tcb *t)
 {
     return cpu.ready_bits[t->priority / 64] >> t->priority % 64 & 1;
 }
-void queue_push(struct thread_queue *q, struct tcb *t);
-void queue_remove(struct thread_queue *q, struct tcb *t);
+/* A budget that is its whole period never ends. */
+static inline bool sched_is_full(const struct sched *s)
+{
+    return s->budget == s->period;
+}
+/* When the budget of a thread that runs from now, or its period, ends. */
+static inline uint64_t sched_slice_end(const struct sched *s, uint64_t now)
+{
+    uint64_t end = now + s->remaining;
+
+    return !sched_is_full(s) && s->period_start + s->period < end ? s->period_start + s->period : end;
+}
+
+static inline void queue_push(struct thread_queue *q, struct tcb *t)
+{
+    t->next = NULL;
+    t->prev = q->tail;
+    if (__builtin_expect(!q->tail, true))
+        q->head = t;
+    else
+        q->tail->next = t;
+    q->tail = t;
+}
+
+static inline void queue_remove(struct thread_queue *q, struct tcb *t)
+{
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        q->head = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    else
+        q->tail = t->prev;
+}
+
+static inline void queue_drop_head(struct thread_queue *q, const struct tcb *head)
+{
+    q->head = head->next;
+    if (__builtin_expect(!head->next, true))
+        q->tail = NULL;
+    else
+        head->next->prev = NULL;
+}
 
 /* deadline.c: an intrusive leftist heap */
 void deadline_insert(struct deadline *d, uint64_t when);
@@ -74,6 +123,9 @@ void deadline_expire(uint64_t now);
 void interrupts_handle(void);
 /* syscall.c: what entry.S calls; returns the registers to continue with */
 struct regs *kernel_entry(uint64_t fault_address);
+struct regs *kernel_syscall(void);
 struct regs *kernel_leave(void);
+
+#include "arch/switch.h"
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Interrupts that were recorded (cpu.pending_*) are handled here, on the way out of the kernel. A line stays
- * masked until its handler acknowledges it. */
+/* Interrupts that were recorded (cpu.pending_*) are handled here, on the way out of the kernel. A line is
+ * masked by then, until its handler acknowledges it. */
 #include "cpu.h"
 #include "ipc.h"
 
@@ -8,7 +8,6 @@ static void line_interrupt(unsigned line)
 {
     struct cap *c = &cpu.irq[line];
 
-    arch_irq_mask(line);
     if (c->type == OBJ_NOTIFICATION)
         notification_signal(cap_object(c), c->d0 ? c->d0 : 1);
 }

@@ -91,7 +91,7 @@ static void deliver(struct tcb *from, struct tcb *to)
     if (from->faulting)
         transfer_fault(from, to);
     else
-        transfer(from, to, from->may_grant);
+        transfer(from, to, from->sent_rights & RIGHT_GRANT);
     to->regs.rdi = from->badge;
     thread_result(to, ERR_OK);
     to->reply = NULL;
@@ -122,6 +122,8 @@ static void send(struct tcb *t, struct endpoint *ep)
     if (to && to->state == THREAD_RECV) {
         queue_remove(&ep->queue, to);
         deliver(t, to);
+        if (!cpu.current)
+            cpu.partner = to;
         return;
     }
     thread_block(t, THREAD_SEND);
@@ -148,8 +150,7 @@ void ipc_send(struct tcb *t, struct cap *ep, bool call)
     }
     t->badge = ep->d0;
     t->calling = call;
-    t->faulting = 0;
-    t->may_grant = !!(ep->rights & RIGHT_GRANT);
+    t->sent_rights = ep->rights;
     send(t, cap_object(ep));
 }
 
@@ -225,6 +226,7 @@ static err_t answer_fault(struct tcb *t, struct tcb *caller)
         caller->regs.rip = rip;
     if (TAG_WORDS(tag) >= 2)
         caller->regs.rsp = rsp;
+    caller->faulting = 0;
     return ERR_OK;
 }
 
@@ -244,7 +246,7 @@ err_t ipc_reply(struct tcb *t, struct reply *reply)
         if (e != ERR_OK)
             return e;
     } else {
-        transfer(t, caller, caller->may_grant);
+        transfer(t, caller, caller->sent_rights & RIGHT_GRANT);
         caller->regs.rdi = 0;
         thread_result(caller, ERR_OK);
     }
@@ -312,7 +314,7 @@ void ipc_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2)
     }
     t->badge = ep->d0;
     t->calling = 1;
-    t->may_grant = 0;
+    t->sent_rights = 0;
     send(t, cap_object(ep));
 }
 

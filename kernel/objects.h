@@ -36,16 +36,20 @@ struct tcb {
     uint64_t handler;                           /* Linux system calls */
     uint64_t fixup_start, fixup_bytes, landing; /* accessors: a page fault in them continues at landing */
     struct cap cspace, vspace, ipc_buffer, fault, sched, notification;
-    struct cap dying; /* no capability: CNodes that its calls have yet to empty (cap.c) */
+    struct cap dying;    /* no capability: CNodes that its calls have yet to empty (cap.c) */
+    struct cap *slots;   /* of cspace, for the short paths: */
+    uint32_t slot_count; /* 0 without one */
     struct umbra_ipc_buffer *buffer;
     struct tcb *next, *prev; /* the queue it is in */
     void *queue;             /* endpoint or notification it waits on */
-    struct reply *reply;     /* RECV: will hold the caller; REPLY: holds this thread */
+    struct reply *reply;     /* RECV: will hold the caller; REPLY: holds this thread; else meaningless */
     struct vcpu *vcpu;       /* GUEST, PARKED */
     struct sched *sc;
     struct notification *bound;
     uint64_t badge; /* of the capability it sends with */
-    uint8_t state, priority, queued, calling, may_grant, faulting;
+    uint8_t state, priority, queued, calling;
+    uint8_t sent_rights; /* of the capability it sends or called with */
+    uint8_t faulting;    /* waits, or would, for the answer to a fault */
     uint32_t fault_label;
     uint64_t fault_words[4];
     _Alignas(64) uint8_t fpu[FPU_BYTES];
@@ -176,6 +180,13 @@ uint64_t unique_number(void);
 static inline void *cap_object(const struct cap *c)
 {
     return phys((hpa_t){ c->obj });
+}
+
+/* The thread's CSpace has changed. */
+static inline void tcb_set_slots(struct tcb *t)
+{
+    t->slots = cap_object(&t->cspace);
+    t->slot_count = t->cspace.type == OBJ_CNODE ? 1u << t->cspace.bits : 0;
 }
 
 #endif

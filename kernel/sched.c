@@ -10,28 +10,12 @@
 #include "ipc.h"
 #include "log.h"
 
-void queue_push(struct thread_queue *q, struct tcb *t)
+static unsigned highest_ready(void)
 {
-    t->next = NULL;
-    t->prev = q->tail;
-    if (q->tail)
-        q->tail->next = t;
-    else
-        q->head = t;
-    q->tail = t;
-}
-
-void queue_remove(struct thread_queue *q, struct tcb *t)
-{
-    if (t->prev)
-        t->prev->next = t->next;
-    else
-        q->head = t->next;
-    if (t->next)
-        t->next->prev = t->prev;
-    else
-        q->tail = t->prev;
-    t->next = t->prev = NULL;
+    for (int w = PRIORITIES / 64 - 1; w >= 0; w--)
+        if (cpu.ready_bits[w])
+            return w * 64 + 64 - __builtin_clzll(cpu.ready_bits[w]);
+    return 0;
 }
 
 static void ready_remove(struct tcb *t)
@@ -40,9 +24,11 @@ static void ready_remove(struct tcb *t)
         return;
     struct thread_queue *q = &cpu.ready[t->priority];
     queue_remove(q, t);
-    if (!q->head)
-        cpu.ready_bits[t->priority / 64] &= ~BIT(t->priority % 64);
     t->queued = 0;
+    if (q->head)
+        return;
+    cpu.ready_bits[t->priority / 64] &= ~BIT(t->priority % 64);
+    cpu.highest = highest_ready();
 }
 
 static bool may_run(const struct tcb *t)
@@ -68,6 +54,8 @@ static void ready_insert_at(struct tcb *t, void (*insert)(struct thread_queue *q
     insert(&cpu.ready[t->priority], t);
     cpu.ready_bits[t->priority / 64] |= BIT(t->priority % 64);
     t->queued = 1;
+    if (t->priority >= cpu.highest)
+        cpu.highest = t->priority + 1;
     if (cpu.current && t->priority >= cpu.current->priority)
         cpu.reschedule = true; /* of the same priority: the end of the turn needs the timer */
 }
@@ -165,11 +153,6 @@ void sched_refilled(struct sched *s)
         ready_insert(s->tcb);
 }
 
-static bool is_full(const struct sched *s)
-{
-    return s->budget == s->period;
-}
-
 static void charge_turn(struct sched *s, uint64_t used)
 {
     if (used < s->remaining) {
@@ -188,10 +171,11 @@ void sched_account(void)
     if (t && t->sc) {
         uint64_t used = now - cpu.slice_start;
         t->sc->consumed += used;
-        if (is_full(t->sc))
+        if (sched_is_full(t->sc))
             charge_turn(t->sc, used);
         else
             charge(t->sc, used, now);
+        cpu.slice_end = sched_slice_end(t->sc, now);
     }
     cpu.slice_start = now;
 }
@@ -205,25 +189,33 @@ void sched_yield(void)
     ready_insert(t);
 }
 
-static int highest_ready(void)
-{
-    for (int w = PRIORITIES / 64 - 1; w >= 0; w--)
-        if (cpu.ready_bits[w])
-            return w * 64 + 63 - __builtin_clzll(cpu.ready_bits[w]);
-    return -1;
-}
-
 static void arm_timer(const struct tcb *t)
 {
     uint64_t when = cpu.deadlines ? cpu.deadlines->when : UINT64_MAX;
 
-    if (t && (!is_full(t->sc) || sched_has_peer(t)) && cpu.slice_start + t->sc->remaining < when)
+    if (t && (!sched_is_full(t->sc) || sched_has_peer(t)) && cpu.slice_start + t->sc->remaining < when)
         when = cpu.slice_start + t->sc->remaining;
     /* Armed too early is harmless: it fires, and is armed again. */
     if (when != UINT64_MAX && (!cpu.timer_armed || when < cpu.timer_armed)) {
         cpu.timer_armed = when;
         arch_timer_set(when);
     }
+}
+
+/* Who is next: the partner of the thread that has blocked, if nobody is more urgent and the turn is not over.
+ */
+static struct tcb *take_next(void)
+{
+    struct tcb *t = cpu.partner;
+
+    if (!cpu.highest)
+        return NULL;
+    if (!t || !t->queued || t->priority + 1 != cpu.highest || cpu.turn_over)
+        t = cpu.ready[cpu.highest - 1].head;
+    ready_remove(t);
+    cpu.slice_start = arch_now();
+    cpu.slice_end = sched_slice_end(t->sc, cpu.slice_start);
+    return t;
 }
 
 struct tcb *sched_choose(void)
@@ -234,22 +226,16 @@ struct tcb *sched_choose(void)
         sched_account();
         if (!may_run(t)) {
             cpu.current = t = NULL;
-        } else if (highest_ready() > t->priority || (cpu.turn_over && sched_has_peer(t))) {
+        } else if (cpu.highest > t->priority + 1u || (cpu.turn_over && sched_has_peer(t))) {
             cpu.current = NULL;
             ready_insert_at(t, cpu.turn_over ? queue_push : queue_first);
             t = NULL;
         }
     }
+    if (!t)
+        cpu.current = t = take_next();
     cpu.reschedule = cpu.turn_over = false;
-    if (!t) {
-        int p = highest_ready();
-        if (p >= 0) {
-            t = cpu.ready[p].head;
-            ready_remove(t);
-            cpu.slice_start = arch_now();
-        }
-        cpu.current = t;
-    }
+    cpu.partner = NULL;
     arm_timer(t);
     return t;
 }

@@ -77,6 +77,7 @@ static void reply_recv(struct tcb *t)
         return;
     }
     struct reply *reply = reply_argument(t, t->regs.rdi >> 32, &e);
+    struct tcb *caller = reply ? reply->caller : NULL;
     if (e == ERR_OK)
         e = reply ? ipc_reply(t, reply) : ERR_NO_REPLY;
     if (e != ERR_OK) {
@@ -85,6 +86,8 @@ static void reply_recv(struct tcb *t)
     }
     t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
     receive(t, false);
+    if (!cpu.current)
+        cpu.partner = caller;
 }
 
 static void reply_only(struct tcb *t)
@@ -178,7 +181,6 @@ static void syscall(struct tcb *t)
 {
     int64_t number = (int64_t)t->regs.rax;
 
-    COUNT(SYSCALLS);
     if (number >= 0) {
         linux_call(t);
         return;
@@ -217,6 +219,57 @@ static void syscall(struct tcb *t)
     }
 }
 
+/* The thread that came in goes on, unless something happened meanwhile. */
+static struct regs *leave_quickly(struct tcb *t)
+{
+    if (cpu.current == t && t->state == THREAD_READY && !cpu.attention)
+        return &t->regs;
+    return kernel_leave();
+}
+
+struct regs *syscall_complete(struct tcb *t)
+{
+    COUNT(SYSCALLS);
+    syscall(t);
+    return leave_quickly(t);
+}
+
+struct regs *syscall_invoke(struct tcb *t, struct cap *c)
+{
+    COUNT(SYSCALLS);
+    invoke_object(t, c);
+    return leave_quickly(t);
+}
+
+static inline struct regs *system_call(struct tcb *t)
+{
+    uint64_t number = t->regs.rax;
+
+    ASSERT(cpu.last == t && !cpu.attention);
+    if (number == (uint64_t)SYS_CALL)
+        return fastpath_call(t);
+    if (number == (uint64_t)SYS_REPLY_RECV)
+        return fastpath_reply_recv(t);
+    if (number == (uint64_t)SYS_NULL) {
+        COUNT(SYSCALLS);
+        t->regs.rax = ERR_OK;
+        return &t->regs;
+    }
+    if (number == (uint64_t)SYS_SIGNAL)
+        return fastpath_signal(t);
+    return number == (uint64_t)SYS_YIELD ? fastpath_yield(t) : syscall_complete(t);
+}
+
+struct regs *kernel_syscall(void)
+{
+    struct tcb *t = cpu.current;
+
+    stretch_begin(STRETCH_SYSCALL + (unsigned)(-(int64_t)t->regs.rax & 15)); /* 0: a Linux call */
+    struct regs *next = system_call(t);
+    stretch_end();
+    return next;
+}
+
 enum { VECTOR_PAGE_FAULT = 14, VECTOR_IRQ_FIRST = 32 };
 
 static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
@@ -239,38 +292,16 @@ static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
     return kernel_leave();
 }
 
-/* The thread that came in goes on, unless something happened meanwhile. */
-static struct regs *leave_quickly(struct tcb *t)
-{
-    if (cpu.current == t && cpu.last == t && t->state == THREAD_READY && !cpu.reschedule &&
-        !cpu.pending_timer && !cpu.pending_lines)
-        return &t->regs;
-    return kernel_leave();
-}
-
 static inline struct regs *enter(struct tcb *t, uint64_t vector, uint64_t fault_address)
 {
     struct regs *next;
 
-    if (vector == VECTOR_SYSCALL) {
-        if (t->regs.rax == (uint64_t)SYS_CALL && (next = fastpath_call(t)))
-            return next;
-        if (t->regs.rax == (uint64_t)SYS_REPLY_RECV && (next = fastpath_reply_recv(t)))
-            return next;
-        syscall(t);
-        return leave_quickly(t);
-    }
+    ASSERT(cpu.last == t && !cpu.attention);
     if (vector < VECTOR_IRQ_FIRST)
         return exception(t, vector, fault_address);
     arch_interrupt(vector);
-    return kernel_leave();
-}
-
-static unsigned stretch_row(const struct tcb *t, uint64_t vector)
-{
-    if (vector == VECTOR_SYSCALL)
-        return STRETCH_SYSCALL + (unsigned)(-(int64_t)t->regs.rax & 15); /* 0: a Linux call */
-    return vector < VECTOR_IRQ_FIRST ? STRETCH_FAULT + (unsigned)vector : STRETCH_LINE;
+    next = fastpath_line(t);
+    return next ? next : kernel_leave();
 }
 
 struct regs *kernel_entry(uint64_t fault_address)
@@ -278,7 +309,7 @@ struct regs *kernel_entry(uint64_t fault_address)
     struct tcb *t = cpu.current;
     uint64_t vector = t->regs.vector;
 
-    stretch_begin(stretch_row(t, vector));
+    stretch_begin(vector < VECTOR_IRQ_FIRST ? STRETCH_FAULT + (unsigned)vector : STRETCH_LINE);
     struct regs *next = enter(t, vector, fault_address);
     stretch_end();
     return next;

@@ -39,22 +39,17 @@ struct vcpu;
     1088 /* x87, SSE, AVX with XSAVE header: CPUID.D:EBX with XCR0 = 7 is 832; checked at boot */
 
 void arch_regs_init(struct regs *r);
-void arch_thread_leave(struct tcb *t);        /* save what only it may have changed: FS and GS base */
-void arch_thread_resume(const struct tcb *t); /* after a world switch: FS and GS base again */
-void arch_thread_enter(struct tcb *t);        /* its kernel entry stack, FS and GS base, FPU trap */
-void arch_fpu_init(void *area);               /* reset values */
-void arch_fpu_drop(void *area);               /* its contents are about to vanish */
-void arch_load_space(hpa_t root);             /* CR3 */
-void arch_kernel_space(void);                 /* the address space without user part */
+void arch_fpu_init(void *area); /* reset values */
+void arch_fpu_drop(void *area); /* its contents are about to vanish */
+void arch_kernel_space(void);   /* the address space without user part */
 bool arch_space_is_loaded(hpa_t root);
 void arch_space_init(uint64_t *root); /* the kernel's half */
 void arch_flush_address(hpa_t root, uint64_t address);
 void arch_flush_space(void); /* all user translations of the loaded space */
-uint64_t arch_now(void);
 uint64_t arch_tsc_hz(void);
 void arch_timer_set(uint64_t deadline);              /* absolute TSC */
 bool arch_exception(struct tcb *t, unsigned vector); /* true: dealt with, the thread goes on */
-void arch_interrupt(unsigned vector);                /* record a host interrupt */
+void arch_interrupt(unsigned vector);                /* record a host interrupt; its line is masked */
 void arch_idle(void);                                /* wait for an interrupt; it is recorded, see cpu.h */
 void arch_take_interrupts(void);                     /* let pending ones be recorded */
 void arch_irq_mask(unsigned line);
@@ -64,6 +59,8 @@ void arch_port_out(uint16_t port, unsigned width, uint64_t value);
 void arch_zero(void *p, uint64_t bytes); /* multiples of 8 */
 uint64_t arch_random(void);
 _Noreturn void arch_halt(unsigned status);
+
+/* arch/switch.h has what every switch between threads does. */
 
 /* The world switch (arch/x86_64/svm.c). */
 enum guest_format { GUEST_NONE, GUEST_LONG, GUEST_PAE, GUEST_NESTED };

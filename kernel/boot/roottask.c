@@ -209,6 +209,7 @@ static void start_thread(struct umbra_bootinfo *info, uint64_t entry, uint64_t i
     t->cspace.holder = t->vspace.holder = t->ipc_buffer.holder = OBJ_TCB;
     t->fault.holder = t->sched.holder = t->notification.holder = OBJ_TCB;
     cap_derive(&t->cspace, &slots[SLOT_CNODE], RIGHT_ALL, 0);
+    tcb_set_slots(t);
     cap_derive(&t->vspace, &slots[SLOT_VSPACE], RIGHT_ALL, 0);
     cap_derive(&t->ipc_buffer, &slots[SLOT_IPC_BUFFER], RIGHT_ALL, 0);
     cap_derive(&t->sched, &slots[SLOT_SCHED], RIGHT_ALL, 0);

@@ -60,6 +60,7 @@ static void replace(struct cap *slot, struct cap *with)
 static void perform_configure(struct tcb *t, const struct configure *c)
 {
     replace(&t->cspace, c->cspace);
+    tcb_set_slots(t);
     replace(&t->vspace, c->vspace);
     replace(&t->ipc_buffer, c->buffer);
     replace(&t->fault, c->fault);
@@ -190,6 +191,7 @@ static err_t set_tls(const struct invocation *v, struct tcb *t)
         arch_thread_leave(t);
         t->fs_base = base;
         cpu.last = NULL;
+        cpu.reschedule = true;
     }
     return e;
 }
@@ -269,6 +271,7 @@ void tcb_lost(struct cap *slot)
 
     if (slot == &t->cspace || slot == &t->vspace) {
         thread_stop(t);
+        t->slot_count = slot == &t->cspace ? 0 : t->slot_count;
         if (slot == &t->vspace && cpu.last == t) {
             arch_thread_leave(t);
             cpu.last = NULL;

@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Ways into the kernel and out of it. A user thread's registers are pushed straight into its TCB (struct regs): the
- * processor's stack for entries from user mode is the end of that structure. Offsets in GS: struct cpu. */
-#define CPU_REGS_END   0
-#define CPU_USER_RSP   8
-#define CPU_KERNEL_RSP 16
-#define USER_SS        0x23
-#define USER_CS        0x2b
+/* Ways into the kernel and out of it. A user thread's registers go straight into its TCB (struct regs): the TSS's stack
+ * pointer for entries from user mode, which a system call uses as well, is the end of that structure. The kernel uses
+ * neither FS nor GS, so they stay the thread's and nothing is swapped. */
+#define TSS_RSP0       (tss + 4)
+#define USER_RSP       (cpu)
 #define VECTOR_SYSCALL 0x100
+/* Offsets from the end of struct regs. */
+#define R15     -176
+#define R14     -168
+#define R13     -160
+#define R12     -152
+#define R10     -136
+#define R9      -128
+#define R8      -120
+#define RDI     -112
+#define RSI     -104
+#define RBP     -96
+#define RBX     -88
+#define RDX     -80
+#define RAX     -64
+#define VECTOR  -56
+#define RIP     -40
+#define RFLAGS  -24
+#define RSP     -16
+#define REGS_BYTES 176
 
     .macro push_general
     push %rax
@@ -26,25 +43,7 @@
     push %r15
     .endm
 
-    .text
-    .globl syscall_entry
-syscall_entry:
-    swapgs
-    mov %rsp, %gs:CPU_USER_RSP
-    mov %gs:CPU_REGS_END, %rsp
-    push $USER_SS
-    push %gs:CPU_USER_RSP
-    push %r11
-    push $USER_CS
-    push %rcx
-    push $0
-    push $VECTOR_SYSCALL
-    push_general
-    mov %gs:CPU_KERNEL_RSP, %rsp
-    call kernel_entry
-    .globl user_return
-user_return: /* RAX = registers to continue with */
-    mov %rax, %rsp
+    .macro pop_general
     pop %r15
     pop %r14
     pop %r13
@@ -60,15 +59,58 @@ user_return: /* RAX = registers to continue with */
     pop %rdx
     pop %rcx
     pop %rax
-    cmpl $VECTOR_SYSCALL, (%rsp)
+    .endm
+
+    .text
+    .globl syscall_entry
+/* RCX and R11 hold RIP and RFLAGS; CS and SS are the same for every thread. */
+syscall_entry:
+    mov %rsp, USER_RSP
+    mov TSS_RSP0, %rsp
+    mov %rcx, RIP(%rsp)
+    mov %r11, RFLAGS(%rsp)
+    mov USER_RSP, %rcx
+    mov %rcx, RSP(%rsp)
+    movq $VECTOR_SYSCALL, VECTOR(%rsp)
+    mov %rax, RAX(%rsp)
+    mov %rdx, RDX(%rsp)
+    mov %rbx, RBX(%rsp)
+    mov %rbp, RBP(%rsp)
+    mov %rsi, RSI(%rsp)
+    mov %rdi, RDI(%rsp)
+    mov %r8, R8(%rsp)
+    mov %r9, R9(%rsp)
+    mov %r10, R10(%rsp)
+    mov %r12, R12(%rsp)
+    mov %r13, R13(%rsp)
+    mov %r14, R14(%rsp)
+    mov %r15, R15(%rsp)
+    mov $kernel_stack_top, %rsp
+    call kernel_syscall
+    .globl user_return
+user_return: /* RAX = registers to continue with */
+    cmpl $VECTOR_SYSCALL, REGS_BYTES + VECTOR(%rax)
     jne 1f
-    mov 16(%rsp), %rcx
-    mov 32(%rsp), %r11
-    mov 40(%rsp), %rsp
-    swapgs
+    mov REGS_BYTES + R15(%rax), %r15
+    mov REGS_BYTES + R14(%rax), %r14
+    mov REGS_BYTES + R13(%rax), %r13
+    mov REGS_BYTES + R12(%rax), %r12
+    mov REGS_BYTES + R10(%rax), %r10
+    mov REGS_BYTES + R9(%rax), %r9
+    mov REGS_BYTES + R8(%rax), %r8
+    mov REGS_BYTES + RDI(%rax), %rdi
+    mov REGS_BYTES + RSI(%rax), %rsi
+    mov REGS_BYTES + RBP(%rax), %rbp
+    mov REGS_BYTES + RBX(%rax), %rbx
+    mov REGS_BYTES + RDX(%rax), %rdx
+    mov REGS_BYTES + RIP(%rax), %rcx
+    mov REGS_BYTES + RFLAGS(%rax), %r11
+    mov REGS_BYTES + RSP(%rax), %rsp
+    mov REGS_BYTES + RAX(%rax), %rax
     sysretq
-1:  add $16, %rsp
-    swapgs
+1:  mov %rax, %rsp
+    pop_general
+    add $16, %rsp
     iretq
 
 /* Exceptions and interrupts: error code, vector, then the common part. */
@@ -105,8 +147,7 @@ entry_common:
     testb $3, 24(%rsp)
     jz entry_kernel
     push_general
-    swapgs
-    mov %gs:CPU_KERNEL_RSP, %rsp
+    mov $kernel_stack_top, %rsp
     push $2 /* no AC (it would turn SMAP off), no DF: SYSCALL masks them, an interrupt gate does not */
     popfq
     mov %cr2, %rdi
@@ -120,21 +161,7 @@ entry_kernel:
     mov %rsp, %rdi
     mov %cr2, %rsi
     call kernel_interrupted
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rbp
-    pop %rbx
-    pop %rdx
-    pop %rcx
-    pop %rax
+    pop_general
     add $16, %rsp
     iretq
 
@@ -198,4 +225,10 @@ svm_run:
     pop %rbp
     pop %rbx
     ret
+
+    .bss
+    .balign 16
+    .skip 16384
+    .globl kernel_stack_top
+kernel_stack_top:
     .section .note.GNU-stack, "", @progbits

@@ -138,10 +138,6 @@ void interrupts_init(void)
     LAPIC[LAPIC_TIMER] = VECTOR_TIMER; /* one-shot */
 }
 
-uint64_t arch_now(void)
-{
-    return rdtsc();
-}
 uint64_t arch_tsc_hz(void)
 {
     return tsc_hz;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's own address space and the loading of others. Kernel text is read-only, data never executable.
+/* The kernel's own address space. Kernel text is read-only, data never executable.
  */
 #include "arch/pte.h"
 #include "cpu.h"
@@ -14,7 +14,6 @@ extern char kernel_start[], rodata_start[], data_start[], kernel_end[];
 static uint64_t kernel_pt[KERNEL_TABLES][512] __attribute__((aligned(4096)));
 static uint64_t kernel_pd[512] __attribute__((aligned(4096)));
 static uint64_t mmio_pt[512] __attribute__((aligned(4096)));
-static hpa_t loaded;
 
 void paging_init(void)
 {
@@ -33,8 +32,8 @@ void paging_init(void)
     kernel_pd[LAPIC_INDEX] = kernel_hpa(mmio_pt).v | PTE_P | PTE_W;
     boot_pdpt_kernel[510] = kernel_hpa(kernel_pd).v | PTE_P | PTE_W;
     boot_pml4[0] = 0;
-    loaded = kernel_hpa(boot_pml4);
-    write_cr3(loaded.v);
+    cpu.space = kernel_hpa(boot_pml4);
+    write_cr3(cpu.space.v);
     uint64_t cr4 = read_cr4() | BIT(7); /* PGE: the kernel's image stays over address space switches */
     struct cpuid f = cpuid(7, 0);
     cr4 |= (f.b & BIT(7) ? CR4_SMEP : 0) | (f.b & BIT(20) ? CR4_SMAP : 0) | (f.c & BIT(2) ? CR4_UMIP : 0);
@@ -47,31 +46,22 @@ void arch_space_init(uint64_t *root)
         root[i] = boot_pml4[i];
 }
 
-void arch_load_space(hpa_t root)
-{
-    if (root.v == loaded.v)
-        return;
-    COUNT(CR3_LOADS);
-    loaded = root;
-    write_cr3(root.v);
-}
-
 void arch_kernel_space(void)
 {
     arch_load_space(kernel_hpa(boot_pml4));
 }
 bool arch_space_is_loaded(hpa_t root)
 {
-    return root.v == loaded.v;
+    return root.v == cpu.space.v;
 }
 void arch_flush_space(void)
 {
-    write_cr3(loaded.v);
+    write_cr3(cpu.space.v);
 }
 
 void arch_flush_address(hpa_t root, uint64_t address)
 {
-    if (root.v == loaded.v)
+    if (root.v == cpu.space.v)
         __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
 

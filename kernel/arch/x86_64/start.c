@@ -29,5 +29,5 @@ void kernel_boot(uint32_t magic, uint64_t info)
         cpu.irq[i].holder = OBJ_IRQ;
     roottask_create(&boot);
     log_printf("umbra: %u boot modules, TSC %lu kHz, root task starts\n", boot.modules, arch_tsc_hz() / 1000);
-    user_start(kernel_leave(), cpu.kernel_rsp);
+    user_start(kernel_leave(), (uintptr_t)kernel_stack_top);
 }

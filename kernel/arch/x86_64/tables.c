@@ -6,11 +6,6 @@
 
 #define IST_STACK_BYTES 4096
 
-struct __attribute__((packed)) tss {
-    uint32_t reserved0;
-    uint64_t rsp[3], reserved1, ist[7], reserved2;
-    uint16_t reserved3, iomap;
-};
 struct __attribute__((packed)) table_pointer {
     uint16_t limit;
     uint64_t base;
@@ -22,7 +17,7 @@ struct gate {
     uint32_t high, zero;
 };
 
-static struct tss tss;
+struct tss tss;
 static struct gate idt[256];
 static uint64_t gdt[8] = {
     0,
@@ -33,16 +28,12 @@ static uint64_t gdt[8] = {
     0x00affa000000ffff, /* 28 user code */
 };
 static uint8_t ist_stacks[3][IST_STACK_BYTES] __attribute__((aligned(16)));
-static uint8_t kernel_stack[16384] __attribute__((aligned(16)));
 
 extern const uint8_t entry_stubs[256][16];
+BUILD_ASSERT(sizeof(struct regs) == 176 && offsetof(struct regs, vector) == 120); /* entry.S */
+BUILD_ASSERT(offsetof(struct tss, rsp) == 4 && offsetof(struct cpu, user_rsp) == 0);
 void syscall_entry(void);
 void kernel_interrupted(struct regs *r, uint64_t address);
-
-void tss_set_entry_stack(uint64_t rsp)
-{
-    tss.rsp[0] = rsp;
-}
 
 static void gate_set(unsigned vector, unsigned ist)
 {
@@ -75,8 +66,7 @@ void tables_init(void)
         :
         : "r"(0x10)
         : "rax", "memory");
-    cpu.kernel_rsp = (uintptr_t)kernel_stack + sizeof(kernel_stack);
-    wrmsr(MSR_GS_BASE, (uintptr_t)&cpu);
+    wrmsr(MSR_GS_BASE, 0);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_STAR, 0x08ull << 32 | 0x18ull << 48);
     wrmsr(MSR_LSTAR, (uintptr_t)syscall_entry);

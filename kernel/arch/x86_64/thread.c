@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is switched between threads: address space, FS and GS base, entry stack; the FPU lazily.
+/* What is switched between threads lazily: the FPU. The rest is in switch.h.
  *
  * cpu.fpu_owner names the area whose contents are in the registers; CR0.TS is set whenever the running thread
  * is not the owner, so nobody reads another's FPU state. A guest's stays in the registers while its VMM runs.
@@ -8,19 +8,10 @@
 #include "log.h"
 #include "x86.h"
 
-static bool has_xsave, has_fsgsbase, ts_set;
+bool has_fsgsbase;
+uint64_t cr0_trapping;
+static bool has_xsave;
 static uint8_t fpu_initial[FPU_BYTES] __attribute__((aligned(64)));
-
-static void set_ts(bool on)
-{
-    if (on == ts_set)
-        return;
-    ts_set = on;
-    if (on)
-        write_cr0(read_cr0() | CR0_TS);
-    else
-        __asm__ volatile("clts");
-}
 
 static void fpu_save(void *area)
 {
@@ -43,26 +34,21 @@ void fpu_own(void *area)
     if (cpu.fpu_owner == area)
         return;
     COUNT(FPU_SWITCHES);
-    set_ts(false);
+    arch_fpu_trap(false);
     if (cpu.fpu_owner)
         fpu_save(cpu.fpu_owner);
     fpu_restore(area);
     cpu.fpu_owner = area;
 }
 
-void fpu_lend(const void *area)
-{
-    set_ts(cpu.fpu_owner != area);
-}
-
 /* #NM with TS set: the thread gets its FPU state. */
 bool arch_exception(struct tcb *t, unsigned vector)
 {
     ASSERT(!(read_flags() & (RFLAGS_AC | RFLAGS_DF | RFLAGS_NT)));
-    if (vector != 7 || !ts_set)
+    if (vector != 7 || !cpu.fpu_trapped)
         return false;
     fpu_own(t->fpu);
-    set_ts(false);
+    arch_fpu_trap(false);
     return true;
 }
 
@@ -75,7 +61,7 @@ void arch_fpu_drop(void *area)
 {
     if (cpu.fpu_owner == area) {
         cpu.fpu_owner = NULL;
-        set_ts(true);
+        arch_fpu_trap(true);
     }
 }
 
@@ -97,34 +83,6 @@ void fpu_init(void)
     write_cr0((read_cr0() & ~(CR0_EM | CR0_TS)) | CR0_MP | CR0_NE);
     __asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
     fpu_save(fpu_initial);
-    set_ts(true);
-}
-
-/* With FSGSBASE user code changes its bases itself: they are read back when it leaves. */
-void arch_thread_leave(struct tcb *t)
-{
-    if (!has_fsgsbase)
-        return;
-    __asm__ volatile("rdfsbase %0" : "=r"(t->fs_base));
-    __asm__ volatile("swapgs; rdgsbase %0; swapgs" : "=r"(t->gs_base));
-}
-
-void arch_thread_resume(const struct tcb *t)
-{
-    if (has_fsgsbase) {
-        __asm__ volatile("wrfsbase %0" : : "r"(t->fs_base));
-        __asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(t->gs_base));
-    } else {
-        wrmsr(MSR_FS_BASE, t->fs_base);
-        wrmsr(MSR_KERNEL_GS_BASE, t->gs_base);
-    }
-}
-
-void arch_thread_enter(struct tcb *t)
-{
-    cpu.regs_end = (uintptr_t)(&t->regs + 1);
-    tss_set_entry_stack(cpu.regs_end);
-    arch_load_space((hpa_t){ t->vspace.obj });
-    fpu_lend(t->fpu);
-    arch_thread_resume(t);
+    cr0_trapping = read_cr0() | CR0_TS;
+    arch_fpu_trap(true);
 }

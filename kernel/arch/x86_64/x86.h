@@ -143,8 +143,7 @@ void tables_init(void);     /* GDT, TSS, IDT, system call registers */
 void interrupts_init(void); /* 8259, local APIC, clocks */
 void fpu_init(void);
 void svm_init(void);
-void tss_set_entry_stack(uint64_t rsp);
-void fpu_own(void *area);        /* area's contents are in the registers then */
-void fpu_lend(const void *area); /* a thread with this area is about to run */
+void fpu_own(void *area);          /* area's contents are in the registers then */
+extern uint8_t kernel_stack_top[]; /* entry.S */
 
 #endif

@@ -22,9 +22,15 @@ void arch_thread_resume(const struct tcb *t)
 {
     (void)t;
 }
-void arch_thread_enter(struct tcb *t)
+void arch_thread_enter(const struct tcb *t)
 {
     arch_load_space((hpa_t){ t->vspace.obj });
+}
+void arch_thread_switch(struct tcb *from, const struct tcb *to)
+{
+    (void)from;
+    fake.switches++;
+    arch_thread_enter(to);
 }
 void arch_fpu_init(void *area)
 {
@@ -75,7 +81,8 @@ bool arch_exception(struct tcb *t, unsigned vector)
 }
 void arch_interrupt(unsigned vector)
 {
-    (void)vector;
+    if (vector >= FAKE_LINES && vector < FAKE_LINES + IRQ_LINES)
+        cpu.pending_lines |= 1u << (vector - FAKE_LINES);
 }
 void arch_idle(void)
 {

@@ -53,9 +53,9 @@ struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
     v->event = event;
     v->window = v->parked = v->pending = 0;
     v->vm->public.answered = v->seq;
+    v->exit.cr3_loads = 0;
     if (unlikely(!can_enter(t, v)))
         return receive_slowly(t, v);
-    COUNT(EXITS);
     arch_thread_leave(t);
     enum exit_kind kind = arch_vcpu_run(v);
     arch_thread_resume(t);

@@ -106,5 +106,8 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
 
 /* The vCPU leaves its VM: its roots hold no tables any more. */
 void shadow_roots_drop(struct vcpu *v);
+/* The guest loads CR3 with this value: if it is on the root list, in this epoch, the vCPU has that root now
+ * and its VMM will be told by the exit page. */
+bool shadow_serve_cr3(struct vcpu *v, uint64_t cr3);
 
 #endif

@@ -115,13 +115,15 @@ BUILD_ASSERT(sizeof(struct vm) == 1 << BITS_VM);
 struct shadow_root {
     hpa_t table[4]; /* long, nested: [0]; PAE: the four PDPT entries, 0 = none */
     uint64_t epoch; /* 0: no root */
-    uint64_t guest_cr3;
-    uint64_t asid_generation, flushed_downgrades;
-    uint32_t asid;
-    uint8_t format;
+    struct {
+        uint64_t asid, downgrades; /* svm.c; the VM's count at the last flush */
+    } tlb;
+    uint64_t format;
 };
+BUILD_ASSERT(sizeof(struct shadow_root) == 64); /* an index is a shift */
 
 #define ROOT_LIST_MAX 16
+#define NO_CR3        UINT64_MAX
 #define VCPUS_MAX     64 /* of a VM: its loss of guest memory stops them all in one step */
 
 struct vcpu {
@@ -141,6 +143,8 @@ struct vcpu {
     uint64_t dr[4];
     struct shadow_root root;
     struct shadow_root list[ROOT_LIST_MAX];
+    uint64_t list_cr3[ROOT_LIST_MAX + 1]; /* of list[]; NO_CR3: empty. The last ends a search */
+    uint64_t place; /* of the root on the list, plus 1: its link is counted there; 0: it has its own */
     _Alignas(64) uint8_t fpu[FPU_BYTES];
     _Alignas(PAGE_BYTES) uint8_t vmcb[PAGE_BYTES];
     _Alignas(PAGE_BYTES) struct umbra_exit_page exit;

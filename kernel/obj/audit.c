@@ -131,7 +131,8 @@ err_t kernel_audit(struct invocation *v)
     for (uint64_t f = 0; f < frame_meta_count; f++)
         if ((frame_meta[f].owner & 0xffffffff) == a.vm && frame_meta[f].stamp == a.epoch)
             audit_table(&a, hpa_of((hfn_t){ f }));
-    audit_root(&a, &vc->root);
+    if (!vc->place)
+        audit_root(&a, &vc->root);
     for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
         audit_root(&a, &vc->list[i]);
     result(v, a.bad);

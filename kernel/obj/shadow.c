@@ -275,9 +275,9 @@ static err_t op_clear(struct batch *b, cptr_t p)
 
 /* --- roots --- */
 
-static void root_release(const struct batch *b, struct shadow_root *r)
+static void root_release(const struct vm *vm, struct shadow_root *r)
 {
-    if (r->epoch == b->vm->space->epoch)
+    if (r->epoch == vm->space->epoch)
         for (unsigned i = 0; i < 4; i++)
             if (r->table[i].v)
                 meta_of(r->table[i])->owner -= META_SHADOW_LINK;
@@ -294,6 +294,48 @@ static err_t root_check(const struct table *t)
 static void root_hold(const struct table *t)
 {
     t->meta->owner = (t->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
+}
+
+/* The guest's root goes. On the list it keeps its link, its ASID, and what it still owes to the TLB. */
+static void root_leave(struct vcpu *v)
+{
+    if (v->place) {
+        v->list[v->place - 1].tlb = v->root.tlb;
+        v->root = (struct shadow_root){ 0 };
+    }
+    v->place = 0;
+    root_release(v->vm, &v->root);
+}
+
+/* A long or nested root comes, which is not the present one. */
+static void root_enter(struct vcpu *v, const struct table *t)
+{
+    uint64_t epoch = v->vm->space->epoch;
+    unsigned i = 0;
+
+    root_leave(v);
+    while (i < ROOT_LIST_MAX && (v->list[i].epoch != epoch || v->list[i].table[0].v != t->hpa.v))
+        i++;
+    if (i < ROOT_LIST_MAX) {
+        v->root = v->list[i];
+        v->place = i + 1;
+        return;
+    }
+    root_hold(t);
+    v->root = (struct shadow_root){ .table = { t->hpa },
+                                    .epoch = epoch,
+                                    .format = t->format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
+}
+
+/* A place becomes empty. A guest that runs on its root takes the link with it. */
+static void place_empty(struct vcpu *v, unsigned index)
+{
+    if (v->place == index + 1) {
+        v->place = 0;
+        v->list[index] = (struct shadow_root){ 0 };
+    }
+    root_release(v->vm, &v->list[index]);
+    v->list_cr3[index] = NO_CR3;
 }
 
 static err_t set_pae_entry(struct batch *b, unsigned index, cptr_t p)
@@ -314,7 +356,7 @@ static err_t set_pae_entry(struct batch *b, unsigned index, cptr_t p)
     if (e != ERR_OK)
         return e;
     if (r->epoch != b->vm->space->epoch || r->format != GUEST_PAE)
-        root_release(b, r);
+        root_leave(b->v);
     if (p)
         root_hold(&t);
     if (r->table[index].v) {
@@ -343,32 +385,17 @@ static err_t op_set_root(struct batch *b, unsigned index, cptr_t p)
         return e;
     if (r->epoch == b->vm->space->epoch && r->table[0].v == t.hpa.v && r->format != GUEST_PAE)
         return ERR_OK;
-    root_hold(&t);
-    /* A root on the list keeps its ASID, and what it still owes to the TLB. */
-    struct shadow_root next = { .table = { t.hpa },
-                                .epoch = b->vm->space->epoch,
-                                .format = t.format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
-    for (unsigned i = 0; i < ROOT_LIST_MAX; i++) {
-        struct shadow_root *l = &b->v->list[i];
-        if (l->epoch == r->epoch && l->table[0].v == r->table[0].v && l->epoch)
-            l->asid = r->asid, l->asid_generation = r->asid_generation,
-            l->flushed_downgrades = r->flushed_downgrades;
-        if (l->epoch == next.epoch && l->table[0].v == t.hpa.v)
-            next.asid = l->asid, next.asid_generation = l->asid_generation,
-            next.flushed_downgrades = l->flushed_downgrades;
-    }
-    root_release(b, r);
-    *r = next;
+    root_enter(b->v, &t);
     return ERR_OK;
 }
 
 static err_t op_root_list(struct batch *b, unsigned index, cptr_t p, uint64_t cr3)
 {
+    struct vcpu *v = b->v;
     struct table t;
 
     if (index >= ROOT_LIST_MAX)
         return ERR_RANGE;
-    struct shadow_root *r = &b->v->list[index];
     if (p) {
         err_t e = current_table(b, p, &t);
         if (e == ERR_OK)
@@ -379,23 +406,53 @@ static err_t op_root_list(struct batch *b, unsigned index, cptr_t p, uint64_t cr
             return e;
         root_hold(&t);
     }
-    root_release(b, r);
-    if (p)
-        *r = (struct shadow_root){
-            .table = { t.hpa }, .epoch = b->vm->space->epoch, .guest_cr3 = cr3, .format = GUEST_LONG
-        };
+    place_empty(v, index);
+    if (!p)
+        return ERR_OK;
+    v->list[index] =
+        (struct shadow_root){ .table = { t.hpa }, .epoch = b->vm->space->epoch, .format = GUEST_LONG };
+    v->list_cr3[index] = cr3;
+    if (!v->place && v->root.epoch == b->vm->space->epoch && v->root.table[0].v == t.hpa.v) {
+        t.meta->owner -= META_SHADOW_LINK;
+        v->place = index + 1;
+    }
     return ERR_OK;
+}
+
+bool shadow_serve_cr3(struct vcpu *v, uint64_t cr3)
+{
+    struct shadow_root *r = &v->root;
+    uint64_t i = 0;
+
+    v->list_cr3[ROOT_LIST_MAX] = cr3;
+    while (v->list_cr3[i] != cr3)
+        i++;
+    const struct shadow_root *l = &v->list[i];
+    if (i == ROOT_LIST_MAX || l->epoch != v->vm->space->epoch)
+        return false;
+    if (v->place != i + 1) { /* root_enter(), for a guest that runs: both are long and of this epoch */
+        if (v->place) {
+            v->list[v->place - 1].tlb = r->tlb;
+            r->table[0] = l->table[0];
+            r->tlb = l->tlb;
+        } else {
+            root_release(v->vm, r);
+            *r = *l;
+        }
+        v->place = i + 1;
+    }
+    v->exit.cr3 = cr3;
+    v->exit.cr3_loads++;
+    return true;
 }
 
 void shadow_roots_drop(struct vcpu *v)
 {
-    struct batch b = { .v = v, .vm = v->vm };
-
     if (!v->vm || !v->vm->space)
         return;
-    root_release(&b, &v->root);
+    root_leave(v);
     for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
-        root_release(&b, &v->list[i]);
+        root_release(v->vm, &v->list[i]);
 }
 
 /* Words behind word 0. */

@@ -166,6 +166,8 @@ static void init_object(const struct cap *c)
     case OBJ_VCPU: {
         struct vcpu *vc = cap_object(c);
         vc->vm_slot.holder = vc->notification.holder = OBJ_VCPU;
+        for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
+            vc->list_cr3[i] = NO_CR3;
         arch_vcpu_init(vc);
         break;
     }

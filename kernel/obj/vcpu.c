@@ -115,7 +115,6 @@ void vcpu_run(struct tcb *t)
             arch_thread_leave(cpu.last);
             cpu.last = NULL;
         }
-        COUNT(EXITS);
         kind = arch_vcpu_run(v);
         if (kind == EXIT_NONE)
             return;
@@ -239,6 +238,7 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
         arch_vcpu_write(v, r);
     v->want = r->want;
     v->event = r->event;
+    v->exit.cr3_loads = 0;
     v->window = !!(r->flags & REPLY_WINDOW);
     v->parked = !!(r->flags & REPLY_PARK);
     v->pending = 0;

@@ -49,7 +49,8 @@ static void say_counters(void)
 {
     static const char *const names[COUNT_KERNEL_MAX] = { "syscalls",  "exits",        "exits_sent",
                                                          "cr3_loads", "fpu_switches", "interrupts",
-                                                         "epochs",    "flushes",      "switches" };
+                                                         "epochs",    "flushes",      "switches",
+                                                         "cr3_served" };
     uint64_t value[COUNT_KERNEL_MAX];
     struct sys_message m = { .tag = TAG(KERNEL_COUNTERS, 0) };
 

@@ -54,7 +54,7 @@ static _Noreturn void report(const struct process *p, end_reason_t reason, const
         g.efer = p->vmm.state->efer;
         g.cs = x->seg[SEG_CS].selector;
         g.ss = x->seg[SEG_SS].selector;
-        exits = x->seq;
+        exits = x->seq + p->vmm.state->stats.cr3_served;
     }
     supervisor_ended(CAP_SUPERVISOR, reason, exits, text, &g);
     exit(reason == END_REASON_INTERNAL);
@@ -310,6 +310,7 @@ static void say_counters(const struct process *p, const char *const kinds[])
     for (unsigned i = 0; i < EXIT_KINDS; i++)
         say_counter("exits_", kinds[i], s->exits[i]);
     say_counter("exits_", "uart", s->exits_uart);
+    say_counter("", "cr3_served", s->cr3_served);
     say_counter("", "emulated", s->emulated);
     say_counter("", "mmio", s->mmio);
     say_counter("", "injected", s->injected);

@@ -15,6 +15,7 @@ struct hostile {
     cptr_t vm_memory, vcpu_memory, space_memory, table_memory, timer;
     uint64_t random, seed;
     unsigned kinds[EXIT_KINDS], errors[ERR_COUNT];
+    uint64_t loads; /* of CR3 that the kernel served */
 };
 
 static struct hostile h;
@@ -59,10 +60,17 @@ static uint64_t word(void)
     }
 }
 
+/* Each word also has MOV CR3, RAX before its last HLT. */
 static void fill_with_hlt(struct vm_test *v)
 {
     for (unsigned i = 0; i < PAGES * 4096; i += 8)
-        *(volatile uint64_t *)(v->memory + i) = 0xf4f4f4f4f4f4f4f4;
+        *(volatile uint64_t *)(v->memory + i) = 0xf4d8220ff4f4f4f4;
+}
+
+/* One of few values, so that guests load what is listed. */
+static uint64_t some_cr3(void)
+{
+    return below(3) * 0x1000;
 }
 
 /* --- objects again in the same slot and memory --- */
@@ -263,8 +271,11 @@ static void random_op(void)
     case OP_FILL_RUN:
         second = OP_W1_RUN(below(1030), below(20));
         break;
-    case OP_SET_ROOT:
     case OP_ROOT_LIST:
+        second = one_in(4) ? word() : some_cr3();
+        index = below(18);
+        break;
+    case OP_SET_ROOT:
         index = below(18);
         break;
     default:
@@ -311,7 +322,14 @@ static void plausible_state(void)
         vm_long_tables(&h.v);
         op(&h.v, OP_W0(OP_FILL_RUN, RWXU, 0, h.v.table[5]));
         op(&h.v, OP_W1_RUN(0, PAGES));
-        vm_long_mode(&h.v, below(PAGES * 4096), below(PAGES * 4096), one_in(2));
+        uint64_t rip = below(PAGES * 4096);
+        vm_long_mode(&h.v, one_in(2) ? rip : (rip & ~7ul) | 4, below(PAGES * 4096), one_in(2));
+        h.v.r->gpr_mask |= 1u << RAX;
+        h.v.r->gpr[RAX] = some_cr3();
+        for (unsigned i = below(3); i > 0; i--) {
+            op(&h.v, OP_W0(OP_ROOT_LIST, 0, below(16), h.v.table[2]));
+            op(&h.v, some_cr3());
+        }
     }
     if (one_in(2))
         h.v.r->event = EVENT_MAKE(below(256), below(8)) | (one_in(2) ? EVENT_HAS_ERROR : 0);
@@ -336,7 +354,7 @@ static err_t answer(void)
     sys_invoke0(h.timer, TIMER_CANCEL);
     h.errors[e < ERR_COUNT ? e : 0]++;
     if (e == ERR_OK)
-        h.kinds[h.v.x->kind % EXIT_KINDS]++;
+        h.kinds[h.v.x->kind % EXIT_KINDS]++, h.loads += h.v.x->cr3_loads;
     return e;
 }
 
@@ -395,7 +413,7 @@ static void say(void)
     print("\n# exits by kind");
     for (unsigned i = 0; i < EXIT_KINDS; i++)
         print_number(" ", h.kinds[i], "");
-    print("\n");
+    print_number(", CR3 loads served ", h.loads, "\n");
 }
 
 static bool reply_of(unsigned style)

@@ -8,6 +8,7 @@
  * flush the TLB at every switch, real processors do not. */
 #include "svm.h"
 #include "cpu.h"
+#include "invoke.h"
 #include "log.h"
 #include "stretch.h"
 #include "x86.h"
@@ -16,10 +17,15 @@
 #define CPUID_HYPERVISOR 0x40000000
 #define TCG_MAKER_B      0x54474354 /* "TCGTCGTCGTCG" in EBX, ECX, EDX */
 #define TCG_MAKER_C      0x43544743
+#define ASIDS            65536u /* a root's ASID is kept with the generation that gave it out */
+#define RFLAGS_TF        BIT(8)
 #define RFLAGS_IF        BIT(9)
+#define RFLAGS_RF        BIT(16)
+#define SEGMENT_L        BIT(9) /* VMCB segment attributes: 64-bit code */
 #define V_IRQ            BIT(8)
 #define V_IGN_TPR        BIT(20)
 #define V_INTR_MASKING   BIT(24)
+#define ALWAYS_INLINE    inline __attribute__((always_inline))
 #define RFLAGS_GUEST     0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
 #define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
 
@@ -30,7 +36,7 @@ static uint8_t host_vmcb[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint64_t pae_root[4] __attribute__((aligned(32))); /* below 4 GB with the kernel */
-static bool supported, has_nrip, has_assists, has_flush_asid, is_tcg;
+static bool supported, has_nrip, has_assists, has_mov_assist, has_flush_asid, is_tcg;
 static uint32_t asid_count, asid_next = 1;
 static uint64_t asid_generation = 1, cr4_allowed;
 
@@ -74,7 +80,8 @@ void svm_init(void)
     has_nrip = f.d & BIT(3);
     has_flush_asid = f.d & BIT(6);
     has_assists = f.d & BIT(7);
-    asid_count = f.b;
+    has_mov_assist = has_nrip && has_assists;
+    asid_count = f.b < ASIDS ? f.b : ASIDS;
     __builtin_memset(io_map, 0xff, sizeof(io_map));
     __builtin_memset(msr_map, 0xff, sizeof(msr_map));
     for (unsigned i = 0; i < sizeof(swapped) / sizeof(swapped[0]); i++)
@@ -296,25 +303,24 @@ void arch_vcpu_read(struct vcpu *v, uint32_t groups)
 /* --- entry --- */
 
 /* A root whose translations may be stale gets a new ASID: nothing of it is in the TLB then. */
-static void prepare_root(struct vcpu *v, struct vmcb *b)
+static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
 {
     struct shadow_root *r = &v->root;
 
+    COUNT(EXITS);
     b->tlb_control = 0;
-    if (r->asid_generation != asid_generation || r->flushed_downgrades != v->vm->downgrades ||
-        v->force_flush) {
+    if (r->tlb.asid / ASIDS != asid_generation || r->tlb.downgrades != v->vm->downgrades || v->force_flush) {
         if (asid_next >= asid_count) {
             asid_next = 1;
             asid_generation++;
             b->tlb_control = 1; /* everything */
         }
         COUNT(FLUSHES);
-        r->asid = asid_next++;
-        r->asid_generation = asid_generation;
-        r->flushed_downgrades = v->vm->downgrades;
+        r->tlb.asid = asid_generation * ASIDS + asid_next++;
+        r->tlb.downgrades = v->vm->downgrades;
         v->force_flush = 0;
     }
-    b->asid = r->asid;
+    b->asid = (uint32_t)(r->tlb.asid % ASIDS);
     if (r->format == GUEST_PAE) {
         for (unsigned i = 0; i < 4; i++)
             pae_root[i] = r->table[i].v ? r->table[i].v | PTE_P : 0;
@@ -479,7 +485,7 @@ static void look_again(void)
 
 /* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set
  * at entry. */
-static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
+static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
 {
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
@@ -490,21 +496,117 @@ static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
         look_again();
 }
 
-enum exit_kind arch_vcpu_run(struct vcpu *v)
+/* --- loads of CR3 --- */
+
+/* The four bytes at RIP, as the guest's present tables lead there. False: they end behind the page, or
+ * nothing does. */
+static inline bool code_at_rip(const struct vcpu *v, uint64_t rip, uint32_t *code)
 {
-    struct vmcb *b = vmcb_of(v);
-    struct umbra_exit_page *x = &v->exit;
+    uint64_t entry = v->root.table[0].v;
+
+    if (rip % PAGE_BYTES > PAGE_BYTES - sizeof(*code))
+        return false;
+#pragma GCC unroll 4
+    for (unsigned level = 4; level > 0; level--) {
+        entry = ((const uint64_t *)phys(pte_hpa(entry)))[pte_index(rip, level)];
+        if (!(entry & PTE_P))
+            return false;
+        if (level == 2 && (entry & PTE_PS)) {
+            entry += rip % level_bytes(2) & ~(PAGE_BYTES - 1);
+            break;
+        }
+    }
+    __builtin_memcpy(code, (const uint8_t *)phys(pte_hpa(entry)) + rip % PAGE_BYTES, sizeof(*code));
+    return true;
+}
+
+/* MOV to CR3, 0F 22 /3 with a REX before it or none; its mod bits do not matter (APM vol. 3, MOV CRn).
+ * Returns its length, 0 for anything else, and the register. */
+static inline unsigned mov_to_cr3(uint32_t code, unsigned *gpr)
+{
+    unsigned rex = (code & 0xf4) == 0x40; /* REX.R would name another control register */
+
+    *gpr = rex ? (code >> 24 & 7) + (code & 1) * 8 : code >> 16 & 7;
+    return (code >> 8 * rex & 0x38ffff) == 0x18220f ? 3 + rex : 0;
+}
+
+/* The same from decode assists (APM vol. 2, 15.10). */
+static inline unsigned assisted_mov(const struct vmcb *b, unsigned *gpr)
+{
+    *gpr = b->exit_info1 & 15;
+    uint64_t length = b->next_rip - b->rip;
+    return b->exit_info1 >> 63 && length <= 15 ? (unsigned)length : 0;
+}
+
+/* A guest in 64-bit code, outside of single-stepping, loads CR3 with a value of the root list: it goes on
+ * behind that on the other root, and no VMM hears of it now. All else is an exit. */
+static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
+{
+    unsigned gpr, length;
     uint32_t code;
 
+    if (v->root.format != GUEST_LONG || b->cr3 != v->root.table[0].v || b->cpl ||
+        !(b->seg[SEG_CS].attributes & SEGMENT_L) || (b->rflags & (RFLAGS_TF | RFLAGS_RF)) ||
+        v->exit.interrupted)
+        return false;
+    if (has_mov_assist)
+        length = assisted_mov(b, &gpr);
+    else
+        length = code_at_rip(v, b->rip, &code) ? mov_to_cr3(code, &gpr) : 0;
+    if (!length)
+        return false;
+    uint64_t value = gpr == RAX ? b->rax : gpr == RSP ? b->rsp : v->exit.gpr[gpr];
+    if (!shadow_serve_cr3(v, value))
+        return false;
+    b->rip += length;
+    b->shadow &= ~1ul;
+    COUNT(CR3_SERVED);
+    return true;
+}
+
+/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. */
+static bool root_is_kept(const struct vcpu *v, const struct vmcb *b)
+{
+    uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
+    return (b->cr3 & ~0xffful & PTE_ADDRESS) == (expected & ~0xffful);
+}
+
+static ALWAYS_INLINE void run_once(struct vcpu *v, struct vmcb *b)
+{
     prepare_root(v, b);
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
     b->event = virtual ? 0 : v->event;
     v->event = 0;
     set_virtual(v, b, virtual);
     enter(v, b);
+    v->exit.interrupted = unfinished(b, virtual);
+}
 
+/* The guest has loaded CR3. While its loads are served it runs on; nothing is to be injected then, and the
+ * registers that enter() loads are still its own. A waiting interrupt of the host ends each world switch at
+ * once. */
+static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v, struct vmcb *b)
+{
+    while ((uint32_t)b->exit_code == SVM_EXIT_CR3_WRITE && serve_cr3(v, b)) {
+        prepare_root(v, b);
+        b->event = 0;
+        set_virtual(v, b, 0);
+        svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+        v->exit.interrupted = unfinished(b, 0);
+    }
+    return (uint32_t)b->exit_code;
+}
+
+enum exit_kind arch_vcpu_run(struct vcpu *v)
+{
+    struct vmcb *b = vmcb_of(v);
+    struct umbra_exit_page *x = &v->exit;
+    uint32_t code;
+
+    run_once(v, b);
     code = (uint32_t)b->exit_code;
-    x->interrupted = unfinished(b, virtual);
+    if (code == SVM_EXIT_CR3_WRITE)
+        code = serve_loads(v, b);
     if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
         arch_take_interrupts();
         v->event = x->interrupted;
@@ -517,9 +619,7 @@ enum exit_kind arch_vcpu_run(struct vcpu *v)
     x->nbytes = has_assists && b->bytes_fetched <= 15 ? b->bytes_fetched : 0;
     for (unsigned i = 0; i < x->nbytes; i++)
         x->bytes[i] = b->bytes[i];
-    uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
-    if ((b->cr3 & ~0xffful & PTE_ADDRESS) !=
-        (expected & ~0xffful)) { /* a task switch that was not intercepted */
+    if (!root_is_kept(v, b)) {
         set_info(x, 0, 0);
         return EXIT_BROKEN;
     }

@@ -54,6 +54,7 @@ BUILD_ASSERT(offsetof(struct vmcb, pat) == 0x668);
 #define SVM_INTERCEPT2 (uint32_t)(0xff | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14))
 
 enum {
+    SVM_EXIT_CR3_WRITE = 0x13,
     SVM_EXIT_CR_LAST = 0x1f,
     SVM_EXIT_DR_LAST = 0x3f,
     SVM_EXIT_EXCEPTION = 0x40,

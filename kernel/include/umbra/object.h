@@ -177,8 +177,9 @@ enum counter {
     COUNT_FPU_SWITCHES,
     COUNT_INTERRUPTS,
     COUNT_EPOCHS,
-    COUNT_FLUSHES,  /* guest entries with a TLB flush */
-    COUNT_SWITCHES, /* thread switches */
+    COUNT_FLUSHES,    /* guest entries with a TLB flush */
+    COUNT_SWITCHES,   /* thread switches */
+    COUNT_CR3_SERVED, /* loads of a guest's CR3 that no VMM heard of */
     COUNT_KERNEL_MAX
 };
 

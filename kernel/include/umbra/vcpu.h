@@ -116,7 +116,10 @@ struct umbra_exit_page {
     uint64_t epoch;  /* when the exit was delivered; the one field that a second delivery may find changed */
     uint64_t tsc;    /* host TSC at the exit: the VMM's only clock */
     uint64_t random; /* the VMM's only randomness */
-    uint32_t valid;  /* STATE_* groups that are current */
+    uint64_t
+        cr3_loads;  /* since the last answer the kernel alone served so many loads of CR3 (OP_ROOT_LIST), */
+    uint64_t cr3;   /* of which this was the last value; means nothing if there were none */
+    uint32_t valid; /* STATE_* groups that are current */
     uint8_t cpl, shadow /* interrupt shadow */, ilen /* instruction length, 0 not known */, nbytes;
     uint8_t bytes[16]; /* nbytes instruction bytes where the processor gives them */
     uint64_t gpr[GPRS];
@@ -127,7 +130,7 @@ struct umbra_exit_page {
     struct umbra_segment seg[SEGS];
     struct umbra_msrs msrs;
 };
-#define UMBRA_EXIT_VERSION 1
+#define UMBRA_EXIT_VERSION 2
 
 /* Reply operations, a list of 64-bit words: word 0 = code 0..7, rights 8..15, index 16..31, table
  * (cptr) 32..63. */
@@ -141,7 +144,8 @@ enum reply_op {
     OP_CLEAR,     /* table: all entries gone */
     OP_SET_ROOT,  /* table: the long or nested root. PAE: index = 0..3 which PDPT entry, table 0 = not present
                    */
-    OP_ROOT_LIST, /* index = place 0..15, table (0: empty it); word 1 = the exact guest CR3 value */
+    OP_ROOT_LIST, /* index = place 0..15, table (0: empty it); word 1 = the exact guest CR3 value at whose
+                     load the kernel switches to this root by itself */
     OP_FLUSH,     /* the guest's TLB, before it runs again */
     OP_CODES
 };

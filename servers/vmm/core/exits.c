@@ -238,6 +238,20 @@ static void continue_guest(struct vmm *v)
     v->epoch = v->exit->epoch;
 }
 
+/* Since the last answer the kernel has served loads of CR3 by itself. A new incarnation has no tables yet; it
+ * goes on from the value. */
+static void cr3_loaded(struct vmm *v)
+{
+    const struct umbra_exit_page *x = v->exit;
+
+    v->state->stats.exits[EXIT_CR] += x->cr3_loads;
+    v->state->stats.cr3_served += x->cr3_loads;
+    if (v->state->cr3 != x->cr3)
+        VMM_SET(v, cr3, x->cr3);
+    if (!v->resumed && !shadow_cr3_served(v->shadow, x->cr3, x->cr3_loads))
+        shadow_cr3(v->shadow, x->cr3, &v->ops);
+}
+
 static struct vmm_segment *segment_of(const struct vmm *v)
 {
     return (struct vmm_segment *)(void *)((uint8_t *)v->state - offsetof(struct vmm_segment, state));
@@ -260,6 +274,8 @@ void vmm_begin(struct vmm *v)
     v->interrupted = x->interrupted;
     v->now = (v->resumed ? v->since : tsc) - g->state.hidden;
     undo_begin(&v->undo, seq);
+    if (x->cr3_loads)
+        cr3_loaded(v);
     if (v->resumed)
         continue_guest(v);
 }

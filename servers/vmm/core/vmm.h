@@ -49,6 +49,7 @@ const char *vmm_end_name(enum vmm_end e);
 /* Counters that --stats prints; not needed to go on. */
 struct vmm_stats {
     uint64_t exits[EXIT_KINDS];
+    uint64_t cr3_served; /* those of EXIT_CR that the kernel served alone: they have no number */
     uint64_t exits_uart; /* those of EXIT_IO at a PC's serial ports; main.c counts them */
     uint64_t emulated, io_reads, io_writes, mmio, injected, faults_to_guest, windows;
     uint64_t blackout; /* ticks from the last exit that killed a VMM to its answer; main.c measures it */

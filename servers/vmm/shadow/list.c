@@ -109,7 +109,7 @@ void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops
     op_root_list(ops, i, s->config.tables[table_id(s, t)], cr3);
 }
 
-bool shadow_cr3_served(struct shadow *s, uint64_t cr3)
+bool shadow_cr3_served(struct shadow *s, uint64_t cr3, uint64_t loads)
 {
     if (s->control.format != GUEST_LONG || s->config.nested)
         return false;
@@ -121,7 +121,7 @@ bool shadow_cr3_served(struct shadow *s, uint64_t cr3)
         s->control.regs.cr3 = cr3;
         s->interval++;
         roots_touch(s, &s->table[s->top[0]]);
-        s->counters.cr3_known++;
+        s->counters.cr3_known += loads;
         return true;
     }
     return false;

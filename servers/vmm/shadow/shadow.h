@@ -121,9 +121,10 @@ enum shadow_status shadow_mode(struct shadow *s, uint64_t cr0, uint64_t cr4, uin
  * guest's state, nothing that can be read again. */
 const uint64_t *shadow_pdptes(const struct shadow *s);
 
-/* shadow_cr3_served - the kernel has switched to a root of the list by itself. False if the value is not on
- * the list (the caller then uses shadow_cr3). */
-bool shadow_cr3_served(struct shadow *s, uint64_t cr3);
+/* shadow_cr3_served - the kernel has served so many loads from its list by itself, the last of this value. To
+ * be told before anything else of the exit that says so. False if the value is not on the list (the caller
+ * then uses shadow_cr3). */
+bool shadow_cr3_served(struct shadow *s, uint64_t cr3, uint64_t loads);
 
 /* shadow_invlpg - an INVLPG of va (sync point for va). */
 void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops);

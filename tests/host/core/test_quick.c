@@ -438,3 +438,49 @@ TEST(quick_store_elsewhere_than_the_fault_is_emulated)
     store_one(code, gpr, ENTRY, false, &reply, &emulated);
     CHECK_EQ(emulated, 1);
 }
+
+/* mov cr3, rax, handled by the VMM. */
+static void load_cr3(struct rig *r, uint64_t value)
+{
+    set_exit(r, EXIT_CR);
+    r->exit.gpr[RAX] = value;
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->segment.state.cr3, value);
+}
+
+/* A load that the kernel served is, with the next exit, as if the VMM had handled it: the fault that comes is
+ * answered by the same operations on the tables of the same root. */
+TEST(a_load_that_the_kernel_served_is_known_with_the_next_exit)
+{
+    static const uint8_t code[16] = { 0x0f, 0x22, 0xd8 };
+    struct umbra_reply_page answer[2];
+
+    for (unsigned served = 0; served < 2; served++) {
+        struct rig *r = rig_new();
+        put(r, 0x8008, 0x9027); /* only under the second root: 512 GB on */
+        put(r, 0x9000, 0x3027);
+        CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, code, sizeof(code)), GMEM_OK);
+        fetch_page(r, CODE);
+        load_cr3(r, 0x8000);
+        load_cr3(r, 0x1000);
+        if (!served)
+            load_cr3(r, 0x8000);
+        set_exit(r, EXIT_PAGE);
+        r->exit.info[0] = BIT(39) + DATA;
+        r->exit.cr3_loads = 3 * served;
+        r->exit.cr3 = served ? 0x8000 : 0x1234000; /* means nothing without loads */
+        memset(&r->reply, 0, sizeof(r->reply));
+        CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+        answer[served] = r->reply;
+        CHECK_EQ(r->segment.state.cr3, 0x8000);
+        CHECK_EQ(r->segment.state.stats.cr3_served, 3 * served);
+        CHECK_EQ(r->segment.state.stats.exits[EXIT_CR], served ? 5 : 3);
+        CHECK_EQ(shadow_audit(r->vmm.shadow, NULL, NULL), 0);
+        rig_free(r);
+    }
+    CHECK_LT(0, answer[0].op_words);
+    CHECK_EQ(answer[0].event, 0);
+    CHECK_EQ(answer[0].event, answer[1].event);
+    CHECK_EQ(answer[0].op_words, answer[1].op_words);
+    CHECK_MEM_EQ(answer[0].ops, answer[1].ops, 8 * answer[0].op_words);
+}

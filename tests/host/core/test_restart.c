@@ -340,6 +340,34 @@ TEST(pae_pointers_outlive_the_vmm_that_loaded_them)
     CHECK_EQ(now_->segment.state.pdpte[1], 0);
 }
 
+/* Loads of CR3 that the kernel served while the guest ran stand in the exit page only: who takes over goes on
+ * from there, wherever its predecessor stopped. */
+TEST(loads_served_by_the_kernel_are_known_to_who_takes_over)
+{
+    static const uint8_t load[] = { 0x0f, 0x22, 0xd8 };
+
+    begin();
+    put64(0x6000, 0x2007);
+    memcpy(now_->memory + CODE, load, sizeof(load));
+    next_exit(EXIT_PAGE, CODE, 16);
+    handle();
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t cr3 = i % 2 ? 0x1000 : 0x6000;
+        next_exit(EXIT_CR, 19, 0);
+        now_->exit.gpr[RAX] = cr3; /* the VMM's own load: the root comes on the list */
+        handle();
+        CHECK_EQ(vmm.state->cr3, cr3);
+        io_exit(false, 0x43, 0x34);
+        now_->exit.cr3_loads = 2 * i + 1;
+        now_->exit.cr3 = 0x7000 - cr3;
+        try_exit(7);
+        CHECK_EQ(vmm.state->cr3, 0x7000 - cr3);
+        now_->exit.cr3_loads = 0;
+        next_exit(EXIT_PAGE, CODE, 16); /* of a new epoch's tables */
+        handle();
+    }
+}
+
 /* The child is itself a successor: it begins with what another left in the middle. */
 TEST(a_stop_of_the_successor_is_survived_too)
 {

@@ -148,10 +148,19 @@ struct shadow_control world_32(uint64_t cr3)
     return (struct shadow_control){ CR0_PAGED, cr3, CR4_PSE_, 0 };
 }
 
+/* Loads of CR3 that the kernel has served are told with the next exit, before anything else of it. */
+static void tell(struct world *w)
+{
+    if (w->untold && !shadow_cr3_served(w->s, w->cpu.cr3, w->untold))
+        world_fail(w, "the kernel served a root that is not on the list");
+    w->untold = 0;
+}
+
 static struct shadow_ops *begin_ops(struct world *w)
 {
     w->ops = (struct shadow_ops){ .word = w->words, .max = w->ops_max };
     w->exits++;
+    tell(w);
     return &w->ops;
 }
 
@@ -202,7 +211,7 @@ void world_verify(struct world *w)
     note(w);
     if (w->j.full)
         return;
-    if (w->s->held.page != NOTHING_HELD) { /* the answer that it remembers */
+    if (w->s->held.page != NOTHING_HELD && !w->untold) { /* the answer that it remembers */
         uint64_t va = w->s->held.page << 12;
         struct hw_result r = machine_walk(m, va);
         verify_held(w, va, &r);
@@ -212,7 +221,8 @@ void world_verify(struct world *w)
         if (va >> 32 && m->format != SHADOW_LONG)
             continue;
         struct hw_result r = machine_walk(m, va);
-        verify_held(w, va, &r);
+        if (!w->untold)
+            verify_held(w, va, &r);
         if (r.outcome == HW_OK)
             verify_walk(w, i, r.gfn, r.rights, "table");
         for (uint32_t k = 0; k < m->tlb_count; k++) {
@@ -328,13 +338,12 @@ void world_cr3(struct world *w, uint64_t cr3)
     struct shadow_control c = { w->cpu.cr0, cr3, w->cpu.cr4, w->cpu.efer };
     note(w);
     world_log(w, "cr3 %#lx", (unsigned long)cr3);
-    begin_ops(w);
     if (w->m->format == SHADOW_LONG && machine_list_switch(w->m, cr3)) {
         world_log(w, "  served by the kernel");
-        if (!shadow_cr3_served(w->s, cr3))
-            world_fail(w, "the kernel served a root that is not on the list");
+        w->untold++;
+        w->ops.count = 0;
     } else {
-        enum shadow_status status = shadow_cr3(w->s, cr3, &w->ops);
+        enum shadow_status status = shadow_cr3(w->s, cr3, begin_ops(w));
         bool ok = !is_pae(&c) || cpu_load_pdptes(w, cr3);
         if ((status == SHADOW_OK) != ok)
             world_fail(w, "cr3: PDPT entries judged differently");
@@ -482,6 +491,7 @@ void world_new_epoch(struct world *w)
 {
     world_log(w, "new epoch");
     machine_new_epoch(w->m);
+    tell(w);
     shadow_reset(w->s);
     root_again(w);
     world_verify(w);

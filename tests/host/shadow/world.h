@@ -28,6 +28,7 @@ struct world {
     struct shadow_ops ops;
     uint32_t ops_max;
     uint64_t exits;
+    uint64_t untold;            /* loads of CR3 that the kernel served since the last exit */
     uint64_t rom, end;          /* RAM below rom, two frames of ROM, MMIO from end on */
     uint8_t *read_only;         /* frames that the GuestSpace gives without W */
     uint64_t hole[WORLD_HOLES]; /* 0: none */

@@ -36,17 +36,6 @@ static bool may_run(const struct tcb *t)
     return (t->state == THREAD_READY || t->state == THREAD_GUEST) && t->sc && t->sc->remaining;
 }
 
-static void queue_first(struct thread_queue *q, struct tcb *t)
-{
-    t->prev = NULL;
-    t->next = q->head;
-    if (q->head)
-        q->head->prev = t;
-    else
-        q->tail = t;
-    q->head = t;
-}
-
 static void ready_insert_at(struct tcb *t, void (*insert)(struct thread_queue *q, struct tcb *t))
 {
     if (t->queued || t == cpu.current || !may_run(t))

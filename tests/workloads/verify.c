@@ -46,8 +46,7 @@ static const struct part parts[] = {
     { "timers", part_timers },     { "clocks", part_clocks },
     { "cpuid", part_cpuid },       { "pipes", part_pipes },
     { "file", part_file },         { "compat", part_compat },
-    { "echo", part_echo },
-    { "gap", part_gap },
+    { "echo", part_echo },         { "gap", part_gap },
 };
 
 /* Somebody must type, or it goes on as long as it is told: only if its name is given. */

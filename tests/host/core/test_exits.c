@@ -214,6 +214,29 @@ TEST(rule_9_a_page_fault_of_the_guest_in_a_delivery_is_combined_with_it)
     }
 }
 
+/* Compatibility mode: a store to a device whose second half is at address 0, which is not mapped. */
+TEST(access_over_the_end_of_4_gb_goes_on_at_0)
+{
+    static const uint8_t code[] = { 0x89, 0x07 }; /* mov %eax, (%edi) */
+    struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+
+    put(g, 2, 3, 5ull << PAGE_SHIFT | P | W | U | A);
+    put(g, 5, 511, 6ull << PAGE_SHIFT | P | W | U | A);
+    put(g, 6, 511, (uint64_t)FRAMES << PAGE_SHIFT | P | W | A | D);
+    put(g, TABLE, 0, 0);
+    gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, code, sizeof(code));
+    g->exit.seg[SEG_CS] = (struct umbra_segment){ 8, 0xc9b, 0xffffffff, 0 };
+    g->exit.seg[SEG_DS] = (struct umbra_segment){ 16, 0xc93, 0xffffffff, 0xf0000000 };
+    begin_ops(g);
+    g->exit.info[0] = 0xfffffffe;
+    g->exit.info[1] = ERROR_WRITE;
+    g->exit.gpr[RDI] = 0x0ffffffe;
+    CHECK_EQ(vmm_page_fault(&g->v), VMM_RUNS);
+    CHECK_EQ(g->v.exception, EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)ERROR_WRITE << 32);
+    CHECK_EQ(g->v.cpu.cr2, 0);
+    guest_free(g);
+}
+
 TEST(exceptions_in_real_mode_have_no_error_code)
 {
     static const uint64_t with_code = EVENT_MAKE(13, EVENT_EXCEPTION) | EVENT_HAS_ERROR | 5ull << 32;

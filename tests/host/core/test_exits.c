@@ -243,7 +243,7 @@ TEST(exceptions_in_real_mode_have_no_error_code)
 
     for (unsigned protected = 0; protected < 2; protected ++) {
         struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
-        g->state.cr0 = protected ? CR0_PE : 0;
+        g->state.cr0 = CR0_ET | (protected ? CR0_PE : 0);
         for (unsigned again = 0; again < 2; again++) { /* raised now, or broken off by this exit */
             begin_ops(g);
             g->v.exception = again ? 0 : with_code;

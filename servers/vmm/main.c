@@ -236,7 +236,8 @@ static void refuse_image(struct process *p, const struct boot_result *r)
  * one and has a signature of its own. */
 static bool is_flat(const uint8_t *image, uint64_t bytes)
 {
-    return bytes <= 512 || (image[510] == 0x55 && image[511] == 0xaa && memcmp(image + 514, "HdrS", 4) != 0);
+    return bytes <= 512 ||
+           (bytes >= 518 && image[510] == 0x55 && image[511] == 0xaa && memcmp(image + 514, "HdrS", 4) != 0);
 }
 
 static void load_guest(struct process *p, struct boot_plan *plan)

@@ -46,6 +46,13 @@ struct pieces {
     unsigned bytes[2];
 };
 
+/* Outside of 64-bit code 4 GB is followed by 0; in long mode the descriptor tables may lie higher. */
+static uint64_t behind(const struct vmm *v, uint64_t linear, unsigned access)
+{
+    bool wide = x86_mode(&v->cpu) == X86_64 || ((v->cpu.efer & X86_EFER_LMA) && (access & X86_ACCESS_SYSTEM));
+    return wide ? linear : linear & 0xffffffff;
+}
+
 static enum x86_bus_result find_pieces(struct vmm *v, uint64_t linear, unsigned size, unsigned access,
                                        bool set_bits, struct pieces *p, struct x86_fault *fault)
 {
@@ -55,7 +62,7 @@ static enum x86_bus_result find_pieces(struct vmm *v, uint64_t linear, unsigned 
     p->bytes[1] = size - p->bytes[0];
     enum x86_bus_result r = translate(v, linear, access, set_bits, &p->at[0], fault);
     if (r == X86_BUS_OK && p->bytes[1])
-        r = translate(v, linear + p->bytes[0], access, set_bits, &p->at[1], fault);
+        r = translate(v, behind(v, linear + p->bytes[0], access), access, set_bits, &p->at[1], fault);
     return r;
 }
 

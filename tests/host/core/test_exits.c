@@ -163,13 +163,87 @@ TEST(wide_store_that_no_entry_can_serve_ends_the_guest)
     guest_free(g);
 }
 
+/* A page fault exit in the delivery of an event, that the shadow tables alone caused. */
+TEST(rule_9_an_event_that_a_fill_broke_off_is_delivered_again_and_an_instructions_own_is_not)
+{
+    static const struct {
+        uint64_t event;
+        bool again;
+    } row[] = {
+        { EVENT_MAKE(0x40, EVENT_INTERRUPT), true },
+        { EVENT_MAKE(2, EVENT_NMI), true },
+        { EVENT_MAKE(13, EVENT_EXCEPTION) | EVENT_HAS_ERROR | 0x18ull << 32, true },
+        { EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR | 2ull << 32, true },
+        { EVENT_MAKE(3, EVENT_EXCEPTION), false },  /* INT3 */
+        { EVENT_MAKE(4, EVENT_EXCEPTION), false },  /* INTO */
+        { EVENT_MAKE(0x80, EVENT_SOFTWARE), false } /* INT n */
+    };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+        check_note("row %u", i);
+        begin_ops(g);
+        g->v.interrupted = row[i].event;
+        g->exit.info[0] = (uint64_t)DATA << PAGE_SHIFT;
+        g->exit.info[1] = ERROR_WRITE;
+        CHECK_EQ(vmm_page_fault(&g->v), VMM_RUNS);
+        CHECK_LT(0, g->v.ops.count);
+        CHECK_EQ(vmm_events(&g->v), VMM_RUNS);
+        CHECK_EQ(g->reply.event, row[i].again ? row[i].event : 0);
+        guest_free(g);
+    }
+}
+
+/* .. and one that the guest's own tables cause. */
+TEST(rule_9_a_page_fault_of_the_guest_in_a_delivery_is_combined_with_it)
+{
+    static const struct {
+        uint64_t event, vector;
+    } row[] = { { EVENT_MAKE(0x40, EVENT_INTERRUPT), 14 },
+                { EVENT_MAKE(13, EVENT_EXCEPTION) | EVENT_HAS_ERROR, 14 },
+                { EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR, 8 } };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+        begin_ops(g);
+        g->v.interrupted = row[i].event;
+        g->exit.info[0] = 0x7fff000;
+        g->exit.info[1] = ERROR_WRITE;
+        CHECK_EQ(vmm_page_fault(&g->v), VMM_RUNS);
+        CHECK_EQ(vmm_events(&g->v), VMM_RUNS);
+        CHECK_EQ(EVENT_VECTOR(g->reply.event), row[i].vector);
+        guest_free(g);
+    }
+}
+
+/* Compatibility mode: a store to a device whose second half is at address 0, which is not mapped. */
+TEST(access_over_the_end_of_4_gb_goes_on_at_0)
+{
+    static const uint8_t code[] = { 0x89, 0x07 }; /* mov %eax, (%edi) */
+    struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+
+    put(g, 2, 3, 5ull << PAGE_SHIFT | P | W | U | A);
+    put(g, 5, 511, 6ull << PAGE_SHIFT | P | W | U | A);
+    put(g, 6, 511, (uint64_t)FRAMES << PAGE_SHIFT | P | W | A | D);
+    put(g, TABLE, 0, 0);
+    gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, code, sizeof(code));
+    g->exit.seg[SEG_CS] = (struct umbra_segment){ 8, 0xc9b, 0xffffffff, 0 };
+    g->exit.seg[SEG_DS] = (struct umbra_segment){ 16, 0xc93, 0xffffffff, 0xf0000000 };
+    begin_ops(g);
+    g->exit.info[0] = 0xfffffffe;
+    g->exit.info[1] = ERROR_WRITE;
+    g->exit.gpr[RDI] = 0x0ffffffe;
+    CHECK_EQ(vmm_page_fault(&g->v), VMM_RUNS);
+    CHECK_EQ(g->v.exception, EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)ERROR_WRITE << 32);
+    CHECK_EQ(g->v.cpu.cr2, 0);
+    guest_free(g);
+}
+
 TEST(exceptions_in_real_mode_have_no_error_code)
 {
     static const uint64_t with_code = EVENT_MAKE(13, EVENT_EXCEPTION) | EVENT_HAS_ERROR | 5ull << 32;
 
     for (unsigned protected = 0; protected < 2; protected ++) {
         struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
-        g->state.cr0 = protected ? CR0_PE : 0;
+        g->state.cr0 = CR0_ET | (protected ? CR0_PE : 0);
         for (unsigned again = 0; again < 2; again++) { /* raised now, or broken off by this exit */
             begin_ops(g);
             g->v.exception = again ? 0 : with_code;

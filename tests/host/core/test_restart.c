@@ -269,6 +269,33 @@ TEST(an_emulated_table_write_stopped_anywhere_happens_once)
     }
 }
 
+/* All is done but the answer: done once more, the exchange must see what stood there first. */
+TEST(rule_12_an_exchange_with_an_entry_is_undone_before_it_is_done_again)
+{
+    begin();
+    next_exit(EXIT_PAGE, CODE, 16);
+    handle();
+    table_exit(EXCHANGE, 20, 0x30007);
+    uint64_t entry, old;
+    memcpy(&old, now_->memory + PT + 160, 8);
+    for (unsigned deaths = 0; deaths < 3; deaths++) {
+        vmm_begin(&vmm);
+        CHECK_EQ(vmm_handle(&vmm), VMM_RUNS);
+        incarnate();
+        CHECK(vmm_resume(&vmm, &setup, now_->exit.tsc) == VMM_CONTINUES);
+        memcpy(&entry, now_->memory + PT + 160, 8);
+        CHECK_EQ(entry, old);
+    }
+    handle();
+    if (now_->exit.kind == EXIT_PAGE && !(now_->reply.groups & STATE_RIP)) { /* its tables are new */
+        now_->exit.seq++;
+        handle();
+    }
+    memcpy(&entry, now_->memory + PT + 160, 8);
+    CHECK_EQ(entry, 0x30007);
+    CHECK_EQ(now_->reply.gpr[RAX], old);
+}
+
 /* --- PAE paging: pointers that memory does not hold any more --- */
 
 #define PDPT    0x1000ull

@@ -16,7 +16,10 @@
 #include "verify/state.h"
 #include "verify/timers.h"
 #include "verify/files.h"
+#ifdef __x86_64__
 #include "verify/compat.h"
+#include "verify/segments.h"
+#endif
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -40,10 +43,12 @@ static const struct part parts[] = {
     { "debug", part_debug },       { "privileged", part_privileged },
     { "signals", part_signals },   { "code", part_code },
     { "jit", part_jit },           { "threads", part_threads },
-    { "segments", part_segments }, { "fpu", part_fpu },
-    { "timers", part_timers },     { "clocks", part_clocks },
-    { "cpuid", part_cpuid },       { "pipes", part_pipes },
-    { "file", part_file },         { "compat", part_compat },
+    { "fpu", part_fpu },           { "timers", part_timers },
+    { "clocks", part_clocks },     { "cpuid", part_cpuid },
+    { "pipes", part_pipes },       { "file", part_file },
+#ifdef __x86_64__
+    { "segments", part_segments }, { "compat", part_compat },
+#endif
 };
 
 struct options {

@@ -262,7 +262,7 @@ static void accesses_to_kernel_addresses(void)
 {
     const struct expected kernel = { .name = "kernel address", .is_kernel = true };
 
-    for (unsigned k = 0; k < COUNT(kernel_addresses); k++)
+    for (unsigned k = 0; k < COUNT(kernel_addresses) && kernel_is_above(); k++)
         for (unsigned i = 0; i < COUNT(accesses); i++)
             try_access(&accesses[i], &kernel, kernel_addresses[k]);
 }
@@ -532,7 +532,9 @@ static void part_uaccess(void)
             if (page_kinds[k].mapped)
                 munmap(page, PAGE);
         }
-        kernel_reads_and_writes((uint8_t *)(uintptr_t)kernel_addresses[1], false, false, "kernel address");
+        if (kernel_is_above())
+            kernel_reads_and_writes((uint8_t *)(uintptr_t)kernel_addresses[1], false, false,
+                                    "kernel address");
         for (int k = 0; k < NON_CANONICALS; k++)
             kernel_reads_and_writes((uint8_t *)(uintptr_t)non_canonical[k], false, false,
                                     "non-canonical address");

@@ -65,6 +65,12 @@ static inline bool no_execute(void)
     return !uname(&name) && !strcmp(name.machine, "x86_64");
 }
 
+/* Is the upper part of the addresses the kernel's? Below a 64-bit kernel it is not. */
+static inline bool kernel_is_above(void)
+{
+    return !no_execute();
+}
+
 /* Does a fault tell that it was a fetch? With SMEP, or with tables that have a bit against execution. */
 static inline bool fetch_is_told(void)
 {

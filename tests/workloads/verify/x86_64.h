@@ -60,6 +60,11 @@ static inline bool no_execute(void)
     return true;
 }
 
+static inline bool kernel_is_above(void)
+{
+    return true;
+}
+
 static inline void end_alignment_checks(void)
 {
     __asm__ volatile(

@@ -15,7 +15,7 @@ import termios
 import time
 
 import pytest
-from linux_guest import QUIET, SECONDS, VERIFY, needs_verify, verdicts, verifying_guest
+from linux_guest import QUIET, SECONDS, VERIFY, needs_verify, require_verified, verdicts, verifying_guest
 from umbra import guest, layout
 
 PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
@@ -36,18 +36,6 @@ def qemu_left():
         except OSError:
             pass    # it ended meanwhile
     return found
-
-
-# QEMU 7.2's VMRUN loads a guest's DR7 without arming the breakpoints that it names (docs/platform.md).
-EMULATOR_LACKS = "verify debug absent hardware breakpoints do not fire"
-
-
-def require_verified(outcome):
-    lines = verdicts(outcome.console)
-    lines = [line for line in lines if line != EMULATOR_LACKS]
-    assert lines and re.match(r"verify all ok( but 1 absent)?$", lines[-1]), outcome.console[-3000:] + outcome.kernel_log[-3000:]
-    assert not [line for line in lines[:-1] if not line.endswith(" ok")]
-    assert outcome.status == 0, outcome.said
 
 
 @pytest.mark.parametrize("flavour", guest.FLAVOURS)

@@ -16,7 +16,10 @@
 #include "verify/state.h"
 #include "verify/timers.h"
 #include "verify/files.h"
+#ifdef __x86_64__
 #include "verify/compat.h"
+#include "verify/segments.h"
+#endif
 #include "verify/console.h"
 #include "verify/gap.h"
 #include <sys/mount.h>
@@ -42,11 +45,13 @@ static const struct part parts[] = {
     { "debug", part_debug },       { "privileged", part_privileged },
     { "signals", part_signals },   { "code", part_code },
     { "jit", part_jit },           { "threads", part_threads },
-    { "segments", part_segments }, { "fpu", part_fpu },
-    { "timers", part_timers },     { "clocks", part_clocks },
-    { "cpuid", part_cpuid },       { "pipes", part_pipes },
-    { "file", part_file },         { "compat", part_compat },
+    { "fpu", part_fpu },           { "timers", part_timers },
+    { "clocks", part_clocks },     { "cpuid", part_cpuid },
+    { "pipes", part_pipes },       { "file", part_file },
     { "echo", part_echo },         { "gap", part_gap },
+#ifdef __x86_64__
+    { "segments", part_segments }, { "compat", part_compat },
+#endif
 };
 
 /* Somebody must type, or it goes on as long as it is told: only if its name is given. */

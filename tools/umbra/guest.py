@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The default guest: a Debian kernel exactly as packaged, and an initramfs with busybox around a shell.
+"""The default guest: a Debian kernel exactly as packaged, and an initramfs with busybox around a shell. And what tests run besides:
+32-bit kernels with their busybox and C library, memory testers.
 
 Packages are downloaded to build/cache and only what is needed is unpacked to build/guest; nothing is installed. Every file
 appears under its name by a rename when it is whole, so what an interruption left behind is never taken for it.
@@ -20,6 +21,8 @@ from umbra.errors import Failure, Lacking
 GUEST = layout.BUILD / "guest"
 CACHE = layout.BUILD / "cache" / "packages"
 FLAVOURS = ("amd64", "cloud-amd64", "rt-amd64")
+FLAVOURS_32 = ("686-pae", "686")    # of architecture i386: tables of three levels and of two
+TESTERS = ("x64", "ia32")
 APPEND = "console=ttyS0"
 
 INIT = """#!/bin/sh
@@ -43,24 +46,28 @@ def quiet(words, **options):
 
 
 class Apt:
-    """apt with the host's package lists, or with private ones under build/ when those know nothing of a package.
+    """apt with the host's package lists, or with private ones under build/ when those know nothing of a package, or when it is of
+    another architecture.
 
     Private lists need no privilege and leave the host's configuration alone."""
 
-    def __init__(self):
+    def __init__(self, architecture=None):
+        self.architecture = architecture    # None: the host's
         self.options = []
+        self.trouble = ""
 
     def use_private_lists(self):
-        folder = layout.BUILD / "cache" / "apt"
+        folder = layout.BUILD / "cache" / ("apt-%s" % self.architecture if self.architecture else "apt")
         for name in ("state/lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.options = ["-o", "Dir::State=%s" % (folder / "state"), "-o", "Dir::Cache=%s" % (folder / "cache"),
-                        "-o", "Dir::State::status=/var/lib/dpkg/status", "-o", "APT::Sandbox::User=",
-                        "-o", "Debug::NoLocking=1"]
-        say.note("refreshing a private list of packages")
+                        "-o", "Dir::State::status=" + ("/dev/null" if self.architecture else "/var/lib/dpkg/status"),
+                        "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"]
+        if self.architecture:
+            self.options += ["-o", "APT::Architecture=" + self.architecture, "-o", "APT::Architectures=" + self.architecture]
+        say.note("refreshing a private list of packages" + (" for " + self.architecture if self.architecture else ""))
         done = quiet(["apt-get", *self.options, "-q", "update"])
-        if done.returncode:
-            raise Lacking("the list of packages cannot be refreshed: " + last_error(done))
+        self.trouble = ": " + last_error(done) if done.returncode else ""     # one list of several may be there all the same
 
     def record(self, package):
         """The fields of a package's candidate, or None."""
@@ -72,18 +79,19 @@ class Apt:
         if shutil.which("apt-get") is None:
             raise Lacking("the default guest comes from Debian packages, and there is no apt-get here; "
                           "give --kernel and --initrd")
-        fields = self.record(package)
+        fields = None if self.architecture and not self.options else self.record(package)
         if fields is None and not self.options:
             self.use_private_lists()
             fields = self.record(package)
         if fields is None:
-            raise Lacking("no Debian package %s in reach; give --kernel and --initrd" % package)
+            raise Lacking("no Debian package %s in reach%s; give --kernel and --initrd" % (package, self.trouble))
         return fields
 
     def download(self, package):
         """The path of the downloaded package file, checked against the hash that the lists give."""
         fields = self.find(package)
-        target = CACHE / ("%s_%s.deb" % (package, fields["Version"].replace(":", "%3a")))
+        suffix = "_" + self.architecture if self.architecture else ""
+        target = CACHE / ("%s_%s%s.deb" % (package, fields["Version"].replace(":", "%3a"), suffix))
         if target.is_file() and sha256(target) == fields["SHA256"]:
             return target, fields
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -138,7 +146,7 @@ def write_whole(path, data):
 
 def kernel(flavour="amd64"):
     """The path of the packaged kernel image, byte for byte, downloading it the first time."""
-    assert flavour in FLAVOURS
+    assert flavour in FLAVOURS + FLAVOURS_32
     folder = GUEST / flavour
     described = folder / "package.json"
     if described.is_file():
@@ -146,7 +154,7 @@ def kernel(flavour="amd64"):
         image = folder / known["image"]
         if image.is_file() and sha256(image) == known["sha256"]:
             return image
-    apt = Apt()
+    apt = Apt("i386" if flavour in FLAVOURS_32 else None)
     depends = apt.find("linux-image-" + flavour).get("Depends", "")
     package = re.search(r"linux-image-[0-9][^ ,]*", depends)
     if package is None:
@@ -169,18 +177,45 @@ def kernel_version(flavour="amd64"):
     return "%s %s" % (known["package"], known["version"])
 
 
-def busybox():
+def busybox(architecture=None):
     """The path of the static busybox, downloading it the first time."""
-    program = GUEST / "busybox"
+    program = GUEST / ("busybox-" + architecture if architecture else "busybox")
     if program.is_file():
         return program
-    file, _ = Apt().download("busybox-static")
+    file, _ = Apt(architecture).download("busybox-static")
     found = members(file, r"\./(usr/)?bin/busybox")
     if len(found) != 1:
         raise Failure("%s holds no busybox" % file.name)
     write_whole(program, *found.values())
     program.chmod(0o755)
     return program
+
+
+def c_library_32():
+    """The folder of a 32-bit C library to link with statically: musl, and the compiler's own part, unpacked from their packages."""
+    folder = GUEST / "i386"
+    if not (folder / "usr/lib/libgcc.a").is_file():
+        apt = Apt("i386")
+        for package, wanted in (("musl-dev", r"\./usr/(include|lib)/i386-linux-musl/.*"),
+                                ("libgcc-12-dev", r"\./usr/lib/gcc/i686-linux-gnu/12/libgcc(_eh)?\.a")):
+            file, _ = apt.download(package)
+            for name, data in sorted(members(file, wanted).items()):
+                inside = name.removeprefix("./").replace("lib/gcc/i686-linux-gnu/12/", "lib/")
+                write_whole(folder / inside, data)
+    return folder
+
+
+def memory_tester(kind):
+    """The path of an image of Debian's memtest86+, downloading it the first time."""
+    assert kind in TESTERS
+    image = GUEST / "memtest" / ("memtest86+%s.bin" % kind)
+    if not image.is_file():
+        file, _ = Apt().download("memtest86+")
+        for name, data in members(file, r"\./boot/memtest86\+.*\.bin").items():
+            write_whole(image.with_name(os.path.basename(name)), data)
+    if not image.is_file():
+        raise Failure("the package memtest86+ holds no %s" % image.name)
+    return image
 
 
 def cpio_entry(number, name, mode, data=b"", device=(0, 0)):
@@ -206,13 +241,14 @@ def applets(program):
     return sorted(set(listed.stdout.split()) - {"busybox"})
 
 
-def initramfs_bytes(program, extra=()):
-    """The default initramfs; `extra` are further entries, for example a workload as etc/start."""
+def initramfs_bytes(program, extra=(), names=None):
+    """The default initramfs; `extra` are further entries, for example a workload as etc/start; `names` of busybox's commands are
+    asked of the program itself if they are not given."""
     folders = ["bin", "dev", "etc", "proc", "root", "sys", "tmp"]
     entries = [(name, 0o040755, b"") for name in folders]
     entries += [("dev/console", 0o020600, b"", (5, 1)), ("dev/null", 0o020666, b"", (1, 3))]
     entries += [("init", 0o100755, INIT.encode()), ("bin/busybox", 0o100755, program.read_bytes())]
-    entries += [("bin/" + name, 0o120777, b"busybox") for name in applets(program)]
+    entries += [("bin/" + name, 0o120777, b"busybox") for name in names or applets(program)]
     return cpio(entries + list(extra))
 
 

@@ -246,3 +246,19 @@ static inline void await(int pipe_end)
     while (n < 0 && errno == EINTR);
     REQUIRE(n == 1 && byte == 'x', "the other end of a pipe is gone");
 }
+
+enum { ERR_P = 1, ERR_W = 2, ERR_U = 4, ERR_FETCH = 16 };
+
+/* An access to an address that the processor finds in its destination register (see CALL_WITH); it touches
+ * nothing that C cares about. */
+#define ACCESS(name, code)                                                                                   \
+    void access_##name(uint64_t address);                                                                    \
+    __asm__(".pushsection .text\naccess_" #name ": " code "\n ret\n .popsection")
+
+#include <setjmp.h>
+#include <ucontext.h>
+#ifdef __x86_64__
+#include "x86_64.h"
+#else
+#include "i386.h"
+#endif

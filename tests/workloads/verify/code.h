@@ -61,13 +61,8 @@ static void written_in_place(void)
 static void changes_its_own_path(void)
 {
     uint8_t *page = map(PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, 0);
-    static const uint8_t code[] = {
-        0x89, 0x3d, 1, 0, 0, 0, /* mov %edi, 1(%rip): the operand of the next instruction */
-        0xb8, 0,    0, 0, 0,    /* mov $.., %eax */
-        0xc3,
-    };
 
-    memcpy(page + 64, code, sizeof(code));
+    put_changing_code(page + 64);
     for (unsigned n = scaled(200); n; n--) {
         uint32_t value = (uint32_t)random64(), found;
         __asm__ volatile("" : : : "memory");
@@ -254,8 +249,8 @@ static void part_jit(void)
     for (unsigned n = scaled(1500); n; n--) {
         uint8_t *begin = pages + below(3 * PAGE), *at = begin;
         uint32_t argument = (uint32_t)random64(), wanted = argument;
-        memcpy(at, "\x89\xf8", 2); /* mov %edi, %eax */
-        at += 2;
+        memcpy(at, argument_to_eax, sizeof(argument_to_eax));
+        at += sizeof(argument_to_eax);
         for (unsigned step = 0; step < JIT_STEPS; step++)
             wanted = jit_step(&at, wanted);
         *at = 0xc3;

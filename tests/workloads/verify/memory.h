@@ -145,10 +145,25 @@ static void huge_moved(uint8_t *memory, unsigned pages)
     munmap(target, pages * PAGE);
 }
 
+/* Has the kernel large pages of this size? Tables of two levels have some of 4 MB. */
+static bool large_pages_are(size_t bytes)
+{
+    char line[128];
+    unsigned long kib = 0;
+    FILE *file = fopen("/proc/meminfo", "r");
+
+    while (file && fgets(line, sizeof(line), file))
+        if (!strncmp(line, "Hugepagesize:", 13))
+            kib = strtoul(line + 13, NULL, 10);
+    if (file)
+        fclose(file);
+    return kib << 10 == bytes;
+}
+
 /* Pages that the administrator set aside; only where the machine is ours. */
 static void huge_set_aside(void)
 {
-    int file = is_init ? open("/proc/sys/vm/nr_hugepages", O_WRONLY) : -1;
+    int file = is_init && large_pages_are(HUGE) ? open("/proc/sys/vm/nr_hugepages", O_WRONLY) : -1;
 
     if (file < 0)
         return;
@@ -283,14 +298,13 @@ static void part_cow(void)
 
 static void part_sparse(void)
 {
-    static const uint64_t strides[] = { 2ul << 20, 1ul << 30, 512ul << 30 };
     static const unsigned counts[] = { 120, 120, 60 };
 
     for (unsigned n = scaled(3); n; n--)
-        for (unsigned s = 0; s < COUNT(strides); s++) {
-            uint8_t *base = (uint8_t *)(0x100000000000 + below(64) * 0x10000000ul);
+        for (unsigned s = 0; s < COUNT(sparse_strides); s++) {
+            uint8_t *base = (uint8_t *)(uintptr_t)sparse_base();
             for (unsigned i = 0; i < counts[s]; i++) {
-                uint8_t *page = base + i * strides[s];
+                uint8_t *page = base + i * sparse_strides[s];
                 REQUIRE(mmap(page, PAGE, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == page,
                         "sparse: mmap at %p: %s", (void *)page, strerror(errno));
@@ -298,17 +312,18 @@ static void part_sparse(void)
             }
             pid_t pid = spawn();
             for (unsigned i = 0; i < counts[s]; i++) {
-                check_stamp(base + i * strides[s], i, "sparse");
-                stamp_page(base + i * strides[s], i + (pid ? 1000 : 2000));
+                check_stamp(base + i * sparse_strides[s], i, "sparse");
+                stamp_page(base + i * sparse_strides[s], i + (pid ? 1000 : 2000));
             }
             for (unsigned i = 0; i < counts[s]; i++)
-                check_stamp(base + i * strides[s], i + (pid ? 1000 : 2000), "sparse, changed");
+                check_stamp(base + i * sparse_strides[s], i + (pid ? 1000 : 2000), "sparse, changed");
             if (!pid)
                 _exit(9);
             expect_exit(pid, 9);
             for (unsigned i = 0; i < counts[s]; i++)
-                REQUIRE_OK(munmap(base + i * strides[s], PAGE));
-            REQUIRE(faulting(access_read8, (uint64_t)base + strides[s]), "sparse: unmapped page still there");
+                REQUIRE_OK(munmap(base + i * sparse_strides[s], PAGE));
+            REQUIRE(faulting(access_read8, (uint64_t)base + sparse_strides[s]),
+                    "sparse: unmapped page still there");
         }
 }
 

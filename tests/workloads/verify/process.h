@@ -164,7 +164,7 @@ static int exec_child(char **words)
             return 92;
     if (!environment || strcmp(environment, words[3]))
         return 93;
-    if (big != strtoul(words[3], NULL, 16) % 100000)
+    if (big != strtoull(words[3], NULL, 16) % 100000)
         return 94;
     for (size_t i = 0; i < big; i++)
         if (words[4][i] != 'a' + (char)(i % 23))

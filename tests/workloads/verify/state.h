@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* State of the processor that belongs to one thread: general, segment and thread-pointer registers, x87, SSE
- * and AVX. Threads and processes fill it with values of their own, give the processor away, and look again.
+/* State of the processor that belongs to one thread: general registers, x87, SSE and AVX. Threads and
+ * processes fill it with values of their own, give the processor away, and look again.
  */
 #pragma once
 #include "base.h"
 #include <cpuid.h>
 #include <limits.h>
 #include <pthread.h>
-
-#define ARCH_SET_GS 0x1001
-#define ARCH_SET_FS 0x1002
-#define ARCH_GET_FS 0x1003
-#define ARCH_GET_GS 0x1004
 
 /* --- threads --- */
 
@@ -165,58 +160,6 @@ static void part_threads(void)
     mappings_change_under_a_thread();
 }
 
-/* --- segments: FS and GS bases differ in every thread --- */
-
-static uint64_t read_gs(uint64_t offset)
-{
-    uint64_t value;
-    __asm__ volatile("movq %%gs:(%1), %0" : "=r"(value) : "r"(offset));
-    return value;
-}
-
-static void *segment_thread(void *argument)
-{
-    uint64_t number = (uint64_t)argument, own[8], fs = 0, gs = 0, first_fs = 0;
-
-    for (unsigned i = 0; i < 8; i++)
-        own[i] = number * 100 + i;
-    REQUIRE(!syscall(SYS_arch_prctl, ARCH_SET_GS, own), "arch_prctl: %s", strerror(errno));
-    REQUIRE(!syscall(SYS_arch_prctl, ARCH_GET_FS, &first_fs), "arch_prctl: %s", strerror(errno));
-    for (unsigned n = scaled(100); n; n--) {
-        sched_yield();
-        for (unsigned i = 0; i < 8; i++)
-            REQUIRE(read_gs(i * 8) == number * 100 + i, "thread %llu reads %llu through gs",
-                    (unsigned long long)number, (unsigned long long)read_gs(i * 8));
-        REQUIRE(!syscall(SYS_arch_prctl, ARCH_GET_FS, &fs) && !syscall(SYS_arch_prctl, ARCH_GET_GS, &gs),
-                "arch_prctl: %s", strerror(errno));
-        REQUIRE(fs == first_fs && gs == (uint64_t)own, "thread %llu: fs %#llx gs %#llx",
-                (unsigned long long)number, (unsigned long long)fs, (unsigned long long)gs);
-    }
-    return NULL;
-}
-
-static void part_segments(void)
-{
-    uint16_t cs, ss, ds, fs;
-    pthread_t threads[6];
-
-    __asm__("mov %%cs, %0\n mov %%ss, %1\n mov %%ds, %2\n mov %%fs, %3"
-            : "=r"(cs), "=r"(ss), "=r"(ds), "=r"(fs));
-    REQUIRE(cs == 0x33 && ss == 0x2b && ds == 0 && fs == 0, "selectors cs %#x ss %#x ds %#x fs %#x", cs, ss,
-            ds, fs);
-    for (uint64_t i = 0; i < COUNT(threads); i++)
-        threads[i] = start_thread(segment_thread, (void *)(i + 1));
-    for (unsigned i = 0; i < COUNT(threads); i++)
-        pthread_join(threads[i], NULL);
-    pid_t pid = spawn();
-    if (!pid) {
-        segment_thread((void *)77);
-        _exit(0);
-    }
-    segment_thread((void *)78);
-    expect_exit(pid, 0);
-}
-
 /* --- fpu --- */
 
 struct fx_area {
@@ -266,7 +209,7 @@ static const char *different_state(const struct fx_area *found, const struct fx_
     for (unsigned i = 0; i < 8; i++)
         if (memcmp(found->byte + 32 + 16 * i, wanted->byte + 32 + 16 * i, 10))
             return "an x87 register";
-    if (memcmp(found->byte + 160, wanted->byte + 160, 256))
+    if (memcmp(found->byte + 160, wanted->byte + 160, XMM_BYTES))
         return "an xmm register";
     return NULL;
 }
@@ -290,46 +233,26 @@ static void save_upper(uint64_t *upper)
                      : "memory");
 }
 
-/* Gives the processor away by a bare system call, so that no compiled code touches the registers meanwhile.
- */
-static inline void bare_yield(void)
-{
-    long result;
-    __asm__ volatile("syscall" : "=a"(result) : "0"(SYS_sched_yield) : "rcx", "r11", "memory");
-}
-
-/* The machine may be idle meanwhile. The kernel need not load the registers again if nobody used them: what
- * runs beside this machine must not have, either. */
-static inline void bare_sleep(void)
-{
-    static const struct timespec time = { 0, 300000 };
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "0"(SYS_nanosleep), "D"(&time), "S"(NULL)
-                     : "rcx", "r11", "memory");
-}
-
 /* Without yields: over a sleep. */
 static const char *hold_state(const struct fx_area *wanted, unsigned yields, bool avx, const uint64_t *upper)
 {
     static __thread struct fx_area found, usual;
     static __thread uint64_t upper_found[8];
 
-    __asm__ volatile("fxsave64 %0" : "=m"(usual));
-    __asm__ volatile("fxrstor64 %0" : : "m"(*wanted));
+    __asm__ volatile(FXSAVE " %0" : "=m"(usual));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(*wanted));
     if (avx)
         load_upper(upper);
     for (unsigned i = 0; i < yields; i++)
-        bare_yield();
+        bare_call(SYS_sched_yield, 0, 0);
     if (!yields)
         bare_sleep();
     for (volatile unsigned spin = 0; spin < 2000; spin++)
         ;
     if (avx)
         save_upper(upper_found);
-    __asm__ volatile("fxsave64 %0" : "=m"(found));
-    __asm__ volatile("fxrstor64 %0" : : "m"(usual));
+    __asm__ volatile(FXSAVE " %0" : "=m"(found));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(usual));
     if (avx && memcmp(upper_found, upper, sizeof(upper_found)))
         return "the upper half of a ymm register";
     return different_state(&found, wanted);
@@ -363,11 +286,11 @@ static void state_is_inherited(void)
     long pid;
 
     make_state(&wanted, random64());
-    __asm__ volatile("fxsave64 %0" : "=m"(usual));
-    __asm__ volatile("fxrstor64 %0" : : "m"(wanted));
-    __asm__ volatile("syscall" : "=a"(pid) : "0"(SYS_fork) : "rcx", "r11", "memory");
-    __asm__ volatile("fxsave64 %0" : "=m"(found));
-    __asm__ volatile("fxrstor64 %0" : : "m"(usual));
+    __asm__ volatile(FXSAVE " %0" : "=m"(usual));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(wanted));
+    pid = bare_call(SYS_fork, 0, 0);
+    __asm__ volatile(FXSAVE " %0" : "=m"(found));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(usual));
     const char *lost = different_state(&found, &wanted);
     REQUIRE(!lost, "%s lost over a fork", lost);
     if (!pid)
@@ -384,7 +307,7 @@ static void clobber_state(int number)
     (void)number;
     __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
     REQUIRE(mxcsr == 0x1f80, "a signal handler begins with mxcsr %#x", mxcsr);
-    __asm__ volatile("fxrstor64 %0" : : "m"(handler_state));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(handler_state));
 }
 
 /* A handler may use all registers; its victim sees nothing of it. */
@@ -397,14 +320,11 @@ static void state_survives_signals(void)
     sigaction(SIGUSR1, &action, NULL);
     make_state(&wanted, random64());
     make_state(&handler_state, random64());
-    __asm__ volatile("fxsave64 %0" : "=m"(usual));
-    __asm__ volatile("fxrstor64 %0" : : "m"(wanted));
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "0"(SYS_kill), "D"(pid), "S"(SIGUSR1)
-                     : "rcx", "r11", "memory");
-    __asm__ volatile("fxsave64 %0" : "=m"(found));
-    __asm__ volatile("fxrstor64 %0" : : "m"(usual));
+    __asm__ volatile(FXSAVE " %0" : "=m"(usual));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(wanted));
+    result = bare_call(SYS_kill, pid, SIGUSR1);
+    __asm__ volatile(FXSAVE " %0" : "=m"(found));
+    __asm__ volatile(FXRSTOR " %0" : : "m"(usual));
     const char *lost = different_state(&found, &wanted);
     REQUIRE(result == 0 && !lost, "%s lost over a signal", lost ? lost : "the signal");
 }

@@ -186,7 +186,7 @@ static void clock_by_system_call(void)
     struct timespec t;
     uint64_t before = now_ns(CLOCK_MONOTONIC);
 
-    REQUIRE(!syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t), "clock_gettime: %s", strerror(errno));
+    REQUIRE(!syscall(SYS_MONOTONIC, CLOCK_MONOTONIC, &t), "clock_gettime: %s", strerror(errno));
     uint64_t between = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec, after = now_ns(CLOCK_MONOTONIC);
     REQUIRE(before <= between && between <= after, "the clock differs between vDSO and system call");
 }
@@ -237,15 +237,7 @@ static struct leaf read_leaf(uint32_t number, uint32_t sub)
     };
     uint64_t others;
 
-    __asm__ volatile("mov $0x1234, %%rsi\n mov $0x2345, %%rdi\n mov $0x3456, %%r8\n mov $0x4567, %%r9\n mov "
-                     "$0x5678, %%r15\n"
-                     "cpuid\n"
-                     "xor $0x1234, %%rsi\n xor $0x2345, %%rdi\n xor $0x3456, %%r8\n xor $0x4567, %%r9\n xor "
-                     "$0x5678, %%r15\n"
-                     "or %%rdi, %%rsi\n or %%r8, %%rsi\n or %%r9, %%rsi\n or %%r15, %%rsi\n mov %%rsi, %4"
-                     : "+a"(l.a), "+b"(l.b), "+c"(l.c), "+d"(l.d), "=m"(others)
-                     :
-                     : "rsi", "rdi", "r8", "r9", "r15", "cc", "memory");
+    read_leaf_registers(&l.a, &l.b, &l.c, &l.d, &others);
     l.others = others;
     return l;
 }

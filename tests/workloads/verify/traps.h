@@ -20,8 +20,8 @@ ACCESS(breakpoint, "int3");
 ACCESS(breakpoint_long, ".byte 0xcd, 3");
 ACCESS(gate_without_right, "int $0x21");
 ACCESS(x87_divide, "fldz\n fld1\n fdivp\n fwait\n fstp %st(0)");
-ACCESS(misaligned, "pushfq\n orl $0x40000, (%rsp)\n popfq\n movl 1(%rdi), %eax\n"
-                   " pushfq\n andl $~0x40000, (%rsp)\n popfq");
+ACCESS(misaligned, PUSHF "\n orl $0x40000, (" SP ")\n " POPF "\n movl 1(" DI "), %eax\n " PUSHF
+                         "\n andl $~0x40000, (" SP ")\n " POPF);
 
 /* What a trap must look like; rip is that of the function plus `offset`. */
 struct trap {
@@ -80,7 +80,7 @@ static void alignment_trap(void)
                     fault.error == 0,
                 "misaligned: signal %d code %d trap %llu", fault.number, fault.code,
                 (unsigned long long)fault.trap);
-    __asm__ volatile("pushfq\n andl $~0x40000, (%%rsp)\n popfq" : : : "memory", "cc");
+    end_alignment_checks();
 }
 
 static void end_of_file_trap(void)
@@ -124,23 +124,20 @@ ACCESS(p_sti, "sti");
 ACCESS(p_in, "in $0x80, %al");
 ACCESS(p_out, "out %al, $0x80");
 ACCESS(p_outs, "outsb");
-ACCESS(p_read_cr0, "mov %cr0, %rax");
-ACCESS(p_read_cr3, "mov %cr3, %rax");
-ACCESS(p_write_cr3, "mov %rax, %cr3");
-ACCESS(p_read_cr8, "mov %cr8, %rax");
-ACCESS(p_read_dr7, "mov %dr7, %rax");
+ACCESS(p_read_cr0, "mov %cr0, " AX);
+ACCESS(p_read_cr3, "mov %cr3, " AX);
+ACCESS(p_write_cr3, "mov " AX ", %cr3");
+ACCESS(p_read_dr7, "mov %dr7, " AX);
 ACCESS(p_clts, "clts");
 ACCESS(p_lmsw, "lmsw %ax");
-ACCESS(p_lgdt, "lgdt (%rsp)");
-ACCESS(p_lidt, "lidt (%rsp)");
+ACCESS(p_lgdt, "lgdt (" SP ")");
+ACCESS(p_lidt, "lidt (" SP ")");
 ACCESS(p_ltr, "ltr %ax");
-ACCESS(p_invlpg, "invlpg (%rsp)");
+ACCESS(p_invlpg, "invlpg (" SP ")");
 ACCESS(p_wbinvd, "wbinvd");
 ACCESS(p_invd, "invd");
 ACCESS(p_rdmsr, "rdmsr");
 ACCESS(p_wrmsr, "wrmsr");
-ACCESS(p_swapgs, "swapgs");
-ACCESS(p_sysret, "sysretq");
 ACCESS(p_vmmcall, "vmmcall");
 ACCESS(p_vmrun, "vmrun");
 ACCESS(p_vmload, "vmload");
@@ -150,11 +147,11 @@ ACCESS(p_skinit, "skinit");
 ACCESS(p_rsm, "rsm");
 
 static void (*const protected_instructions[])(uint64_t) = {
-    access_p_hlt,      access_p_cli,      access_p_sti,      access_p_in,        access_p_out,
-    access_p_outs,     access_p_read_cr0, access_p_read_cr3, access_p_write_cr3, access_p_read_cr8,
-    access_p_read_dr7, access_p_clts,     access_p_lmsw,     access_p_lgdt,      access_p_lidt,
-    access_p_ltr,      access_p_invlpg,   access_p_wbinvd,   access_p_invd,      access_p_rdmsr,
-    access_p_wrmsr,    access_p_swapgs,   access_p_sysret
+    access_p_hlt,    access_p_cli,      access_p_sti,      access_p_in,        access_p_out,
+    access_p_outs,   access_p_read_cr0, access_p_read_cr3, access_p_write_cr3, access_p_read_dr7,
+    access_p_clts,   access_p_lmsw,     access_p_lgdt,     access_p_lidt,      access_p_ltr,
+    access_p_invlpg, access_p_wbinvd,   access_p_invd,     access_p_rdmsr,     access_p_wrmsr,
+    PROTECTED_HERE
 };
 
 /* Undefined where virtualization is off, protected where it is on. */
@@ -206,44 +203,6 @@ static bool record_step(const struct fault *f, ucontext_t *context)
     return true;
 }
 
-/* Each label is where a trap must report to be: after the instruction before it. rdi: a fresh page of four.
- * The kernel returns from a system call by IRETQ while TF is set, and that traps only after one more
- * instruction.
- */
-void stepped_code(uint8_t *pages);
-extern const uint64_t stepped_labels[];
-__asm__(".pushsection .text\n"
-        "stepped_code:\n push %rbx\n push %r12\n push %r13\n mov %rdi, %r12\n"
-        " pushfq\n orl $0x100, (%rsp)\n popfq\n"
-        " nop\n"
-        "61: xor %eax, %eax\n"
-        "62: cpuid\n"
-        "63: rdtsc\n"
-        "64: movq $7, (%r12)\n"       /* first touch of a page */
-        "65: movq 4096(%r12), %rax\n" /* the zero page */
-        "66: movq %rax, 4096(%r12)\n" /* then a page of our own */
-        "67: mov $39, %eax\n"         /* getpid */
-        "68: syscall\n"
-        "69: lea 8192(%r12), %rdi\n"
-        "70: xor %eax, %eax\n"
-        "71: pushq 8(%r12)\n"
-        "72: pop %rax\n"
-        "73: jmp 75f\n"
-        "74: nop\n"
-        "75: lock incq (%r12)\n"
-        "76: xor %ecx, %ecx\n"
-        "77: cpuid\n"
-        "78: nop\n"
-        "79: pushfq\n"
-        "80: andl $~0x100, (%rsp)\n"
-        "81: popfq\n"
-        "82: nop\n pop %r13\n pop %r12\n pop %rbx\n ret\n"
-        ".popsection\n"
-        ".pushsection .rodata\n.balign 8\nstepped_labels:\n"
-        " .quad 61b, 62b, 63b, 64b, 65b, 66b, 67b, 68b, 70b, 71b, 72b, 73b, 75b, 76b, 77b, 78b, 79b, "
-        "80b, 81b, 82b\n"
-        " .quad 0\n.popsection");
-
 static void part_step(void)
 {
     fault_repair = record_step;
@@ -260,8 +219,8 @@ static void part_step(void)
                     (unsigned long long)step_rip[i], (unsigned long long)stepped_labels[i],
                     (unsigned long long)(uint64_t)stepped_code);
         REQUIRE(step_count == wanted, "%u steps instead of %u", step_count, wanted);
-        REQUIRE(*(uint64_t *)step_page == 8, "stepped code computed %llu",
-                (unsigned long long)*(uint64_t *)step_page);
+        REQUIRE(*(uint32_t *)step_page == 8, "stepped code computed %llu",
+                (unsigned long long)*(uint32_t *)step_page);
         munmap(step_page, 4 * PAGE);
     }
 }
@@ -296,16 +255,16 @@ static void expect_stop(pid_t pid, int number, const char *when)
 
 static void set_debug_register(pid_t pid, unsigned number, uint64_t value)
 {
-    size_t offset = offsetof(struct user, u_debugreg) + number * 8;
-    if (ptrace(PTRACE_POKEUSER, pid, (void *)offset, (void *)value) < 0)
+    size_t offset = offsetof(struct user, u_debugreg) + number * sizeof(long);
+    if (ptrace(PTRACE_POKEUSER, pid, (void *)offset, (void *)(uintptr_t)value) < 0)
         absent("debug register %u cannot be set: %s", number, strerror(errno));
 }
 
 static uint64_t debug_register(pid_t pid, unsigned number)
 {
     errno = 0;
-    uint64_t value = (uint64_t)ptrace(PTRACE_PEEKUSER, pid,
-                                      (void *)(offsetof(struct user, u_debugreg) + number * 8), NULL);
+    uint64_t value = (uint64_t)ptrace(
+        PTRACE_PEEKUSER, pid, (void *)(offsetof(struct user, u_debugreg) + number * sizeof(long)), NULL);
     REQUIRE(!errno, "PTRACE_PEEKUSER: %s", strerror(errno));
     return value;
 }
@@ -319,7 +278,7 @@ static uint64_t child_rip(pid_t pid)
 {
     struct user_regs_struct r;
     REQUIRE(!ptrace(PTRACE_GETREGS, pid, NULL, &r), "PTRACE_GETREGS: %s", strerror(errno));
-    return r.rip;
+    return USER_IP(r);
 }
 
 static void watch_writes_and_execution(void)
@@ -331,7 +290,7 @@ static void watch_writes_and_execution(void)
     expect_stop(pid, SIGSTOP, "start");
     set_debug_register(pid, 0, (uint64_t)&watched[0]);
     set_debug_register(pid, 1, (uint64_t)debugged_function);
-    set_debug_register(pid, 7, 0x1 | 0x4 | 0xdul << 16); /* DR0: writes of 8 bytes; DR1: execution */
+    set_debug_register(pid, 7, 0x1 | 0x4 | 0xdul << 16); /* DR0: writes of 4 bytes; DR1: execution */
     for (unsigned i = 0; i < 3; i++) {
         resume(PTRACE_CONT, pid);
         int status = status_of(pid);
@@ -364,7 +323,8 @@ static void plant_breakpoint_and_step(void)
     expect_stop(pid, SIGSTOP, "start");
     errno = 0;
     long text = ptrace(PTRACE_PEEKTEXT, pid, (void *)debugged_function, NULL);
-    REQUIRE(!errno && !memcmp(&text, (void *)debugged_function, 8), "PTRACE_PEEKTEXT reads something else");
+    REQUIRE(!errno && !memcmp(&text, (void *)debugged_function, sizeof(text)),
+            "PTRACE_PEEKTEXT reads something else");
     REQUIRE_OK(ptrace(PTRACE_POKETEXT, pid, (void *)debugged_function, (void *)((text & ~0xffl) | 0xcc)));
     REQUIRE(*(uint8_t *)debugged_function == (uint8_t)text,
             "a breakpoint in the child is also in the parent");
@@ -374,9 +334,9 @@ static void plant_breakpoint_and_step(void)
             (unsigned long long)child_rip(pid));
     REQUIRE_OK(ptrace(PTRACE_POKETEXT, pid, (void *)debugged_function, (void *)text));
     REQUIRE_OK(ptrace(PTRACE_GETREGS, pid, NULL, &r));
-    r.rip--;
+    USER_IP(r)--;
     REQUIRE_OK(ptrace(PTRACE_SETREGS, pid, NULL, &r));
-    uint64_t before = r.rip;
+    uint64_t before = USER_IP(r);
     for (unsigned i = 0; i < 8; i++) {
         resume(PTRACE_SINGLESTEP, pid);
         expect_stop(pid, SIGTRAP, "single step");
@@ -497,7 +457,7 @@ static bool inner_fault(const struct fault *f, ucontext_t *context)
         fault_armed = false;
         repairs++;
         *(volatile uint64_t *)0x2000 = inner;
-        context->uc_mcontext.gregs[REG_RIP] += 3; /* mov %rax, (%rdi) */
+        context->uc_mcontext.gregs[REG_IP] += STORE8_BYTES;
         return true;
     }
     if (f->address != 0x2000)
@@ -519,35 +479,10 @@ static void faults_nest(void)
     munmap(low, PAGE);
     fault_repair = inner_fault;
     repairs = 0;
-    access_write8(0x1000);
+    CALL_WITH(access_write8, 0x1000);
     REQUIRE(repairs == 2, "%u nested faults instead of 2", repairs);
     fault_repair = NULL;
     munmap((void *)0x2000, PAGE);
-}
-
-/* Registers and flags of a loop that never calls anything, while signals arrive: each turn checks what the
- * last one left. */
-static uint64_t loop_with_all_registers(const volatile sig_atomic_t *counter, int until)
-{
-    uint64_t bad = 0;
-
-    __asm__ volatile("mov $0x1111, %%rbx\n mov $0x2222, %%rdx\n mov $0x3333, %%rsi\n mov $0x4444, %%r8\n"
-                     "mov $0x5555, %%r9\n mov $0x6666, %%r10\n mov $0x7777, %%r11\n mov $0x8888, %%r12\n"
-                     "mov $0x9999, %%r13\n mov $0xaaaa, %%r14\n mov $0xbbbb, %%r15\n stc\n"
-                     "1: jnc 2f\n"
-                     "lea (%%rbx,%%rdx), %%rcx\n lea (%%rcx,%%rsi), %%rcx\n lea (%%rcx,%%r8), %%rcx\n"
-                     "lea (%%rcx,%%r9), %%rcx\n lea (%%rcx,%%r10), %%rcx\n lea (%%rcx,%%r11), %%rcx\n"
-                     "lea (%%rcx,%%r12), %%rcx\n lea (%%rcx,%%r13), %%rcx\n lea (%%rcx,%%r14), %%rcx\n"
-                     "lea (%%rcx,%%r15), %%rcx\n"
-                     "cmp $0x46662, %%rcx\n jne 2f\n"
-                     "mov (%%rdi), %%ecx\n cmp %%eax, %%ecx\n jge 3f\n stc\n jmp 1b\n"
-                     "2: mov $1, %0\n"
-                     "3:"
-                     : "+m"(bad)
-                     : "D"(counter), "a"(until)
-                     : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
-                       "memory");
-    return bad;
 }
 
 static void registers_survive_signals(void)

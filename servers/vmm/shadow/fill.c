@@ -233,6 +233,7 @@ static enum fill_result install(struct shadow *s, const struct shadow_access *a,
 
     if (!t)
         return FILL_RETRY;
+    usual_learn(s, a->va.v, w, t);
     if (s->counters.tables_made != made && !walk_unchanged(s, w)) {
         for (uint32_t level = w->top; level >= 1 && level >= w->leaf; level--)
             shadow_table_written(s, (gpa_t){ w->at[level] }, guest_entry_bytes(s->control.format), 0, 1, ops);
@@ -290,6 +291,8 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
         s->counters.ops_full++;
         return FILL_RETRY;
     }
+    if (usual_fill(s, a, out, ops, &result))
+        return result;
     switch (guest_walk(s, a, &w)) {
     case WALK_ABSENT:
         out->gpa.v = w.absent_gpa;

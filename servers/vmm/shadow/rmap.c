@@ -56,9 +56,10 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
     uint32_t id = table_id(s, t);
     uint64_t *e = &s->entry[id][index];
 
-    if (*e & ENTRY_LINK)
+    if (*e & ENTRY_LINK) {
+        usual_forget(s);
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
-    else if (*e & ENTRY_MAY_WRITE)
+    } else if (*e & ENTRY_MAY_WRITE)
         writer_remove(s, ENTRY_GFN(*e), REF(id, index));
     mask_clear(t->filled, index);
     t->live--;
@@ -106,6 +107,33 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     mask_set(t->filled, index);
     t->live++;
     op_fill(ops, s->config.tables[id], index, rights, gfn);
+}
+
+uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+                  bool may_write, uint32_t n, struct shadow_ops *ops)
+{
+    uint32_t id = table_id(s, t), done = 0;
+    uint64_t *entry = &s->entry[id][index];
+    ref_t ref = REF(id, index);
+
+    for (; done < n; done++) {
+        ref_t next = 0;
+        if (may_write) {
+            struct frame *f = &s->frame[gfn + done];
+            if (f->shadows || f->writers >= WRITERS_MAX)
+                break;
+            next = f->writer;
+            f->writer = ref + done;
+            f->writers++;
+        }
+        entry[done] = ENTRY_MAKE(gfn + done, rights, may_write ? ENTRY_MAY_WRITE : 0, next);
+    }
+    if (done) {
+        t->filled[index / 64] |= ~0ull >> (64 - done) << index % 64;
+        t->live += done;
+        op_fill_run(ops, s->config.tables[id], index, rights, gfn, done);
+    }
+    return done;
 }
 
 /* The guest no longer lets this leaf be written; the operation was emitted if W was there. */

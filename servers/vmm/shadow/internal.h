@@ -61,6 +61,7 @@ struct table {
     ref_t parent;      /* their chain */
     uint32_t interval; /* s->interval of the last write */
     uint32_t mark;     /* list.c: visited */
+    uint32_t changes;  /* struct chain; outlives the table */
     uint16_t live;     /* filled entries */
     uint8_t flags, writes, zeros, recent;
 };
@@ -95,10 +96,10 @@ struct held {
  * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
  * seen. */
 struct chain {
-    uint64_t region; /* va >> 21 */
-    uint64_t raw[3]; /* levels 2 to 4, A set */
-    uint32_t era;
-    uint16_t top, table;
+    uint64_t region;        /* va >> 21 */
+    uint64_t raw[3];        /* levels 2 to 4, A set */
+    uint32_t changes;       /* of the three tables, together */
+    uint16_t top, table[3]; /* levels 1 to 3 */
 };
 #define CHAINS 16u /* chosen */
 
@@ -131,7 +132,7 @@ struct shadow {
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct held held;
     struct chain chain[CHAINS];
-    uint32_t chain_era;
+    uint32_t changes;     /* of the whole */
     uint64_t spurious_va; /* the last fault that found nothing to do */
     uint32_t spurious_kind;
 };
@@ -259,10 +260,11 @@ enum fill_result table_write(struct shadow *s, const struct shadow_access *a, co
 struct guest_walk;
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result);
-void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, const struct table *t);
+void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w,
+                 const uint16_t way[3]); /* tables of levels 1 to 3 */
 static inline void usual_forget(struct shadow *s)
 {
-    s->chain_era++;
+    s->changes++;
 }
 
 /* prefetch.c */

@@ -70,7 +70,7 @@ void table_end(struct shadow *s, struct table *t, struct shadow_ops *ops)
     struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
 
     list_remove(s, t, ops);
-    usual_forget(s);
+    t->changes++;
     if (t->flags & TABLE_TOP)
         roots_remove(s, t);
     if (t->role.level > 1 && t->live > 0) /* the kernel counts links of unlinked tables, too */

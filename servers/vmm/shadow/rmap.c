@@ -57,7 +57,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
     uint64_t *e = &s->entry[id][index];
 
     if (*e & ENTRY_LINK) {
-        usual_forget(s);
+        s->table[ENTRY_CHILD(*e)].changes++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
     } else if (*e & ENTRY_MAY_WRITE)
         writer_remove(s, ENTRY_GFN(*e), REF(id, index));

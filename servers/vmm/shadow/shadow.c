@@ -95,7 +95,8 @@ static void empty(struct shadow *s)
         s->list[i].table = NO_TABLE;
     s->spurious_kind = 0;
     s->held.page = NOTHING_HELD;
-    usual_forget(s);
+    for (uint32_t i = 0; i < CHAINS; i++)
+        s->chain[i].region = ~0ull;
     s->given_up = ~0ull;
 }
 

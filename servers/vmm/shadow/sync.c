@@ -9,12 +9,15 @@
 
 enum verdict { KEEP, LOSE_WRITE, DROP };
 
-static struct pte_format format_of(const struct shadow *s, const struct table *t)
+/* The present mode's format, or that of another one, made in *other. */
+static const struct pte_format *format_of(const struct shadow *s, const struct table *t,
+                                          struct pte_format *other)
 {
     const struct role *r = &s->control.role;
     if (t->role.guest == r->guest && t->role.nxe == r->nxe && t->role.pse == r->pse)
-        return s->control.pte;
-    return pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+        return &s->control.pte;
+    *other = pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+    return other;
 }
 
 /* No more rights, and the same U: a supervisor page evades SMEP and SMAP, so less U is not less. */
@@ -61,8 +64,8 @@ void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct 
             table_empty(s, t, ops);
             return;
         }
-        struct pte_format f = format_of(s, t);
-        struct want want = want_of(&f, t->role, index, raw, t->flags & TABLE_ROM);
+        struct pte_format other;
+        struct want want = want_of(format_of(s, t, &other), t->role, index, raw, t->flags & TABLE_ROM);
         uint64_t e = s->entry[table_id(s, t)][index];
         enum verdict v = judge(s, e, &want);
         if (v == LOSE_WRITE) {
@@ -113,7 +116,19 @@ static void resync_entry(struct shadow *s, const struct pte_format *f, struct ta
     }
 }
 
-/* 64 hardware entries: their guest entries are read at once. */
+/* Long-mode leaves in the present mode with CR0.WP: whether `entry` may stand as it is, by one comparison.
+ * What it says "no" to is judged. */
+static inline bool leaf_stands(const struct pte_format *f, uint64_t entry, uint64_t raw)
+{
+    uint64_t gfn = (entry & (GUEST_FRAMES_MAX - 1) << 8) << (PAGE_SHIFT - 8);
+    uint64_t write = entry & ENTRY_MAY_WRITE ? PTE_RW | PTE_D : 0;
+    uint64_t mask =
+        f->frame_mask | f->reserved[1][0] | PTE_P | PTE_A | PTE_US | write | (entry & SH_EXEC ? f->nx : 0);
+
+    return (raw & mask) == (gfn | PTE_P | PTE_A | (entry & SH_USER) | write);
+}
+
+/* 64 hardware entries: the guest entries of those from the first to the last filled one are read at once. */
 static void resync_word(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t k,
                         struct resync *r)
 {
@@ -121,17 +136,23 @@ static void resync_word(struct shadow *s, const struct pte_format *f, struct tab
         uint64_t wide[64];
         uint32_t narrow[64];
     } buffer;
+    uint64_t todo = t->filled[k];
     uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
-    uint32_t first = guest_index(t->role, k * 64), end = guest_index(t->role, k * 64 + 63) + 1;
+    uint32_t lowest = k * 64 + (uint32_t)__builtin_ctzll(todo),
+             highest = k * 64 + 63 - (uint32_t)__builtin_clzll(todo);
+    uint32_t first = guest_index(t->role, lowest), end = guest_index(t->role, highest) + 1;
     uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)first * bytes;
     bool read = gmem_read_bytes(s->config.mem, (gpa_t){ at }, &buffer, (end - first) * bytes) == GMEM_OK;
-    uint64_t todo = t->filled[k];
+    bool usual = read && f == &s->control.pte && f->guest == GUEST_LONG && t->role.level == 1 &&
+                 !t->role.wp0 && !(t->flags & TABLE_ROM);
+    const uint64_t *entry = s->entry[table_id(s, t)];
 
-    while (todo) {
+    for (; todo; todo &= todo - 1) {
         uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
+        if (usual && leaf_stands(f, entry[index], buffer.wide[index - first]))
+            continue;
         uint32_t g = guest_index(t->role, index) - first;
         uint64_t raw = bytes == 8 ? buffer.wide[g] : buffer.narrow[g];
-        todo &= todo - 1;
         if (!read && !read_entry(s, t, index, &raw))
             raw = 0;
         resync_entry(s, f, t, index, raw, r);
@@ -142,7 +163,8 @@ static void resync_word(struct shadow *s, const struct pte_format *f, struct tab
 static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
 {
     struct resync r;
-    struct pte_format f = format_of(s, t);
+    struct pte_format other;
+    const struct pte_format *f = format_of(s, t, &other);
     cptr_t cap = s->config.tables[table_id(s, t)];
 
     if (t->live == 0)
@@ -154,7 +176,7 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     __builtin_memset(&r, 0, offsetof(struct resync, index));
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         if (t->filled[k])
-            resync_word(s, &f, t, k, &r);
+            resync_word(s, f, t, k, &r);
     }
     if (r.drops)
         op_downgrade(ops, cap, r.drop, 0);

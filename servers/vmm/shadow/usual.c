@@ -10,15 +10,23 @@ static inline bool usual_mode(const struct control *c)
     return c->format == GUEST_LONG && !c->role.wp0;
 }
 
-void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, const struct table *t)
+static inline uint32_t changes_of(const struct shadow *s, const struct chain *k)
+{
+    return s->changes + s->table[k->table[0]].changes + s->table[k->table[1]].changes +
+           s->table[k->table[2]].changes;
+}
+
+void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, const uint16_t way[3])
 {
     struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
 
-    if (!usual_mode(&s->control) || s->config.nested || is_direct(t))
+    if (!usual_mode(&s->control) || s->config.nested || is_direct(&s->table[way[0]]))
         return;
-    *k = (struct chain){
-        va >> 21, { w->raw[2], w->raw[3], w->raw[4] }, s->chain_era, s->top[0], (uint16_t)table_id(s, t)
-    };
+    *k = (struct chain){ .region = va >> 21,
+                         .raw = { w->raw[2], w->raw[3], w->raw[4] },
+                         .top = s->top[0],
+                         .table = { way[0], way[1], way[2] } };
+    k->changes = changes_of(s, k);
 }
 
 static inline bool is_guest_fault(struct shadow *s, const struct shadow_access *a, uint32_t why,
@@ -44,10 +52,10 @@ static inline struct table *known_table(const struct shadow *s, uint64_t va, con
 {
     const struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
 
-    if (k->region != va >> 21 || k->era != s->chain_era || k->top != s->top[0] || k->raw[0] != w->raw[2] ||
-        k->raw[1] != w->raw[3] || k->raw[2] != w->raw[4])
+    if (k->region != va >> 21 || k->top != s->top[0] || k->raw[0] != w->raw[2] || k->raw[1] != w->raw[3] ||
+        k->raw[2] != w->raw[4] || k->changes != changes_of(s, k))
         return NULL;
-    return &s->table[k->table];
+    return &s->table[k->table[0]];
 }
 
 /* The leaf for a guest's entry that has A, and D for a write. False: it is there already. */

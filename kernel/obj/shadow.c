@@ -111,10 +111,15 @@ static void clear_table(struct batch *b, const struct table *t)
     if (t->meta->owner & META_SHADOW_EMPTY)
         return;
     for (unsigned i = 0; i < TABLE_ENTRIES; i += GROUP) {
-        const volatile uint64_t *e = &t->entries[i];
-        if (e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7])
-            for (unsigned k = i; k < i + GROUP; k++)
-                drop_entry(b, t, k);
+        volatile uint64_t *e = &t->entries[i];
+        if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
+            continue;
+        b->downgraded = true;
+        for (unsigned k = 0; k < GROUP; k++) {
+            if (is_link(t, e[k]))
+                unlink_child(e[k]);
+            e[k] = 0;
+        }
     }
     t->meta->owner |= META_SHADOW_EMPTY;
 }

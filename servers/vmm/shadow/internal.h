@@ -223,6 +223,7 @@ uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gf
 void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
               struct shadow_ops *ops);
 void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+void entries_forget(struct shadow *s, struct table *t);
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
 bool frame_protect(struct shadow *s, uint64_t gfn,
@@ -270,6 +271,7 @@ static inline void usual_forget(struct shadow *s)
 /* prefetch.c */
 void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops);
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
 
 /* root.c */

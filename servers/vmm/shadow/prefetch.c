@@ -42,14 +42,18 @@ static uint32_t block_start(uint32_t index, uint32_t n)
     return index & ~(n - 1);
 }
 
-static void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+/* Those of a direct table that are not filled, by the words of the bitmap. */
+void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
 {
     uint32_t n = s->config.tuning.prefetch_direct, start = block_start(index, n);
-    for (uint32_t i = start; i < start + n && room(ops); i++) {
-        if (mask_test(t->filled, i))
-            continue;
-        struct want want = want_direct(t->role, t->gfn, i);
-        set_memory(s, t, i, &want, ops);
+    uint64_t part = n < 64 ? (BIT(n) - 1) << start % 64 : ~0ull;
+
+    for (uint32_t k = start / 64; k < (start + n + 63) / 64; k++) {
+        for (uint64_t todo = ~t->filled[k] & part; todo && room(ops); todo &= todo - 1) {
+            uint32_t i = k * 64 + (uint32_t)__builtin_ctzll(todo);
+            struct want want = want_direct(t->role, t->gfn, i);
+            set_memory(s, t, i, &want, ops);
+        }
     }
 }
 

@@ -27,11 +27,16 @@ static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limi
     return true;
 }
 
-static void writer_remove(struct shadow *s, uint64_t gfn, ref_t ref)
+/* e: the entry's word. The newest writer is at the head. */
+static inline void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
 {
-    struct frame *f = frame_of(s, gfn);
-    if (chain_remove(s, &f->writer, ref, WRITERS_MAX))
+    struct frame *f = frame_of(s, ENTRY_GFN(e));
+    if (f->writer == ref) {
+        f->writer = ENTRY_NEXT(e);
         f->writers--;
+    } else if (chain_remove(s, &f->writer, ref, WRITERS_MAX)) {
+        f->writers--;
+    }
 }
 
 static void orphan_push(struct shadow *s, struct table *t)
@@ -60,9 +65,28 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
         s->table[ENTRY_CHILD(*e)].changes++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
     } else if (*e & ENTRY_MAY_WRITE)
-        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+        writer_remove(s, *e, REF(id, index));
     mask_clear(t->filled, index);
     t->live--;
+    s->held.page = NOTHING_HELD;
+}
+
+void entries_forget(struct shadow *s, struct table *t)
+{
+    uint32_t id = table_id(s, t);
+    const uint64_t *e = s->entry[id];
+
+    for (uint32_t k = 0; k < MASK_WORDS; k++) {
+        for (uint64_t todo = t->filled[k]; todo; todo &= todo - 1) {
+            uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
+            if (e[index] & ENTRY_LINK)
+                entry_forget(s, t, index);
+            else if (e[index] & ENTRY_MAY_WRITE)
+                writer_remove(s, e[index], REF(id, index));
+        }
+        t->filled[k] = 0;
+    }
+    t->live = 0;
     s->held.page = NOTHING_HELD;
 }
 
@@ -81,7 +105,7 @@ static void writer_evict(struct shadow *s, struct frame *f, struct shadow_ops *o
 
     if (ENTRY_RIGHTS(*e) & SH_WRITE)
         op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, ENTRY_GFN(*e));
-    writer_remove(s, ENTRY_GFN(*e), r);
+    writer_remove(s, *e, r);
     *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
 }
 
@@ -144,7 +168,7 @@ void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
     uint32_t rights = ENTRY_RIGHTS(*e) & ~(uint32_t)(SH_WRITE | SH_DIRTY);
 
     if (*e & ENTRY_MAY_WRITE) {
-        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+        writer_remove(s, *e, REF(id, index));
         *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
     }
 }

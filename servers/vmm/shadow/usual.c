@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The fill that most page faults need: long mode with CR0.WP, a 4 KiB page of memory, all tables there and
- * linked as the guest's entries say, as an earlier fill has seen (struct chain); and the page faults that the
- * guest must see. One list of checks that leave to fill.c, then the whole effect. What it does is exactly
- * what fill.c would. */
+/* The fill that most page faults need: long mode with CR0.WP, a page of memory of 4 KiB or in a large one of
+ * 2 MiB, all tables there and linked as the guest's entries say, as an earlier fill has seen (struct chain);
+ * and the page faults that the guest must see. One list of checks that leave to fill.c, then the whole
+ * effect. What it does is exactly what fill.c would. */
 #include "walk.h"
 
 static inline bool usual_mode(const struct control *c)
@@ -20,7 +20,7 @@ void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, cons
 {
     struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
 
-    if (!usual_mode(&s->control) || s->config.nested || is_direct(&s->table[way[0]]))
+    if (!usual_mode(&s->control) || s->config.nested || w->leaf > 2)
         return;
     *k = (struct chain){ .region = va >> 21,
                          .raw = { w->raw[2], w->raw[3], w->raw[4] },
@@ -94,30 +94,35 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
     uint64_t raw = w.raw[w.last];
     if (!(raw & PTE_P))
         return !reserved_above(f, &w) && is_guest_fault(s, a, 0, out, result);
-    struct table *t = w.last == 1 ? known_table(s, va, &w) : NULL;
-    if (!t || (raw & f->reserved[1][0]) ||
-        (t->flags & TABLE_ROM)) /* those above have none: they were linked */
+    struct table *t = w.last <= 2 ? known_table(s, va, &w) : NULL;
+    if (!t || (w.last == 1 && (raw & f->reserved[1][0])) || /* those above have none: they were linked */
+        (t->flags & TABLE_ROM))
         return false;
     uint64_t all = raw & w.raw[2] & w.raw[3] & w.raw[4], any = raw | w.raw[2] | w.raw[3] | w.raw[4];
     if (!walk_allows(c, a, ((uint32_t)all & (PTE_RW | PTE_US)) | (any & f->nx ? PTE_NX : 0)))
         return is_guest_fault(s, a, PF_P, out, result);
-    uint64_t gfn = (raw & f->frame_mask) >> PAGE_SHIFT, need = PTE_A | (a->write ? PTE_D : 0);
     uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
+    uint64_t need = PTE_A | (a->write ? PTE_D : 0);
+    uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
     if (!is_ram(s, gfn) || (a->write && frame_protected(&s->frame[gfn])))
         return false;
     if ((raw & need) != need) {
-        int set =
-            gmem_cas64(s->config.mem, (gpa_t){ (w.raw[2] & f->frame_mask) + index * 8 }, raw, raw | need);
-        if (set != GMEM_OK)
+        uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;
+        if (w.last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
             return false;
         raw |= need;
     }
+    if (w.last == 2) /* a direct table's entries have all rights */
+        raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
     if (!set_leaf(s, t, index, raw, ops))
         return false;
     t->recent = 1;
     s->spurious_kind = 0;
     s->counters.fills++;
-    prefetch_usual(s, t, index, w.raw[0], ops);
+    if (w.last == 2)
+        prefetch_direct(s, t, index, ops);
+    else
+        prefetch_usual(s, t, index, w.raw[0], ops);
     *result = FILL_OK;
     return true;
 }

@@ -44,15 +44,13 @@ static unsigned meta_format(uint64_t owner)
     return owner >> 36 & 3;
 }
 
-static err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
+/* The table stays known until the next one is asked for, or a setup. */
+static err_t find_table(struct batch *b, cptr_t p)
 {
-    struct cap *c;
+    struct table *out = &b->known;
+    struct cap *c = cspace_slot(b->t, p);
 
-    if (p == b->known_p && p) {
-        *out = b->known;
-        return ERR_OK;
-    }
-    c = cspace_slot(b->t, p);
+    b->known_p = 0;
     if (!c || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE))
         return cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c); /* says why */
     out->hpa = (hpa_t){ c->obj };
@@ -64,11 +62,18 @@ static err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
     out->level = meta_level(owner);
     out->format = meta_format(owner);
     b->known_p = p;
-    b->known = *out;
     return ERR_OK;
 }
 
-static err_t current_table(struct batch *b, cptr_t p, struct table *out)
+static inline err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
+{
+    err_t e = p == b->known_p && p ? ERR_OK : find_table(b, p);
+
+    *out = b->known;
+    return e;
+}
+
+static inline err_t current_table(struct batch *b, cptr_t p, struct table *out)
 {
     err_t e = table_of_vm(b, p, out);
 
@@ -100,29 +105,30 @@ static void drop_entry(struct batch *b, const struct table *t, unsigned index)
     b->downgraded = true;
 }
 
+#define GROUP 8u /* chosen: a cache line */
 static void clear_table(struct batch *b, const struct table *t)
 {
-    volatile uint64_t *e = t->entries;
-
     if (t->meta->owner & META_SHADOW_EMPTY)
         return;
-    if (t->level > 1) {
-        for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-            if (e[i] & PTE_P)
-                drop_entry(b, t, i);
-    } else {
-        b->downgraded |= !!(t->meta->owner & META_SHADOW_USED);
-#pragma GCC unroll 8
-        for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-            e[i] = 0;
+    for (unsigned i = 0; i < TABLE_ENTRIES; i += GROUP) {
+        volatile uint64_t *e = &t->entries[i];
+        if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
+            continue;
+        b->downgraded = true;
+        for (unsigned k = 0; k < GROUP; k++) {
+            if (is_link(t, e[k]))
+                unlink_child(e[k]);
+            e[k] = 0;
+        }
     }
     t->meta->owner |= META_SHADOW_EMPTY;
 }
 
-static uint64_t entry_flags(unsigned rights)
+static inline uint64_t entry_flags(unsigned rights)
 {
-    return PTE_P | PTE_A | (rights & SH_WRITE ? PTE_W : 0) | (rights & SH_USER ? PTE_U : 0) |
-           (rights & SH_DIRTY ? PTE_D : 0) | (rights & SH_EXEC ? 0 : PTE_NX);
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_W && (unsigned)SH_USER == PTE_U);
+    return PTE_P | PTE_A | (rights & (SH_WRITE | SH_USER)) | (rights & SH_DIRTY ? PTE_D : 0) |
+           (rights & SH_EXEC ? 0 : PTE_NX);
 }
 
 static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)

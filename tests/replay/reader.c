@@ -156,6 +156,11 @@ int gmem_cas64(const struct gmem *m, gpa_t a, uint64_t expected, uint64_t value)
     return writing(RECORD_CAS64, a, &value, sizeof(value), expected);
 }
 
+int gmem_walk_long(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w)
+{
+    return gmem_walk_by_reads(m, root, va, w);
+}
+
 int gmem_read_bytes(const struct gmem *m, gpa_t a, void *to, size_t bytes)
 {
     (void)m;

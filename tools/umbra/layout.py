@@ -46,7 +46,7 @@ REPLAY = "tests/replay/replay.c"        # runs recordings (docs/replay.md)
 REPLAY_OUTPUT = "build/host/replay/replay"
 RECORDING = "servers/vmm/recording/"    # what makes the VMM one that records, by wrapping these functions
 WRAPPED = ("vmm_init", "vmm_resume", "vmm_start", "vmm_begin", "vmm_handle", "vmm_commit", "machine_take", "machine_give",
-           "supervisor_ended", "gmem_cas32", "gmem_cas64",
+           "supervisor_ended", "gmem_cas32", "gmem_cas64", "gmem_walk_long",
            *("gmem_%s%s" % (what, size) for what in ("read", "write") for size in ("8", "16", "32", "64", "_bytes")))
 
 TEST_NAME = re.compile(r"^[ \t]*TEST\(\s*(\w+)\s*\)", re.M)

@@ -47,6 +47,35 @@ int gmem_cas64(const struct gmem *m, gpa_t a, uint64_t expected, uint64_t value)
 int gmem_read_bytes(const struct gmem *m, gpa_t a, void *to, size_t bytes);
 int gmem_write_bytes(const struct gmem *m, gpa_t a, const void *from, size_t bytes);
 
+/* What a walk of long-mode tables reads, by level: raw[4] first, then down to raw[last], behind which it does
+ * not go: not present, a large page, or level 1. raw[0]: at level 1 the other entry of the aligned pair. */
+struct gmem_walk {
+    uint64_t raw[5];
+    uint32_t last;
+};
+
+/* gmem_walk_long - the entries for va from the table at root (a page) on. Each is a single load. Nothing is
+ * checked but P and PS. GMEM_OK, or GMEM_ABSENT: somewhere; w is undefined. */
+int gmem_walk_long(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w);
+
+/* The same by single accessors, for other implementations. */
+static inline int gmem_walk_by_reads(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w)
+{
+    uint64_t at, table = root.v;
+
+    for (w->last = 4;; w->last--) {
+        uint64_t *raw = &w->raw[w->last];
+        at = table | (va >> 9 * w->last & 0xff8);
+        if (gmem_read64(m, (gpa_t){ at }, raw) != GMEM_OK)
+            return GMEM_ABSENT;
+        if (w->last == 1)
+            return gmem_read64(m, (gpa_t){ at ^ 8 }, &w->raw[0]);
+        if (!(*raw & 1) || (w->last < 4 && (*raw & 0x80)))
+            return GMEM_OK;
+        table = *raw & 0xffffffffff000;
+    }
+}
+
 /* What a guest frame is. Gaps in the map are MMIO: devices, or nothing at all. */
 enum gmem_kind { GMEM_MMIO, GMEM_RAM, GMEM_ROM };
 

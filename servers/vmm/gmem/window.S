@@ -68,6 +68,56 @@ gmem_fixup_start:
     exchanger gmem_cas32, 4, edx, ecx, eax
     exchanger gmem_cas64, 8, rdx, rcx, rax
 
+/* (memory, root, va, walk): RSI is the table, RAX the offset of the entry; R9 = last offset of 8 bytes. */
+    .macro walk_level number, shift
+    mov %rdx, %rax
+    shr $\shift, %rax
+    and $0xff8, %eax
+    or %rsi, %rax
+    cmp %r9, %rax
+    ja absent
+    mov (%r8, %rax), %rsi
+    mov %rsi, 8 * \number(%rcx)
+    .endm
+    .macro walk_down number, large
+    test $1, %sil
+    jz walked_\number
+    .if \large
+    test $0x80, %sil
+    jnz walked_\number
+    .endif
+    and %r10, %rsi
+    .endm
+    .macro walk_end number
+walked_\number:
+    movl $\number, 40(%rcx)
+    xor %eax, %eax
+    ret
+    .endm
+    .globl gmem_walk_long
+    .balign 16
+gmem_walk_long:
+    xor %r11d, %r11d
+    mov 8(%rdi), %r9
+    sub $8, %r9
+    jb absent
+    mov (%rdi), %r8
+    movabs $0xffffffffff000, %r10
+    walk_level 4, 36
+    walk_down 4, 0
+    walk_level 3, 27
+    walk_down 3, 1
+    walk_level 2, 18
+    walk_down 2, 1
+    walk_level 1, 9
+    xor $8, %rax
+    mov (%r8, %rax), %rsi
+    mov %rsi, (%rcx)
+    walk_end 1
+    walk_end 2
+    walk_end 3
+    walk_end 4
+
 /* Copies; gmem.c has checked the range. A write copy faults at RDI, not RSI: R11 = 2. */
     .globl gmem_copy_in, gmem_copy_out
     .balign 16

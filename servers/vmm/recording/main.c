@@ -296,6 +296,12 @@ ACCESSORS(64)
 EXCHANGER(32)
 EXCHANGER(64)
 
+int __wrap_gmem_walk_long(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w);
+int __wrap_gmem_walk_long(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w)
+{
+    return gmem_walk_by_reads(m, root, va, w);
+}
+
 int __real_gmem_read_bytes(const struct gmem *m, gpa_t a, void *to, size_t bytes);
 int __wrap_gmem_read_bytes(const struct gmem *m, gpa_t a, void *to, size_t bytes);
 int __wrap_gmem_read_bytes(const struct gmem *m, gpa_t a, void *to, size_t bytes)

@@ -112,11 +112,13 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
                              struct shadow_ops *ops)
 {
     struct table *t = top_for(s, va, ops);
+    uint16_t way[4] = { 0 }; /* by level, less 1 */
     while (t && t->role.level > 1) {
         uint32_t index = hw_index(va, t->role.level);
         uint64_t e = s->entry[table_id(s, t)][index];
         t->writes = t->zeros = 0;
         t->recent = 1;
+        way[t->role.level - 1] = (uint16_t)table_id(s, t);
         if (mask_test(t->filled, index) && link_is_current(s, t, e, w->raw[t->role.level])) {
             t = &s->table[ENTRY_CHILD(e)];
             continue;
@@ -126,8 +128,11 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
             return NULL;
         t = descend_one(s, t, index, &want, ops);
     }
-    if (t)
-        t->recent = 1;
+    if (!t)
+        return NULL;
+    t->recent = 1;
+    way[0] = (uint16_t)table_id(s, t);
+    usual_learn(s, va, w, way);
     return t;
 }
 
@@ -290,6 +295,8 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
         s->counters.ops_full++;
         return FILL_RETRY;
     }
+    if (usual_fill(s, a, out, ops, &result))
+        return result;
     switch (guest_walk(s, a, &w)) {
     case WALK_ABSENT:
         out->gpa.v = w.absent_gpa;

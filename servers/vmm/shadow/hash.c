@@ -54,6 +54,7 @@ struct table *table_take(struct shadow *s, uint64_t gfn, struct role role)
                          .next = NO_TABLE,
                          .orphan_next = t->orphan_next,
                          .interval = s->interval - 1,
+                         .changes = t->changes,
                          .flags = TABLE_LIVE | (t->flags & TABLE_QUEUED) };
     *bucket = (uint16_t)id;
     return t;

@@ -61,6 +61,7 @@ struct table {
     ref_t parent;      /* their chain */
     uint32_t interval; /* s->interval of the last write */
     uint32_t mark;     /* list.c: visited */
+    uint32_t changes;  /* struct chain; outlives the table */
     uint16_t live;     /* filled entries */
     uint8_t flags, writes, zeros, recent;
 };
@@ -91,6 +92,17 @@ struct held {
 };
 #define NOTHING_HELD (~0ull)
 
+/* The last fills' ways down in long mode: for a region of 2 MB the guest's entries above level 1 and the
+ * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
+ * seen. */
+struct chain {
+    uint64_t region;        /* va >> 21 */
+    uint64_t raw[3];        /* levels 2 to 4, A set */
+    uint32_t changes;       /* of the three tables, together */
+    uint16_t top, table[3]; /* levels 1 to 3 */
+};
+#define CHAINS 16u /* chosen */
+
 /* Control registers and what follows from them. */
 struct control {
     struct shadow_control regs;
@@ -119,6 +131,8 @@ struct shadow {
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct held held;
+    struct chain chain[CHAINS];
+    uint32_t changes;     /* of the whole */
     uint64_t spurious_va; /* the last fault that found nothing to do */
     uint32_t spurious_kind;
 };
@@ -146,6 +160,16 @@ static inline bool frame_protected(const struct frame *f)
 {
     return f->shadows > 0 && !f->unsynced;
 }
+/* Ordinary memory by the map; most of it is the last region. */
+static inline bool is_ram(const struct shadow *s, uint64_t gfn)
+{
+    const struct gmem_map *map = s->config.map;
+    const struct gmem_region *last = &map->region[map->count - 1];
+
+    if (gfn - last->first.v < last->end.v - last->first.v)
+        return last->kind == GMEM_RAM;
+    return gmem_kind(map, (gfn_t){ gfn }) == GMEM_RAM;
+}
 static inline bool is_direct(const struct table *t)
 {
     return t->role.guest == GUEST_DIRECT;
@@ -166,6 +190,8 @@ static inline uint32_t table_id(const struct shadow *s, const struct table *t)
 void op_setup(struct shadow_ops *ops, cptr_t cap, struct role role);
 void op_link(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, cptr_t child);
 void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn);
+void op_fill_run(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn,
+                 uint32_t n);
 void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights);
 void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index);
 void op_clear(struct shadow_ops *ops, cptr_t cap);
@@ -190,9 +216,14 @@ bool is_current_top(const struct shadow *s, const struct table *t);
 #define OPS_LINKED (OPS_LINK + OPS_DOWNGRADE) /* one link, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
+/* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs
+ * leaf_set. How many it set; room as for one. */
+uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+                  bool may_write, uint32_t n, struct shadow_ops *ops);
 void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
               struct shadow_ops *ops);
 void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+void entries_forget(struct shadow *s, struct table *t);
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
 bool frame_protect(struct shadow *s, uint64_t gfn,
@@ -225,8 +256,22 @@ struct guest_walk;
 enum fill_result table_write(struct shadow *s, const struct shadow_access *a, const struct guest_walk *w,
                              struct shadow_ops *ops);
 
+/* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
+ * was done but A and D, take the complete way. */
+struct guest_walk;
+bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
+                enum fill_result *result);
+void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w,
+                 const uint16_t way[3]); /* tables of levels 1 to 3 */
+static inline void usual_forget(struct shadow *s)
+{
+    s->changes++;
+}
+
 /* prefetch.c */
+void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops);
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
 
 /* root.c */

@@ -51,18 +51,10 @@ bool table_unlink(struct shadow *s, struct table *t, struct shadow_ops *ops)
     return true;
 }
 
-static void forget_entries(struct shadow *s, struct table *t)
-{
-    for (uint32_t k = 0; k < MASK_WORDS; k++) {
-        while (t->filled[k])
-            entry_forget(s, t, k * 64 + (uint32_t)__builtin_ctzll(t->filled[k]));
-    }
-}
-
 void table_empty(struct shadow *s, struct table *t, struct shadow_ops *ops)
 {
     op_clear(ops, s->config.tables[table_id(s, t)]);
-    forget_entries(s, t);
+    entries_forget(s, t);
 }
 
 void table_end(struct shadow *s, struct table *t, struct shadow_ops *ops)
@@ -70,11 +62,12 @@ void table_end(struct shadow *s, struct table *t, struct shadow_ops *ops)
     struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
 
     list_remove(s, t, ops);
+    t->changes++;
     if (t->flags & TABLE_TOP)
         roots_remove(s, t);
     if (t->role.level > 1 && t->live > 0) /* the kernel counts links of unlinked tables, too */
         op_clear(ops, s->config.tables[table_id(s, t)]);
-    forget_entries(s, t);
+    entries_forget(s, t);
     table_give(s, t);
     if (!f)
         return;

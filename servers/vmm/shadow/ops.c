@@ -35,18 +35,24 @@ void op_link(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights
     append(ops, child);
 }
 
-void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn)
+void op_fill_run(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn,
+                 uint32_t n)
 {
     uint64_t *w = last_like(ops, OP_FILL_RUN, rights, cap);
     if (w) {
-        uint64_t first = w[0] >> 16 & 0xffff, start = w[1] & (BIT(48) - 1), n = w[1] >> 48;
-        if (index == first + n && gfn == start + n) {
-            w[1] = OP_W1_RUN(start, n + 1);
+        uint64_t first = w[0] >> 16 & 0xffff, start = w[1] & (BIT(48) - 1), have = w[1] >> 48;
+        if (index == first + have && gfn == start + have) {
+            w[1] = OP_W1_RUN(start, have + n);
             return;
         }
     }
     begin(ops, OP_W0(OP_FILL_RUN, rights, index, cap));
-    append(ops, OP_W1_RUN(gfn, 1));
+    append(ops, OP_W1_RUN(gfn, n));
+}
+
+void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn)
+{
+    op_fill_run(ops, cap, index, rights, gfn, 1);
 }
 
 void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights)

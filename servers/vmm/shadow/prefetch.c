@@ -42,14 +42,18 @@ static uint32_t block_start(uint32_t index, uint32_t n)
     return index & ~(n - 1);
 }
 
-static void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
+/* Those of a direct table that are not filled, by the words of the bitmap. */
+void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
 {
     uint32_t n = s->config.tuning.prefetch_direct, start = block_start(index, n);
-    for (uint32_t i = start; i < start + n && room(ops); i++) {
-        if (mask_test(t->filled, i))
-            continue;
-        struct want want = want_direct(t->role, t->gfn, i);
-        set_memory(s, t, i, &want, ops);
+    uint64_t part = n < 64 ? (BIT(n) - 1) << start % 64 : ~0ull;
+
+    for (uint32_t k = start / 64; k < (start + n + 63) / 64; k++) {
+        for (uint64_t todo = ~t->filled[k] & part; todo && room(ops); todo &= todo - 1) {
+            uint32_t i = k * 64 + (uint32_t)__builtin_ctzll(todo);
+            struct want want = want_direct(t->role, t->gfn, i);
+            set_memory(s, t, i, &want, ops);
+        }
     }
 }
 
@@ -120,6 +124,61 @@ static void prefetch_guest(struct shadow *s, struct table *t, uint32_t index, st
         return;
     prefetch_up(s, t, first + near, &e, ops);
     prefetch_down(s, t, first, &e, ops);
+}
+
+/* Entries [from, to) of a long-mode table at level 1, none of them filled: the hot ones, in runs of frames in
+ * order with equal flags. raw: that of entry first and those behind it. */
+static void prefetch_runs(struct shadow *s, struct table *t, uint32_t from, uint32_t to,
+                          const struct entries *e, struct shadow_ops *ops)
+{
+    const struct pte_format *f = &s->control.pte;
+
+    while (from < to && room(ops)) {
+        uint64_t raw = e->raw.wide[from - e->first], gfn = (raw & f->frame_mask) >> PAGE_SHIFT;
+        uint32_t n = 1, rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & f->nx ? 0 : SH_EXEC);
+        bool may_write = (raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
+        if (!may_be_hot(raw, false) || (raw & f->reserved[1][0]) || !is_ram(s, gfn)) {
+            from++;
+            continue;
+        }
+        if (may_write)
+            rights |= SH_WRITE | SH_DIRTY;
+        while (from + n < to && e->raw.wide[from + n - e->first] == raw + n * PAGE_BYTES &&
+               is_ram(s, gfn + n))
+            n++;
+        n = leaf_run(s, t, from, gfn, rights, may_write, n, ops);
+        if (n == 0) {
+            leaf_set(s, t, from, gfn, rights, may_write, ops);
+            n = 1;
+        }
+        s->counters.prefetches += n;
+        from += n;
+    }
+}
+
+/* After a usual fill (usual.c): where the other entry of the pair, or the one on the other side, is hot, the
+ * block between the nearest filled ones. */
+void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops)
+{
+    uint32_t n = s->config.tuning.prefetch, beside = index ^ 1, first = block_start(index, n);
+    struct entries e;
+
+    if (mask_test(t->filled, beside)) {
+        beside = index + (index & 1 ? 1 : -1u);
+        if (beside >= ENTRIES || mask_test(t->filled, beside) ||
+            gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + beside * 8 }, &pair) != GMEM_OK)
+            return;
+    }
+    if (n <= 1 || !may_be_hot(pair, false) || !entries_read(s, t, first, n, &e))
+        return;
+    uint64_t filled = t->filled[index / 64] >> first % 64;
+    uint64_t below = filled & (BIT(index - first) - 1), above = filled >> (index - first) >> 1;
+    uint32_t from = below ? 64 - (uint32_t)__builtin_clzll(below) : 0;
+    uint32_t to = above ? index - first + 1 + (uint32_t)__builtin_ctzll(above) : n;
+    if (to > n)
+        to = n;
+    prefetch_runs(s, t, index + 1, first + to, &e, ops);
+    prefetch_runs(s, t, first + from, index, &e, ops);
 }
 
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)

@@ -35,6 +35,7 @@ static struct table *clock_victim(struct shadow *s)
 
 static bool reclaim_one(struct shadow *s, struct shadow_ops *ops)
 {
+    usual_forget(s); /* the clock wants to see uses */
     struct table *t = oldest_root(s);
     if (!t && !(t = clock_victim(s)))
         return false;

@@ -27,11 +27,16 @@ static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limi
     return true;
 }
 
-static void writer_remove(struct shadow *s, uint64_t gfn, ref_t ref)
+/* e: the entry's word. The newest writer is at the head. */
+static inline void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
 {
-    struct frame *f = frame_of(s, gfn);
-    if (chain_remove(s, &f->writer, ref, WRITERS_MAX))
+    struct frame *f = frame_of(s, ENTRY_GFN(e));
+    if (f->writer == ref) {
+        f->writer = ENTRY_NEXT(e);
         f->writers--;
+    } else if (chain_remove(s, &f->writer, ref, WRITERS_MAX)) {
+        f->writers--;
+    }
 }
 
 static void orphan_push(struct shadow *s, struct table *t)
@@ -56,12 +61,32 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
     uint32_t id = table_id(s, t);
     uint64_t *e = &s->entry[id][index];
 
-    if (*e & ENTRY_LINK)
+    if (*e & ENTRY_LINK) {
+        s->table[ENTRY_CHILD(*e)].changes++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
-    else if (*e & ENTRY_MAY_WRITE)
-        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+    } else if (*e & ENTRY_MAY_WRITE)
+        writer_remove(s, *e, REF(id, index));
     mask_clear(t->filled, index);
     t->live--;
+    s->held.page = NOTHING_HELD;
+}
+
+void entries_forget(struct shadow *s, struct table *t)
+{
+    uint32_t id = table_id(s, t);
+    const uint64_t *e = s->entry[id];
+
+    for (uint32_t k = 0; k < MASK_WORDS; k++) {
+        for (uint64_t todo = t->filled[k]; todo; todo &= todo - 1) {
+            uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
+            if (e[index] & ENTRY_LINK)
+                entry_forget(s, t, index);
+            else if (e[index] & ENTRY_MAY_WRITE)
+                writer_remove(s, e[index], REF(id, index));
+        }
+        t->filled[k] = 0;
+    }
+    t->live = 0;
     s->held.page = NOTHING_HELD;
 }
 
@@ -80,7 +105,7 @@ static void writer_evict(struct shadow *s, struct frame *f, struct shadow_ops *o
 
     if (ENTRY_RIGHTS(*e) & SH_WRITE)
         op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, ENTRY_GFN(*e));
-    writer_remove(s, ENTRY_GFN(*e), r);
+    writer_remove(s, *e, r);
     *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
 }
 
@@ -108,6 +133,33 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     op_fill(ops, s->config.tables[id], index, rights, gfn);
 }
 
+uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+                  bool may_write, uint32_t n, struct shadow_ops *ops)
+{
+    uint32_t id = table_id(s, t), done = 0;
+    uint64_t *entry = &s->entry[id][index];
+    ref_t ref = REF(id, index);
+
+    for (; done < n; done++) {
+        ref_t next = 0;
+        if (may_write) {
+            struct frame *f = &s->frame[gfn + done];
+            if (f->shadows || f->writers >= WRITERS_MAX)
+                break;
+            next = f->writer;
+            f->writer = ref + done;
+            f->writers++;
+        }
+        entry[done] = ENTRY_MAKE(gfn + done, rights, may_write ? ENTRY_MAY_WRITE : 0, next);
+    }
+    if (done) {
+        t->filled[index / 64] |= ~0ull >> (64 - done) << index % 64;
+        t->live += done;
+        op_fill_run(ops, s->config.tables[id], index, rights, gfn, done);
+    }
+    return done;
+}
+
 /* The guest no longer lets this leaf be written; the operation was emitted if W was there. */
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
 {
@@ -116,7 +168,7 @@ void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
     uint32_t rights = ENTRY_RIGHTS(*e) & ~(uint32_t)(SH_WRITE | SH_DIRTY);
 
     if (*e & ENTRY_MAY_WRITE) {
-        writer_remove(s, ENTRY_GFN(*e), REF(id, index));
+        writer_remove(s, *e, REF(id, index));
         *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
     }
 }

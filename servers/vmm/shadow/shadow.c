@@ -52,7 +52,7 @@ static bool power_of_two(uint32_t n, uint32_t max)
 static bool map_ok(const struct gmem_map *map, uint64_t frames)
 {
     uint64_t last = 0;
-    if (map->count > GMEM_REGIONS_MAX)
+    if (map->count < 1 || map->count > GMEM_REGIONS_MAX)
         return false;
     for (uint32_t i = 0; i < map->count; i++) {
         const struct gmem_region *r = &map->region[i];
@@ -95,6 +95,8 @@ static void empty(struct shadow *s)
         s->list[i].table = NO_TABLE;
     s->spurious_kind = 0;
     s->held.page = NOTHING_HELD;
+    for (uint32_t i = 0; i < CHAINS; i++)
+        s->chain[i].region = ~0ull;
     s->given_up = ~0ull;
 }
 

@@ -9,12 +9,15 @@
 
 enum verdict { KEEP, LOSE_WRITE, DROP };
 
-static struct pte_format format_of(const struct shadow *s, const struct table *t)
+/* The present mode's format, or that of another one, made in *other. */
+static const struct pte_format *format_of(const struct shadow *s, const struct table *t,
+                                          struct pte_format *other)
 {
     const struct role *r = &s->control.role;
     if (t->role.guest == r->guest && t->role.nxe == r->nxe && t->role.pse == r->pse)
-        return s->control.pte;
-    return pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+        return &s->control.pte;
+    *other = pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+    return other;
 }
 
 /* No more rights, and the same U: a supervisor page evades SMEP and SMAP, so less U is not less. */
@@ -61,8 +64,8 @@ void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct 
             table_empty(s, t, ops);
             return;
         }
-        struct pte_format f = format_of(s, t);
-        struct want want = want_of(&f, t->role, index, raw, t->flags & TABLE_ROM);
+        struct pte_format other;
+        struct want want = want_of(format_of(s, t, &other), t->role, index, raw, t->flags & TABLE_ROM);
         uint64_t e = s->entry[table_id(s, t)][index];
         enum verdict v = judge(s, e, &want);
         if (v == LOSE_WRITE) {
@@ -113,28 +116,82 @@ static void resync_entry(struct shadow *s, const struct pte_format *f, struct ta
     }
 }
 
-/* 64 hardware entries: their guest entries are read at once. */
-static void resync_word(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t k,
-                        struct resync *r)
+/* Long-mode leaves in the present mode with CR0.WP: what their guest entries must read for `entry` to stand
+ * as it is. base: bits that matter in any case. An answer of "no" is judged. */
+static inline bool leaf_stands(uint64_t base, uint64_t nx, uint64_t entry, uint64_t raw)
 {
+    uint64_t gfn = (entry & (GUEST_FRAMES_MAX - 1) << 8) << (PAGE_SHIFT - 8);
+    uint64_t write = (entry & ENTRY_MAY_WRITE) | (entry & ENTRY_MAY_WRITE) >> 5;
+
+    BUILD_ASSERT(ENTRY_MAY_WRITE == PTE_D && PTE_RW == PTE_D >> 5 && SH_EXEC == 8 &&
+                 (unsigned)SH_USER == PTE_US);
+    return (raw & (base | write | ((entry & SH_EXEC) << 60 & nx))) ==
+           (gfn | PTE_P | PTE_A | (entry & SH_USER) | write);
+}
+
+/* The guest entries behind the filled ones of a word, read at once. */
+struct filled_word {
     union {
         uint64_t wide[64];
         uint32_t narrow[64];
-    } buffer;
-    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
-    uint32_t first = guest_index(t->role, k * 64), end = guest_index(t->role, k * 64 + 63) + 1;
-    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)first * bytes;
-    bool read = gmem_read_bytes(s->config.mem, (gpa_t){ at }, &buffer, (end - first) * bytes) == GMEM_OK;
-    uint64_t todo = t->filled[k];
+    } raw;
+    uint32_t index, first; /* of the first one: hardware's, guest's */
+    uint32_t bytes;        /* of a guest entry */
+    bool read;
+};
 
-    while (todo) {
-        uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
-        uint32_t g = guest_index(t->role, index) - first;
-        uint64_t raw = bytes == 8 ? buffer.wide[g] : buffer.narrow[g];
-        todo &= todo - 1;
-        if (!read && !read_entry(s, t, index, &raw))
-            raw = 0;
-        resync_entry(s, f, t, index, raw, r);
+static void word_read(const struct shadow *s, const struct table *t, uint32_t k, struct filled_word *w)
+{
+    uint64_t filled = t->filled[k];
+    uint32_t last = guest_index(t->role, k * 64 + 63 - (uint32_t)__builtin_clzll(filled));
+
+    w->bytes = guest_entry_bytes((enum guest_format)t->role.guest);
+    w->index = k * 64 + (uint32_t)__builtin_ctzll(filled);
+    w->first = guest_index(t->role, w->index);
+    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)w->first * w->bytes;
+    w->read =
+        gmem_read_bytes(s->config.mem, (gpa_t){ at }, &w->raw, (last - w->first + 1) * w->bytes) == GMEM_OK;
+}
+
+static void resync_any(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
+                       const struct filled_word *w, struct resync *r)
+{
+    uint32_t g = guest_index(t->role, index) - w->first;
+    uint64_t raw = w->bytes == 8 ? w->raw.wide[g] : w->raw.narrow[g];
+
+    if (!w->read && !read_entry(s, t, index, &raw))
+        raw = 0;
+    resync_entry(s, f, t, index, raw, r);
+}
+
+static void resync_word(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t k,
+                        struct resync *r)
+{
+    struct filled_word w;
+    const uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
+    uint64_t todo = t->filled[k], base = f->frame_mask | f->reserved[1][0] | PTE_P | PTE_A | PTE_US,
+             nx = f->nx;
+
+    word_read(s, t, k, &w);
+    if (!w.read || f != &s->control.pte || f->guest != GUEST_LONG || t->role.level > 1 || t->role.wp0 ||
+        (t->flags & TABLE_ROM)) {
+        for (; todo; todo &= todo - 1)
+            resync_any(s, f, t, k * 64 + (uint32_t)__builtin_ctzll(todo), &w, r);
+        return;
+    }
+    const uint64_t *raw = w.raw.wide - (w.index - k * 64);
+    for (; todo; todo &= todo - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(todo);
+        uint64_t e = entry[i];
+        if (leaf_stands(base, nx, e, raw[i]))
+            continue;
+        if ((e & ENTRY_MAY_WRITE) && leaf_stands(base, nx, e & ~(uint64_t)ENTRY_MAY_WRITE, raw[i])) {
+            r->writes += (e & SH_WRITE) != 0;
+            r->write[k] |= (e & SH_WRITE ? BIT(i) : 0);
+            leaf_lost_write(s, t, k * 64 + i);
+        } else {
+            resync_entry(s, f, t, k * 64 + i, raw[i], r);
+        }
     }
 }
 
@@ -142,7 +199,8 @@ static void resync_word(struct shadow *s, const struct pte_format *f, struct tab
 static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
 {
     struct resync r;
-    struct pte_format f = format_of(s, t);
+    struct pte_format other;
+    const struct pte_format *f = format_of(s, t, &other);
     cptr_t cap = s->config.tables[table_id(s, t)];
 
     if (t->live == 0)
@@ -154,7 +212,7 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     __builtin_memset(&r, 0, offsetof(struct resync, index));
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         if (t->filled[k])
-            resync_word(s, &f, t, k, &r);
+            resync_word(s, f, t, k, &r);
     }
     if (r.drops)
         op_downgrade(ops, cap, r.drop, 0);

@@ -18,7 +18,7 @@ bool guest_entry_read(const struct shadow *s, uint64_t gpa, uint32_t bytes, uint
     return gmem_kind(s->config.map, gfn_of((gpa_t){ gpa })) != GMEM_RAM;
 }
 
-static uint32_t fault_code(const struct control *c, const struct shadow_access *a, uint32_t why)
+uint32_t walk_fault_code(const struct control *c, const struct shadow_access *a, uint32_t why)
 {
     bool reports_fetch = c->pte.nxe || (c->regs.cr4 & CR4_SMEP);
     return why | (a->write ? PF_W : 0) | (a->user ? PF_U : 0) | (a->exec && reports_fetch ? PF_I : 0);
@@ -65,7 +65,7 @@ walk_tables(const struct shadow *s, const struct shadow_access *a, uint64_t va, 
     uint32_t bytes = guest_entry_bytes(format), width = bytes == 4 ? 10 : 9;
     uint64_t table;
 
-    w->error = fault_code(c, a, 0);
+    w->error = walk_fault_code(c, a, 0);
     if (!walk_begin(c, va, w, &table))
         return WALK_FAULT;
     for (uint32_t level = w->top; level >= 1; level--) {

@@ -29,6 +29,9 @@ enum walk_result walk_set_bits(const struct shadow *s, struct guest_walk *w, boo
 /* walk_allows - whether rights `bits` (PTE_*) admit the access (APM vol. 2, 5.6). */
 bool walk_allows(const struct control *c, const struct shadow_access *a, uint32_t bits);
 
+/* walk_fault_code - the error code of a fault; why: PF_P, PF_RSV. */
+uint32_t walk_fault_code(const struct control *c, const struct shadow_access *a, uint32_t why);
+
 /* guest_entry_read - the entry at gpa. A hole reads as ones. False: RAM that the GuestSpace does not give. */
 bool guest_entry_read(const struct shadow *s, uint64_t gpa, uint32_t bytes, uint64_t *raw);
 

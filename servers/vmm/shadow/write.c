@@ -68,6 +68,8 @@ static void count_write(struct shadow *s, uint64_t gfn)
 {
     uint32_t n = 0;
     for (struct table *t = table_first(s, gfn); t && n < ROLES_MAX; t = table_next(s, t), n++) {
+        if (t->role.level > 1)
+            t->changes++; /* the next use must be seen */
         if (t->writes < 255)
             t->writes++;
     }

@@ -139,3 +139,8 @@ int gmem_write_bytes(const struct gmem *m, gpa_t a, const void *from, size_t byt
         abort();
     return store(m, a, from, bytes);
 }
+
+int gmem_walk_long(const struct gmem *m, gpa_t root, uint64_t va, struct gmem_walk *w)
+{
+    return gmem_walk_by_reads(m, root, va, w);
+}

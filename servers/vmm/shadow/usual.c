@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The fill that most page faults need: long mode with CR0.WP, a page of memory of 4 KiB or in a large one of
+ * 2 MiB, all tables there and linked as the guest's entries say, as an earlier fill has seen (struct chain);
+ * and the page faults that the guest must see. One list of checks that leave to fill.c, then the whole
+ * effect. What it does is exactly what fill.c would. */
+#include "walk.h"
+
+static inline bool usual_mode(const struct control *c)
+{
+    return c->format == GUEST_LONG && !c->role.wp0;
+}
+
+static inline uint32_t changes_of(const struct shadow *s, const struct chain *k)
+{
+    return s->changes + s->table[k->table[0]].changes + s->table[k->table[1]].changes +
+           s->table[k->table[2]].changes;
+}
+
+void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, const uint16_t way[3])
+{
+    struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
+
+    if (!usual_mode(&s->control) || s->config.nested || w->leaf > 2)
+        return;
+    *k = (struct chain){ .region = va >> 21,
+                         .raw = { w->raw[2], w->raw[3], w->raw[4] },
+                         .top = s->top[0],
+                         .table = { way[0], way[1], way[2] } };
+    k->changes = changes_of(s, k);
+}
+
+static inline bool is_guest_fault(struct shadow *s, const struct shadow_access *a, uint32_t why,
+                                  struct fill_out *out, enum fill_result *result)
+{
+    out->error = walk_fault_code(&s->control, a, why);
+    s->counters.guest_faults++;
+    *result = FILL_GUEST_FAULT;
+    return true;
+}
+
+/* Reserved bits in the entries above the last one read. */
+static bool reserved_above(const struct pte_format *f, const struct gmem_walk *w)
+{
+    uint64_t found = 0;
+
+    for (uint32_t level = 4; level > w->last; level--)
+        found |= w->raw[level] & f->reserved[level][0];
+    return found;
+}
+
+static inline struct table *known_table(const struct shadow *s, uint64_t va, const struct gmem_walk *w)
+{
+    const struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
+
+    if (k->region != va >> 21 || k->top != s->top[0] || k->raw[0] != w->raw[2] || k->raw[1] != w->raw[3] ||
+        k->raw[2] != w->raw[4] || k->changes != changes_of(s, k))
+        return NULL;
+    return &s->table[k->table[0]];
+}
+
+/* The leaf for a guest's entry that has A, and D for a write. False: it is there already. */
+static bool set_leaf(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
+{
+    const struct pte_format *f = &s->control.pte;
+    uint64_t gfn = (raw & f->frame_mask) >> PAGE_SHIFT;
+    uint32_t rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & f->nx ? 0 : SH_EXEC);
+    bool may_write = (raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
+
+    BUILD_ASSERT((unsigned)SH_USER == PTE_US);
+    if (may_write && !frame_protected(&s->frame[gfn]))
+        rights |= SH_WRITE | SH_DIRTY;
+    if (mask_test(t->filled, index)) {
+        uint64_t e = s->entry[table_id(s, t)][index];
+        if (ENTRY_GFN(e) == gfn && ENTRY_RIGHTS(e) == rights)
+            return false;
+    } else if (leaf_run(s, t, index, gfn, rights, may_write, 1, ops)) {
+        return true;
+    }
+    leaf_set(s, t, index, gfn, rights, may_write, ops);
+    return true;
+}
+
+bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
+                enum fill_result *result)
+{
+    const struct control *c = &s->control;
+    const struct pte_format *f = &c->pte;
+    uint64_t va = a->va.v;
+    struct gmem_walk w;
+
+    if (!usual_mode(c) || va + BIT(47) >= BIT(48) ||
+        gmem_walk_long(s->config.mem, (gpa_t){ c->regs.cr3 & f->frame_mask }, va, &w) != GMEM_OK)
+        return false;
+    uint64_t raw = w.raw[w.last];
+    if (!(raw & PTE_P))
+        return !reserved_above(f, &w) && is_guest_fault(s, a, 0, out, result);
+    struct table *t = w.last <= 2 ? known_table(s, va, &w) : NULL;
+    if (!t || (w.last == 1 && (raw & f->reserved[1][0])) || /* those above have none: they were linked */
+        (t->flags & TABLE_ROM))
+        return false;
+    uint64_t all = raw & w.raw[2] & w.raw[3] & w.raw[4], any = raw | w.raw[2] | w.raw[3] | w.raw[4];
+    if (!walk_allows(c, a, ((uint32_t)all & (PTE_RW | PTE_US)) | (any & f->nx ? PTE_NX : 0)))
+        return is_guest_fault(s, a, PF_P, out, result);
+    uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
+    uint64_t need = PTE_A | (a->write ? PTE_D : 0);
+    uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
+    if (!is_ram(s, gfn) || (a->write && frame_protected(&s->frame[gfn])))
+        return false;
+    if ((raw & need) != need) {
+        uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;
+        if (w.last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
+            return false;
+        raw |= need;
+    }
+    if (w.last == 2) /* a direct table's entries have all rights */
+        raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
+    if (!set_leaf(s, t, index, raw, ops))
+        return false;
+    t->recent = 1;
+    s->spurious_kind = 0;
+    s->counters.fills++;
+    if (w.last == 2)
+        prefetch_direct(s, t, index, ops);
+    else
+        prefetch_usual(s, t, index, w.raw[0], ops);
+    *result = FILL_OK;
+    return true;
+}

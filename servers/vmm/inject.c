@@ -57,6 +57,7 @@ struct death {
 /* Outlives who writes it: the end of the state segment. */
 struct book {
     struct death last, known;  /* known: all of it, not said yet */
+    uint32_t row;              /* of deaths at last.seq */
     uint32_t most[EXIT_KINDS]; /* stores of an exit */
     uint8_t died[EXIT_KINDS][PLACES];
 };
@@ -147,6 +148,12 @@ static void leave_word(enum inject_way way)
     uint8_t *deaths = deaths_here(way);
 
     *deaths += *deaths < 255;
+    if (BOOK->last.seq == plan.exit->seq) { /* the second one here */
+        BOOK->known = BOOK->last;
+        BOOK->row++;
+    } else {
+        BOOK->row = 1;
+    }
     BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0 };
 }
 
@@ -197,7 +204,9 @@ void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation
     plan.exit = v->exit;
     plan.way = way_of(c, incarnation);
     plan.at = exit_of(c, incarnation);
-    plan.stores = c->inject_stores && c->inject ? 1 + incarnation / digits(c->inject) % c->inject_stores : 1;
+    plan.stores = c->inject_stores;
+    if (c->inject_every && c->inject_stores && c->inject)
+        plan.stores = 1 + incarnation / digits(c->inject) % c->inject_stores;
     plan.kinds = c->inject_kinds;
     plan.places = plan.way == INJECT_NONE ? 0 : c->inject_places;
     for (uint32_t w = c->inject; w; w >>= 4)
@@ -206,11 +215,17 @@ void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation
         v->undo.dev.note = counting_note;
 }
 
+/* A third death in a row at an exit would be the guest's end. */
+static bool may_die_again(const struct vmm *v)
+{
+    return !plan.kinds && BOOK->last.seq == v->exit->seq && BOOK->row < 2;
+}
+
 static bool is_due(const struct vmm *v)
 {
     if (plan.way == INJECT_NONE || v->exit->seq < plan.at)
         return false;
-    if ((plan.kinds || plan.places) && !plan.answered)
+    if ((plan.kinds || plan.places) && !plan.answered && !may_die_again(v))
         return false;
     return !plan.kinds || plan.kinds >> kind() & 1 ||
            (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
@@ -299,6 +314,10 @@ void inject_end(struct vmm *v)
 void inject_finish(void)
 {
     inject_say();
+    if (!plan.answered) {
+        note_end_of_first();
+        inject_say();
+    }
     for (unsigned i = 0; i < EXIT_KINDS && plan.ways; i++)
         if (BOOK->most[i])
             printf("inject: %s makes up to %u stores\n", kinds[i], BOOK->most[i]);

@@ -22,7 +22,8 @@
 enum inject_way {
     INJECT_NONE,
     INJECT_DELIVERY,   /* before anything is done */
-    INJECT_STORE,      /* after the k-th store to the state segment, k = 1 .. inject_stores in turn */
+    INJECT_STORE,      /* after the k-th store to the state segment, k = 1 .. inject_stores in turn, with
+                          inject_every 0 the last */
     INJECT_REPLY,      /* all is done, the answer is not sent */
     INJECT_LOOP,       /* for ever */
     INJECT_HEAP,       /* takes all memory there is, then abort() */

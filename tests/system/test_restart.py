@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """VMMs that die under a living guest (servers/vmm/inject.h): the guest's own verdict, and every byte that it writes, are
 those of a run in which nobody died."""
+import argparse
 import dataclasses
 import re
 
 import pytest
 from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
-from umbra import layout
+from umbra import images, layout, system
 
 KINDS = {"delivery": 1, "store": 2, "reply": 3, "loop": 4, "heap": 5, "wild": 6, "state": 7, "message": 8,
          "capability": 9, "exit": 10, "call": 11, "memmgr": 12}
@@ -25,8 +26,12 @@ def dies(*ways, at, every, stores=1, count=0, kinds=0, places=0, guest=0):
     return [word for key, value in values.items() for word in ("--set", "vmm%d.%s=%d" % (guest, key, value))]
 
 
+def log_of(outcome):
+    return outcome if isinstance(outcome, str) else outcome.kernel_log
+
+
 def taken_over(outcome):
-    return [int(n) for n in re.findall(r"^init: vmm\d has taken over at exit (\d+)", outcome.kernel_log, re.M)]
+    return [int(n) for n in re.findall(r"^init: vmm\d has taken over at exit (\d+)", log_of(outcome), re.M)]
 
 
 def reports(outcome):
@@ -133,7 +138,9 @@ def test_guest_that_is_stopped_stays_in_the_log_and_the_other_runs_on(headless):
 POINTS = ["delivery", "store", "reply", "call"]     # servers/vmm/inject.h
 WAYS = ["delivery", "store", "reply", "call", "store"]  # five, as exits come in pairs: a guest's own and the event that follows
 EVENT = 13      # EXIT_EVENT, kernel/include/umbra/vcpu.h
-OWN = (1 << 20) - 1 - (1 << EVENT)      # all kinds but it: what the guest does itself
+PAGE = 2
+OWN = (1 << 20) - 1 - (1 << EVENT)      # all kinds but events: what the guest does itself
+KINDS_OF = {"own": OWN, "other": OWN - (1 << PAGE)}     # without those that fill the next VMM's shadow tables again
 
 
 @dataclasses.dataclass
@@ -148,7 +155,7 @@ class Death:
 
 def deaths(outcome):
     """What each incarnation that took over has said of its predecessor."""
-    found = re.findall(r"^vmm0: inject: exit (\d+) (\w+) (\w+)( inside)? (\d+) of (\d+)$", outcome.kernel_log, re.M)
+    found = re.findall(r"^vmm0: inject: exit (\d+) (\w+) (\w+)( inside)? (\d+) of (\d+)$", log_of(outcome), re.M)
     said = [Death(int(n), kind, point, bool(inside), int(k), int(of)) for n, kind, point, inside, k, of in found]
     assert [d.exit for d in said] == taken_over(outcome)
     for death in said:      # it was to die after a store, and the exit made none
@@ -158,7 +165,7 @@ def deaths(outcome):
 
 def most_stores(outcome):
     """{kind: the most stores that any of its exits made}, the guest's whole life long."""
-    return {kind: int(n) for kind, n in re.findall(r"^vmm0: inject: (\w+) makes up to (\d+) stores$", outcome.kernel_log, re.M)}
+    return {kind: int(n) for kind, n in re.findall(r"^vmm0: inject: (\w+) makes up to (\d+) stores$", log_of(outcome), re.M)}
 
 
 def spans(numbers):
@@ -189,13 +196,17 @@ def table_of(said, most):
     return "\n".join(lines + ["empty: " + (", ".join(empty) or "none")]) + "\n"
 
 
+def keep_text(name, text):
+    (layout.BUILD / "log" / ("restart-%s.txt" % name)).write_text(text)
+    print(text)
+
+
 def keep_table(name, outcome, said, most, *more):
     """build/log/restart-NAME.txt: what stands in docs/restart.md is from the last long run of these."""
     between = ["%d deaths at exits %d to %d, %d exits in all" % (len(said), said[0].exit, said[-1].exit,
                                                                 outcome.stats["guests"]["linux"]["counts"]["exits"])]
     text = "\n".join([*between, *more, table_of(said, most)])
-    (layout.BUILD / "log" / ("restart-%s.txt" % name)).write_text(text)
-    print(text)
+    keep_text(name, text)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +230,7 @@ WINDOWS = {"start": 1, "boot": 3000, "work": 40000}     # the exit at which they
 @needs_verify
 @pytest.mark.parametrize("window, count", [
     ("start", 40), ("work", 100), *(pytest.param(*row, marks=pytest.mark.long) for row in (
-        ("start", 1000), ("boot", 2500), ("work", 1500)))])
+        ("start", 500), ("boot", 2000), ("work", 1000)))])
 def test_every_exit_of_a_window_kills_its_vmm(headless, quiet_run, window, count):
     guest = verifying_guest(*PARTS, **SMALL)
     expected = quiet_run(headless, guest)
@@ -232,19 +243,20 @@ def test_every_exit_of_a_window_kills_its_vmm(headless, quiet_run, window, count
 
 
 @needs_verify
-@pytest.mark.parametrize("window, count", [
-    ("boot", 60), ("work", 60), pytest.param("boot", 2500, marks=pytest.mark.long),
-    pytest.param("work", 1500, marks=pytest.mark.long)])
-def test_every_exit_that_the_guest_makes_itself_kills_its_vmm(headless, quiet_run, window, count):
+@pytest.mark.parametrize("window, kinds, count", [
+    ("boot", "own", 40), ("work", "other", 60), *(pytest.param(*row, marks=pytest.mark.long) for row in (
+        ("boot", "own", 2000), ("boot", "other", 500), ("work", "own", 1000), ("work", "other", 1000)))])
+def test_every_exit_that_the_guest_makes_itself_kills_its_vmm(headless, quiet_run, window, kinds, count):
     """Events are passed over: one follows most deaths, as the world's clock went on meanwhile."""
     guest = verifying_guest(*PARTS, **SMALL)
     expected = quiet_run(headless, guest)
-    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count, kinds=OWN), seconds=900)
+    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count, kinds=KINDS_OF[kinds]),
+                       seconds=900)
     require_whole(outcome)
     assert outcome.console == expected
     said = deaths(outcome)
-    assert len(said) == count and not [d for d in said if d.kind == "event"]
-    keep_table("%s-own-%d" % (window, count), outcome, said, {})
+    assert len(said) == count and not {d.kind for d in said} & {"event", *(["page"] if kinds == "other" else [])}
+    keep_table("%s-%s-%d" % (window, kinds, count), outcome, said, {})
 
 
 @needs_verify
@@ -273,6 +285,67 @@ def test_a_vmm_that_hangs_in_calls_to_memmgr_is_replaced(headless, quiet_run, co
     inside = sum(d.inside for d in said)
     assert len(said) == count and inside >= count // 2
     keep_table("memmgr-%d" % count, outcome, said, {}, "%d of them while memmgr had not answered" % inside)
+
+
+# --- a guest that makes every exit ---
+
+EVERY_EXIT = layout.module_output("debug", "guests/every_exit")
+BARE = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
+BARE_SECONDS = 240
+
+
+@pytest.fixture
+def bare(boot, tmp_path):
+    """bare(settings of dies()) boots the guest alone, in virtual time, and gives what it said and the kernel's log."""
+    def start(settings=()):
+        guest = images.Guest("bare", layout.ROOT / EVERY_EXIT, None, "", 16 << 20)
+        log = tmp_path / "kernel.log"
+        machine = boot(modules=system.modules(argparse.Namespace(**{**vars(BARE), "set": list(settings[1::2])}), [guest]),
+                       cmdline=system.CMDLINE, icount=True, memory=system.machine_memory([guest]), serials=("socket", str(log)))
+        assert machine.wait(BARE_SECONDS) is not None, machine.text()[-500:] + log.read_text()[-2000:]
+        return machine.text(), log.read_text(errors="replace").replace("\r", "")
+    return start
+
+
+BARE_NEEDS = (EVERY_EXIT, layout.kernel_output("debug"), *(layout.server_output("debug", n) for n in (
+    "init", "memmgr", "console", "control", "vmm")))
+
+
+@pytest.fixture(scope="module")
+def bare_sum():
+    """What the guest says that nobody disturbed."""
+    known = []
+
+    def said(bare):
+        if not known:
+            text, log = bare()
+            assert re.fullmatch(r"[A-P]{8}\n", text) and "guest vmm0 ended: triple fault" in log, (text, log[-2000:])
+            known.append(text)
+        return known[0]
+    return said
+
+
+@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(bare, bare_sum, times):
+    alone = bare_sum(bare)
+    said, log = bare(dies(*POINTS, at=2, every=0, places=times))
+    assert said == alone and "guest vmm0 ended: triple fault" in log, (said, alone, log[-2000:])
+    keep_text("bare-%d" % times, table_of(deaths(log), most_stores(log)))
+
+
+@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.parametrize("ways, stores", [(("store", "reply"), 1), (("call", "delivery"), 2), *(
+    pytest.param(*row, marks=pytest.mark.long) for row in ((("store", "call"), 3), (("call", "store"), 4)))],
+    ids=lambda value: value if isinstance(value, int) else "-".join(value))
+def test_vmms_die_before_their_guest_has_begun(bare, bare_sum, ways, stores):
+    """Twice on EXIT_START, which a third one answers; it finds memory that is used."""
+    text, log = bare(dies(*ways, at=1, every=0, stores=stores, count=2))
+    assert text == bare_sum(bare)
+    said = deaths(log)
+    assert [(d.kind, d.point) for d in said] == [("start", way) for way in ways]
+    assert {d.stores for d in said if d.point in ("store", "call")} == {stores}
+    keep_text("begin-%d" % stores, table_of(said, {}))
 
 
 # --- the console, both ways ---

@@ -151,6 +151,9 @@ ANY = OWN | 1 << EVENT
 KINDS_OF = {"own": OWN, "other": OWN - (1 << PAGE)}     # without those that fill the next VMM's shadow tables again
 
 
+VCPU_H = layout.ROOT / "kernel/include/umbra/vcpu.h"
+
+
 @dataclasses.dataclass
 class Death:
     exit: int
@@ -204,17 +207,37 @@ def table_of(said, most):
     return "\n".join(lines + ["empty: " + (", ".join(empty) or "none")]) + "\n"
 
 
-def keep_text(name, text):
+NEVER = {
+    "none": "is no exit", "npf": "nested paging is not there", "task_switch": "the emulator switches by itself",
+    "root": "memory is taken away from a guest only while one of its exits waits",
+    "invalid": "no VMM of this tree makes a state that the processor refuses", "broken": "the same: it is an emulator's fault"}
+collected = []      # (guests, deaths, most stores) of each test of this run
+
+
+def keep_table(name, outcome, said, most, *more):
+    """build/log/restart-NAME.txt. outcome: of the guest, or its kernel's log."""
+    counts = [] if isinstance(outcome, str) else ["%d exits in all" % outcome.stats["guests"]["linux"]["counts"]["exits"]]
+    first = ", ".join(["%d deaths at exits %d to %d" % (len(said), said[0].exit, said[-1].exit), *counts, *more])
+    text = first + "\n" + table_of(said, most)
+    collected.append((said, most))
     (layout.BUILD / "log" / ("restart-%s.txt" % name)).write_text(text)
     print(text)
 
 
-def keep_table(name, outcome, said, most, *more):
-    """build/log/restart-NAME.txt: what stands in docs/restart.md is from the last long run of these."""
-    between = ["%d deaths at exits %d to %d, %d exits in all" % (len(said), said[0].exit, said[-1].exit,
-                                                                outcome.stats["guests"]["linux"]["counts"]["exits"])]
-    text = "\n".join([*between, *more, table_of(said, most)])
-    keep_text(name, text)
+@pytest.fixture(scope="module", autouse=True)
+def summary():
+    """build/log/restart.txt: all deaths of this run of which the guest's transcript was the undisturbed one's. docs/restart.md
+    has that of the last long run."""
+    yield
+    if not collected:
+        return
+    said = [d for run, _ in collected for d in run]
+    most = {kind: max(m.get(kind, 0) for _, m in collected) for _, m in collected for kind in m}
+    names = re.findall(r'"(\w+)"', re.search(r"EXIT_KIND_NAMES *\\(.*?)}", VCPU_H.read_text(), re.S)[1])
+    never = [name for name in names if name not in {d.kind for d in said}]
+    text = "%d deaths in %d guests, each with the right result and transcript\n" % (len(said), len(collected))
+    text += table_of(said, most) + "".join("no exit %s: %s\n" % (name, NEVER.get(name, "not in this run")) for name in never)
+    (layout.BUILD / "log" / "restart.txt").write_text(text)
 
 
 WINDOWS = {"start": 1, "boot": 3000, "work": 40000}     # the exit at which they begin
@@ -324,7 +347,7 @@ def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(bare, bare_sum, tim
     alone = bare_sum(bare)
     said, log = bare(dies(*POINTS, at=2, every=0, places=times))
     assert said == alone and "guest vmm0 ended: triple fault" in log, (said, alone, log[-2000:])
-    keep_text("bare-%d" % times, table_of(deaths(log), most_stores(log)))
+    keep_table("bare-%d" % times, log, deaths(log), most_stores(log))
 
 
 @pytest.mark.needs(*BARE_NEEDS)
@@ -338,7 +361,7 @@ def test_vmms_die_before_their_guest_has_begun(bare, bare_sum, ways, stores):
     said = deaths(log)
     assert [(d.kind, d.point) for d in said] == [("start", way) for way in ways]
     assert {d.stores for d in said if d.point in ("store", "call")} == {stores}
-    keep_text("begin-%d" % stores, table_of(said, {}))
+    keep_table("begin-%d" % stores, log, said, {})
 
 
 # --- the console, both ways ---

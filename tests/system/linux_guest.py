@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Linux guests that tests boot: the one that verifies the machine below it (tests/workloads/verify)."""
+"""Linux guests that tests boot: the one that verifies the machine below it (tests/workloads/verify); what became of them."""
+import dataclasses
 import re
 
 import pytest
@@ -9,6 +10,18 @@ SECONDS = 200       # a boot takes 20 to 40; more is a hang
 QUIET = guest.APPEND + " quiet"     # no line of the kernel falls into what is typed and answered
 VERIFY = "build/workloads/verify"
 needs_verify = pytest.mark.needs(VERIFY)
+
+
+@dataclasses.dataclass
+class Outcome:
+    status: int
+    console: str        # of the guest, without prefixes
+    said: str           # by build.py, on standard error
+    stats: dict
+    kernel_log: str
+
+    def ended(self, name="linux"):
+        return self.stats["guests"][name]["ended"]
 
 
 def verifying_guest(*arguments, flavour="amd64", append=""):
@@ -24,3 +37,8 @@ def verifying_guest(*arguments, flavour="amd64", append=""):
 def verdicts(console):
     """The lines of the workload, in order."""
     return re.findall(r"^(verify \w+ (?:ok|FAIL|absent).*)$", console, re.M)
+
+
+def require_whole(outcome):
+    lines = verdicts(outcome.console)
+    assert lines and re.match(r"verify all ok", lines[-1]), outcome.console[-3000:] + outcome.kernel_log[-3000:]

@@ -5,7 +5,7 @@
  * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--ticks]
  * [--list] [PART...] As the first process of a machine it mounts what it needs and powers off when it has
  * finished. Output depends on nothing but the outcome (without --ticks), so runs can be compared byte for
- * byte. One processor is used. */
+ * byte. One processor is used. The part that somebody must type for runs only if it is named. */
 #include "verify/base.h"
 #include "verify/faults.h"
 #include "verify/process.h"

@@ -17,13 +17,16 @@ static unsigned digits(uint32_t n)
     return d;
 }
 
-static enum inject_way way_of(const struct vmm_config *c, uint32_t incarnation)
+static enum inject_way way_in_turn(const struct vmm_config *c, uint32_t turn)
 {
     unsigned ways = digits(c->inject);
 
-    if (c->inject_count && incarnation >= c->inject_count)
-        return INJECT_NONE;
-    return ways ? (enum inject_way)(c->inject >> incarnation % ways * 4 & 15) : INJECT_NONE;
+    return ways ? (enum inject_way)(c->inject >> turn % ways * 4 & 15) : INJECT_NONE;
+}
+
+static enum inject_way way_of(const struct vmm_config *c, uint32_t incarnation)
+{
+    return c->inject_count && incarnation >= c->inject_count ? INJECT_NONE : way_in_turn(c, incarnation);
 }
 
 static uint64_t exit_of(const struct vmm_config *c, uint32_t incarnation)
@@ -58,7 +61,9 @@ struct death {
 /* Outlives who writes it: the end of the state segment. */
 struct book {
     struct death last, known;  /* known: all of it, not said yet */
+    uint32_t row;              /* of deaths at last.seq */
     uint32_t most[EXIT_KINDS]; /* stores of an exit */
+    uint32_t turn[EXIT_KINDS]; /* deaths */
     uint8_t died[EXIT_KINDS][PLACES];
 };
 BUILD_ASSERT(sizeof(struct vmm_segment) + sizeof(struct book) <= STATE_BYTES);
@@ -71,12 +76,14 @@ static const char *const kinds[] = EXIT_KIND_NAMES;
 
 static struct {
     const struct umbra_exit_page *exit;
+    const struct vmm_config *config;
     enum inject_way way;
     uint32_t ways; /* bits: all of the configuration */
     uint64_t at;   /* exit number */
     uint32_t stores, kinds, places;
     uint32_t made; /* stores of this exit */
     bool due;      /* this exit is the one */
+    bool first;    /* nobody died before */
     bool answered; /* an exit; who takes over does not hang over the one that its predecessor did */
 } plan;
 
@@ -148,6 +155,13 @@ static void leave_word(enum inject_way way)
     uint8_t *deaths = deaths_here(way);
 
     *deaths += *deaths < 255;
+    BOOK->turn[kind()]++;
+    if (BOOK->last.seq == plan.exit->seq) { /* the second one here */
+        BOOK->known = BOOK->last;
+        BOOK->row++;
+    } else {
+        BOOK->row = 1;
+    }
     BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0 };
 }
 
@@ -193,12 +207,19 @@ static void counting_note(struct dev_undo *dev, void *field, size_t bytes)
     undo_note(dev, field, bytes);
 }
 
+static uint32_t stores_in_turn(const struct vmm_config *c, uint32_t turn)
+{
+    return c->inject && c->inject_stores ? 1 + turn / digits(c->inject) % c->inject_stores : 1;
+}
+
 void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
 {
     plan.exit = v->exit;
     plan.way = way_of(c, incarnation);
     plan.at = exit_of(c, incarnation);
-    plan.stores = c->inject_stores && c->inject ? 1 + incarnation / digits(c->inject) % c->inject_stores : 1;
+    plan.stores = c->inject_every ? stores_in_turn(c, incarnation) : c->inject_stores;
+    plan.config = c;
+    plan.first = incarnation == 0;
     plan.kinds = c->inject_kinds;
     plan.places = plan.way == INJECT_NONE ? 0 : c->inject_places;
     for (uint32_t w = c->inject; w; w >>= 4)
@@ -208,11 +229,17 @@ void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation
     stop_open(c, incarnation, plan.at);
 }
 
+/* A third death in a row at an exit would be the guest's end. */
+static bool may_die_again(const struct vmm *v)
+{
+    return !plan.kinds && BOOK->last.seq == v->exit->seq && BOOK->row < 2;
+}
+
 static bool is_due(const struct vmm *v)
 {
     if (plan.way == INJECT_NONE || v->exit->seq < plan.at)
         return false;
-    if ((plan.kinds || plan.places) && !plan.answered)
+    if ((plan.kinds || plan.places) && !plan.answered && !plan.first && !may_die_again(v))
         return false;
     return !plan.kinds || plan.kinds >> kind() & 1 ||
            (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
@@ -259,6 +286,10 @@ void inject_begin(struct vmm *v)
         stop_within(v);
     plan.made = 0;
     plan.due = is_due(v);
+    if (plan.due && plan.kinds) { /* else it would always be the same kind's turn */
+        plan.way = way_in_turn(plan.config, BOOK->turn[kind()]);
+        plan.stores = stores_in_turn(plan.config, BOOK->turn[kind()]);
+    }
     if (here(INJECT_DELIVERY, true))
         die(INJECT_DELIVERY);
     if (plan.due && !plan.places && plan.way != INJECT_REPLY && !between_stores(plan.way))
@@ -303,6 +334,10 @@ void inject_end(struct vmm *v)
 void inject_finish(void)
 {
     inject_say();
+    if (!plan.answered) {
+        note_end_of_first();
+        inject_say();
+    }
     for (unsigned i = 0; i < EXIT_KINDS && plan.ways; i++)
         if (BOOK->most[i])
             printf("inject: %s makes up to %u stores\n", kinds[i], BOOK->most[i]);

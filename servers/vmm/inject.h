@@ -5,9 +5,9 @@
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *
  * inject_every; with inject_kinds only at exits of these kinds (bit n: kind n; INJECT_SERIAL), and not at the
- * one that it takes over. With inject_places incarnations die only where fewer than so many have died before,
- * a place being a kind of exit with a point: all of the ways are tried there. Besides, init can make it hang
- * (DESC_EVENT_HANG). Deaths by time: stop.h.
+ * one that it takes over; the ways are then in turn for each kind. With inject_places incarnations die only
+ * where fewer than so many have died before, a place being a kind of exit with a point: all of the ways are
+ * tried there. Besides, init can make it hang (DESC_EVENT_HANG). Deaths by time: stop.h.
  *
  * Who dies leaves word at the end of the state segment; who takes over says it on the log with the stores
  * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`. A store is a change of the state or of
@@ -22,7 +22,8 @@
 enum inject_way {
     INJECT_NONE,
     INJECT_DELIVERY,   /* before anything is done */
-    INJECT_STORE,      /* after the k-th store to the state segment, k = 1 .. inject_stores in turn */
+    INJECT_STORE,      /* after the k-th store to the state segment, k = 1 .. inject_stores in turn, with
+                          inject_every 0 the last */
     INJECT_REPLY,      /* all is done, the answer is not sent */
     INJECT_LOOP,       /* for ever */
     INJECT_HEAP,       /* takes all memory there is, then abort() */

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`./build.py run` as a fixture: boots without a terminal, and what became of it."""
 import argparse
-import dataclasses
 import json
 import os
 import re
@@ -10,22 +9,10 @@ import subprocess
 import time
 
 import pytest
-from linux_guest import SECONDS
+from linux_guest import SECONDS, Outcome, require_whole
 from umbra import layout
 
 DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
-
-
-@dataclasses.dataclass
-class Outcome:
-    status: int
-    console: str        # of the guest, without prefixes
-    said: str           # by build.py, on standard error
-    stats: dict
-    kernel_log: str
-
-    def ended(self, name="linux"):
-        return self.stats["guests"][name]["ended"]
 
 
 @pytest.fixture
@@ -79,3 +66,18 @@ def dialogue(words, tmp_path):
                 run.kill()
         return outcome_of(run.returncode, seen.decode(errors="replace"), said.read_text(errors="replace"), stats)
     return start
+
+
+@pytest.fixture(scope="session")
+def quiet_run():
+    """The console of a guest that nobody disturbed, by its options."""
+    known = {}
+
+    def console(headless, guest):
+        key = tuple(map(str, guest))
+        if key not in known:
+            outcome = headless(*guest, seconds=400)
+            require_whole(outcome)
+            known[key] = outcome.console
+        return known[key]
+    return console

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Linux guests that tests boot: the one that verifies the machine below it (tests/workloads/verify)."""
+"""Linux guests that tests boot: the one that verifies the machine below it (tests/workloads/verify); what became of them."""
+import dataclasses
 import re
 import subprocess
 
@@ -15,6 +16,18 @@ FLAGS_32 = ("-m32", "-march=i686", "-msse2", "-mfpmath=sse", "-fno-stack-protect
 
 # QEMU 7.2's VMRUN loads a guest's DR7 without arming the breakpoints that it names (docs/platform.md).
 EMULATOR_LACKS = "verify debug absent hardware breakpoints do not fire"
+
+
+@dataclasses.dataclass
+class Outcome:
+    status: int
+    console: str        # of the guest, without prefixes
+    said: str           # by build.py, on standard error
+    stats: dict
+    kernel_log: str
+
+    def ended(self, name="linux"):
+        return self.stats["guests"][name]["ended"]
 
 
 def verify_32():
@@ -59,3 +72,8 @@ def require_verified(outcome):
     assert lines and re.match(r"verify all ok( but 1 absent)?$", lines[-1]), outcome.console[-3000:] + outcome.kernel_log[-3000:]
     assert not [line for line in lines[:-1] if not line.endswith(" ok")]
     assert outcome.status == 0, outcome.said
+
+
+def require_whole(outcome):
+    lines = verdicts(outcome.console)
+    assert lines and re.match(r"verify all ok", lines[-1]), outcome.console[-3000:] + outcome.kernel_log[-3000:]

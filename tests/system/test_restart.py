@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """VMMs that die under a living guest (servers/vmm/inject.h): the guest's own verdict, and every byte that it writes, are
 those of a run in which nobody died."""
-import dataclasses
 import re
 
 import pytest
-from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
+from linux_guest import QUIET, needs_verify, require_whole, verifying_guest
 from umbra import layout
 
 KINDS = {"delivery": 1, "store": 2, "reply": 3, "loop": 4, "heap": 5, "wild": 6, "state": 7, "message": 8,
@@ -34,30 +33,17 @@ def reports(outcome):
     return [(layout.ROOT / path).read_text() for path in re.findall(r"a component died; its report: (\S+)", outcome.said)]
 
 
-def require_whole(outcome):
-    lines = verdicts(outcome.console)
-    assert lines and re.match(r"verify all ok", lines[-1]), outcome.console[-3000:] + outcome.kernel_log[-3000:]
-
-
-@pytest.fixture(scope="module")
-def undisturbed():
-    return {}
-
-
 @needs_verify
 @pytest.mark.parametrize("ways, every, stores, least", [
     (("delivery", "store", "reply"), 499, 7, 100),
     (("heap", "exit", "message", "capability", "wild"), 2999, 1, 15),
     (("loop", "reply"), 8000, 1, 6)], ids=("crash", "breach", "hang"))
-def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, undisturbed, ways, every, stores, least):
+def test_guest_verifies_and_writes_the_same_bytes_whoever_serves_it(headless, quiet_run, ways, every, stores, least):
     guest = verifying_guest(*PARTS, **SMALL)
-    if not undisturbed:
-        alone = headless(*guest)
-        require_whole(alone)
-        undisturbed["console"] = alone.console
+    expected = quiet_run(headless, guest)
     outcome = headless(*guest, *dies(*ways, at=2, every=every, stores=stores), seconds=400)
     require_whole(outcome)
-    assert outcome.console == undisturbed["console"]
+    assert outcome.console == expected
     assert outcome.ended() and len(taken_over(outcome)) >= least, outcome.kernel_log[-2000:]
 
 
@@ -126,180 +112,3 @@ def test_guest_that_is_stopped_stays_in_the_log_and_the_other_runs_on(headless):
     texts = reports(outcome)
     assert len(texts) == 3 and all(re.search(r"^exit 3000 \w+, not answered", text, re.M) for text in texts)
     assert "death 3 in a row at this exit" in texts[2] and re.search(r"^guest rip \w{16} flags", texts[2], re.M)
-
-
-# --- which exits have killed a VMM, and where in them ---
-
-POINTS = ["delivery", "store", "reply", "call"]     # servers/vmm/inject.h
-WAYS = ["delivery", "store", "reply", "call", "store"]  # five, as exits come in pairs: a guest's own and the event that follows
-EVENT = 13      # EXIT_EVENT, kernel/include/umbra/vcpu.h
-OWN = (1 << 20) - 1 - (1 << EVENT)      # all kinds but it: what the guest does itself
-
-
-@dataclasses.dataclass
-class Death:
-    exit: int
-    kind: str
-    point: str
-    inside: bool    # a call to a server, which had not answered
-    stores: int     # made before
-    all: int        # that the exit makes when it is handled to its end
-
-
-def deaths(outcome):
-    """What each incarnation that took over has said of its predecessor."""
-    found = re.findall(r"^vmm0: inject: exit (\d+) (\w+) (\w+)( inside)? (\d+) of (\d+)$", outcome.kernel_log, re.M)
-    said = [Death(int(n), kind, point, bool(inside), int(k), int(of)) for n, kind, point, inside, k, of in found]
-    assert [d.exit for d in said] == taken_over(outcome)
-    for death in said:      # it was to die after a store, and the exit made none
-        death.point = "reply" if death.point in ("store", "call") and not death.stores and not death.inside else death.point
-    return said
-
-
-def most_stores(outcome):
-    """{kind: the most stores that any of its exits made}, the guest's whole life long."""
-    return {kind: int(n) for kind, n in re.findall(r"^vmm0: inject: (\w+) makes up to (\d+) stores$", outcome.kernel_log, re.M)}
-
-
-def spans(numbers):
-    """1, 2, 3, 7 as text: 1-3 7."""
-    runs = []
-    for n in sorted(numbers):
-        if runs and n == runs[-1][1] + 1:
-            runs[-1][1] = n
-        else:
-            runs.append([n, n])
-    return " ".join("%d-%d" % tuple(run) if run[0] < run[1] else str(run[0]) for run in runs) or "none"
-
-
-def table_of(said, most):
-    """Kinds of exits by points, then the indices of stores after which one died; what is empty is listed."""
-    kinds = sorted({d.kind for d in said})
-    lines = ["%-12s" % "exit" + "".join("%10s" % p for p in POINTS) + "  after store; not after"]
-    empty = []
-    for kind in kinds:
-        mine = [d for d in said if d.kind == kind]
-        counts = {p: sum(d.point == p for d in mine) for p in POINTS}
-        after = {d.stores for d in mine if d.point in ("store", "call") and d.stores}
-        top = max(max(d.all for d in mine), max(after, default=0), most.get(kind, 0))
-        lines.append("%-12s" % kind + "".join("%10d" % counts[p] for p in POINTS) +
-                     "  %s; %s" % (spans(after), spans(set(range(1, top + 1)) - after)))
-        empty += ["%s x %s%s" % (kind, p, " (makes no store)" if not top and p in ("store", "call") else "")
-                  for p in POINTS if not counts[p]]
-    return "\n".join(lines + ["empty: " + (", ".join(empty) or "none")]) + "\n"
-
-
-def keep_table(name, outcome, said, most, *more):
-    """build/log/restart-NAME.txt: what stands in docs/restart.md is from the last long run of these."""
-    between = ["%d deaths at exits %d to %d, %d exits in all" % (len(said), said[0].exit, said[-1].exit,
-                                                                outcome.stats["guests"]["linux"]["counts"]["exits"])]
-    text = "\n".join([*between, *more, table_of(said, most)])
-    (layout.BUILD / "log" / ("restart-%s.txt" % name)).write_text(text)
-    print(text)
-
-
-@pytest.fixture(scope="module")
-def quiet_run():
-    """The console of a guest that nobody disturbed, by its options."""
-    known = {}
-
-    def console(headless, guest):
-        key = tuple(map(str, guest))
-        if key not in known:
-            outcome = headless(*guest, seconds=400)
-            require_whole(outcome)
-            known[key] = outcome.console
-        return known[key]
-    return console
-
-
-WINDOWS = {"start": 1, "boot": 3000, "work": 40000}     # the exit at which they begin
-
-
-@needs_verify
-@pytest.mark.parametrize("window, count", [
-    ("start", 40), ("work", 100), *(pytest.param(*row, marks=pytest.mark.long) for row in (
-        ("start", 1000), ("boot", 2500), ("work", 1500)))])
-def test_every_exit_of_a_window_kills_its_vmm(headless, quiet_run, window, count):
-    guest = verifying_guest(*PARTS, **SMALL)
-    expected = quiet_run(headless, guest)
-    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count), seconds=900)
-    require_whole(outcome)
-    assert outcome.console == expected
-    said = deaths(outcome)
-    assert [d.exit for d in said] == [WINDOWS[window] + n for n in range(count)]
-    keep_table("%s-%d" % (window, count), outcome, said, {})
-
-
-@needs_verify
-@pytest.mark.parametrize("window, count", [
-    ("boot", 60), ("work", 60), pytest.param("boot", 2500, marks=pytest.mark.long),
-    pytest.param("work", 1500, marks=pytest.mark.long)])
-def test_every_exit_that_the_guest_makes_itself_kills_its_vmm(headless, quiet_run, window, count):
-    """Events are passed over: one follows most deaths, as the world's clock went on meanwhile."""
-    guest = verifying_guest(*PARTS, **SMALL)
-    expected = quiet_run(headless, guest)
-    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count, kinds=OWN), seconds=900)
-    require_whole(outcome)
-    assert outcome.console == expected
-    said = deaths(outcome)
-    assert len(said) == count and not [d for d in said if d.kind == "event"]
-    keep_table("%s-own-%d" % (window, count), outcome, said, {})
-
-
-@needs_verify
-@pytest.mark.parametrize("parts, times", [(PARTS, 1), pytest.param(["--scale", "0.3"], 2, marks=pytest.mark.long)],
-                         ids=("short", "all"))
-def test_a_vmm_dies_at_every_place_that_occurs(headless, quiet_run, parts, times):
-    """Each kind of exit with each point, each number of stores included, so often, wherever it first occurs from boot to the
-    workload's end."""
-    guest = verifying_guest(*parts, **SMALL)
-    expected = quiet_run(headless, guest)
-    outcome = headless(*guest, *dies(*POINTS, at=2, every=0, places=times), seconds=900)
-    require_whole(outcome)
-    assert outcome.console == expected
-    keep_table("places-%d" % times, outcome, deaths(outcome), most_stores(outcome))
-
-
-@needs_verify
-@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.long)])
-def test_a_vmm_that_hangs_in_calls_to_memmgr_is_replaced(headless, quiet_run, count):
-    guest = verifying_guest(*PARTS, **SMALL)
-    expected = quiet_run(headless, guest)
-    outcome = headless(*guest, *dies("memmgr", at=20000, every=3001 if count < 10 else 501, stores=5, count=count), seconds=900)
-    require_whole(outcome)
-    assert outcome.console == expected
-    said = deaths(outcome)
-    inside = sum(d.inside for d in said)
-    assert len(said) == count and inside >= count // 2
-    keep_table("memmgr-%d" % count, outcome, said, {}, "%d of them while memmgr had not answered" % inside)
-
-
-# --- the console, both ways ---
-
-EXITS_A_CHARACTER = 20      # typed, echoed, and answered
-SERIAL = 1 << 31            # INJECT_SERIAL
-
-
-def typed_lines(count):
-    """So many lines for the part that echoes, and its end, each for its prompt."""
-    words = ["%s-%d" % ("".join(chr(33 + (n * n + 7 * k) % 94) for k in range(20 + 9 * n)), n) for n in range(count)]
-    return [(b"echo %d? " % (n + 1), word.encode() + b"\n") for n, word in enumerate([*words, "end"])]
-
-
-@needs_verify
-@pytest.mark.parametrize("lines, every", [(2, 100), pytest.param(4, 1, marks=pytest.mark.long)])
-def test_what_is_typed_is_echoed_while_vmms_die(dialogue, lines, every):
-    """At accesses to the serial port, from about the first prompt on. More deaths a second than that, and the guest is busy
-    with its clock alone: a tick of 4 ms is less than a death takes it."""
-    guest = verifying_guest("echo", **SMALL)
-    alone = dialogue(typed_lines(lines), *guest)
-    require_whole(alone)
-    typed = sum(len(line) for _, line in typed_lines(lines))
-    begin = alone.stats["guests"]["linux"]["counts"]["exits"] - EXITS_A_CHARACTER * typed
-    outcome = dialogue(typed_lines(lines), *guest, *dies(*WAYS, at=begin, every=every, stores=12, kinds=SERIAL), seconds=900)
-    require_whole(outcome)
-    assert outcome.console == alone.console
-    said = deaths(outcome)
-    assert len(said) > typed // 2 and not [d for d in said if d.kind != "io"]
-    keep_table("echo-%d" % lines, outcome, said, {}, "%d bytes typed" % typed)

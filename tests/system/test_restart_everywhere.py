@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where in the handling of which exits VMMs have died, as a table, while the guest came to its undisturbed result and wrote
+the same bytes. A long run's table stands in docs/restart.md; each run leaves build/log/restart.txt and one file a test."""
+import argparse
+import dataclasses
+import re
+
+import pytest
+from linux_guest import Outcome, needs_verify, require_whole, verifying_guest
+from test_restart import PARTS, SMALL, dies, taken_over
+from umbra import images, layout, system
+
+# --- which exits have killed a VMM, and where in them ---
+
+POINTS = ["delivery", "store", "reply", "call"]     # servers/vmm/inject.h
+WAYS = ["delivery", "store", "reply", "call", "store"]
+EVENT = 13      # EXIT_EVENT, kernel/include/umbra/vcpu.h
+PAGE = 2
+OWN = (1 << 20) - 1 - (1 << EVENT)      # all kinds but events: what the guest does itself
+ANY = OWN | 1 << EVENT
+KINDS_OF = {"own": OWN, "other": OWN - (1 << PAGE)}     # without those that fill the next VMM's shadow tables again
+
+
+VCPU_H = layout.ROOT / "kernel/include/umbra/vcpu.h"
+
+
+@dataclasses.dataclass
+class Death:
+    exit: int
+    kind: str
+    point: str
+    inside: bool    # a call to a server, which had not answered
+    stores: int     # made before
+    all: int        # that the exit makes when it is handled to its end
+
+
+def deaths(outcome):
+    """What each incarnation that took over has said of its predecessor."""
+    found = re.findall(r"^vmm0: inject: exit (\d+) (\w+) (\w+)( inside)? (\d+) of (\d+)$", outcome.kernel_log, re.M)
+    said = [Death(int(n), kind, point, bool(inside), int(k), int(of)) for n, kind, point, inside, k, of in found]
+    assert [d.exit for d in said] == taken_over(outcome)
+    for death in said:      # it was to die after a store, and the exit made none
+        death.point = "reply" if death.point in ("store", "call") and not death.stores and not death.inside else death.point
+    return said
+
+
+def most_stores(outcome):
+    """{kind: the most stores that any of its exits made}, the guest's whole life long."""
+    return {kind: int(n) for kind, n in re.findall(r"^vmm0: inject: (\w+) makes up to (\d+) stores$", outcome.kernel_log, re.M)}
+
+
+def spans(numbers):
+    """1, 2, 3, 7 as text: 1-3 7."""
+    runs = []
+    for n in sorted(numbers):
+        if runs and n == runs[-1][1] + 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return " ".join("%d-%d" % tuple(run) if run[0] < run[1] else str(run[0]) for run in runs) or "none"
+
+
+def table_of(said, most):
+    """Kinds of exits by points, then the indices of stores after which one died; what is empty is listed."""
+    kinds = sorted({d.kind for d in said})
+    lines = ["%-12s" % "exit" + "".join("%10s" % p for p in POINTS) + "  after store; not after"]
+    empty = []
+    for kind in kinds:
+        mine = [d for d in said if d.kind == kind]
+        counts = {p: sum(d.point == p for d in mine) for p in POINTS}
+        after = {d.stores for d in mine if d.point in ("store", "call") and d.stores}
+        top = max(max(d.all for d in mine), max(after, default=0), most.get(kind, 0))
+        lines.append("%-12s" % kind + "".join("%10d" % counts[p] for p in POINTS) +
+                     "  %s; %s" % (spans(after), spans(set(range(1, top + 1)) - after)))
+        empty += ["%s x %s%s" % (kind, p, " (makes no store)" if not top and p in ("store", "call") else "")
+                  for p in POINTS if not counts[p]]
+    return "\n".join(lines + ["empty: " + (", ".join(empty) or "none")]) + "\n"
+
+
+NEVER = {
+    "none": "is no exit", "npf": "nested paging is not there", "task_switch": "the emulator switches by itself",
+    "root": "memory is taken away from a guest only while one of its exits waits",
+    "invalid": "no VMM of this tree leaves a state that the processor refuses", "broken": "these guests switch no tasks"}
+collected = []      # (guests, deaths, most stores) of each test of this run
+
+
+def keep_table(name, outcome, said, most, *more):
+    """build/log/restart-NAME.txt."""
+    counts = ["%d exits in all" % guest["counts"]["exits"] for guest in outcome.stats.get("guests", {}).values()]
+    first = ", ".join(["%d deaths at exits %d to %d" % (len(said), said[0].exit, said[-1].exit), *counts, *more])
+    text = first + "\n" + table_of(said, most)
+    collected.append((said, most))
+    (layout.BUILD / "log" / ("restart-%s.txt" % name)).write_text(text)
+    print(text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def summary():
+    """build/log/restart.txt: all deaths of this run of which the guest's transcript was the undisturbed one's. docs/restart.md
+    has that of the last long run."""
+    yield
+    if not collected:
+        return
+    said = [d for run, _ in collected for d in run]
+    most = {kind: max(m.get(kind, 0) for _, m in collected) for _, m in collected for kind in m}
+    names = re.findall(r'"(\w+)"', re.search(r"EXIT_KIND_NAMES *\\(.*?)}", VCPU_H.read_text(), re.S)[1])
+    never = [name for name in names if name not in {d.kind for d in said}]
+    text = "%d deaths in %d guests, each with the right result and transcript\n" % (len(said), len(collected))
+    text += table_of(said, most) + "".join("no exit %s: %s\n" % (name, NEVER.get(name, "not in this run")) for name in never)
+    (layout.BUILD / "log" / "restart.txt").write_text(text)
+
+
+WINDOWS = {"start": 1, "boot": 3000, "work": 40000}     # the exit at which they begin
+
+
+@needs_verify
+@pytest.mark.parametrize("window, count", [
+    ("work", 100), *(pytest.param(*row, marks=pytest.mark.long) for row in (("start", 500), ("boot", 2000), ("work", 1000)))])
+def test_every_exit_of_a_window_kills_its_vmm(headless, quiet_run, window, count):
+    guest = verifying_guest(*PARTS, **SMALL)
+    expected = quiet_run(headless, guest)
+    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count, kinds=ANY),
+                       seconds=900)
+    require_whole(outcome)
+    assert outcome.console == expected
+    said = deaths(outcome)
+    assert [d.exit for d in said] == [WINDOWS[window] + n for n in range(count)]
+    keep_table("%s-%d" % (window, count), outcome, said, {})
+
+
+@needs_verify
+@pytest.mark.parametrize("window, kinds, count", [
+    ("work", "other", 60), *(pytest.param(*row, marks=pytest.mark.long) for row in (
+        ("boot", "own", 2000), ("boot", "other", 500), ("work", "own", 1000), ("work", "other", 1000)))])
+def test_every_exit_that_the_guest_makes_itself_kills_its_vmm(headless, quiet_run, window, kinds, count):
+    """Events are passed over: one follows most deaths, as the world's clock went on meanwhile."""
+    guest = verifying_guest(*PARTS, **SMALL)
+    expected = quiet_run(headless, guest)
+    outcome = headless(*guest, *dies(*WAYS, at=WINDOWS[window], every=1, stores=7, count=count, kinds=KINDS_OF[kinds]),
+                       seconds=900)
+    require_whole(outcome)
+    assert outcome.console == expected
+    said = deaths(outcome)
+    assert len(said) == count and not {d.kind for d in said} & {"event", *(["page"] if kinds == "other" else [])}
+    keep_table("%s-%s-%d" % (window, kinds, count), outcome, said, {})
+
+
+@needs_verify
+@pytest.mark.parametrize("parts, times", [(PARTS, 1), pytest.param(["--scale", "0.3"], 2, marks=pytest.mark.long)],
+                         ids=("short", "all"))
+def test_a_vmm_dies_at_every_place_that_occurs(headless, quiet_run, parts, times):
+    """Each kind of exit with each point, each number of stores included, so often, wherever it first occurs from boot to the
+    workload's end."""
+    guest = verifying_guest(*parts, **SMALL)
+    expected = quiet_run(headless, guest)
+    outcome = headless(*guest, *dies(*POINTS, at=2, every=0, places=times), seconds=900)
+    require_whole(outcome)
+    assert outcome.console == expected
+    keep_table("places-%d" % times, outcome, deaths(outcome), most_stores(outcome))
+
+
+@needs_verify
+@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.long)])
+def test_a_vmm_that_hangs_in_calls_to_memmgr_is_replaced(headless, quiet_run, count):
+    guest = verifying_guest(*PARTS, **SMALL)
+    expected = quiet_run(headless, guest)
+    outcome = headless(*guest, *dies("memmgr", at=20000, every=3001 if count < 10 else 501, stores=5, count=count), seconds=900)
+    require_whole(outcome)
+    assert outcome.console == expected
+    said = deaths(outcome)
+    inside = sum(d.inside for d in said)
+    assert len(said) == count and inside >= count // 2
+    keep_table("memmgr-%d" % count, outcome, said, {}, "%d of them while memmgr had not answered" % inside)
+
+
+# --- a guest that makes every exit ---
+
+EVERY_EXIT = layout.module_output("debug", "guests/every_exit")
+BARE = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
+BARE_SECONDS = 240
+
+
+@pytest.fixture
+def bare(boot, tmp_path):
+    """bare(settings of dies()) boots the guest alone, in virtual time."""
+    def start(settings=()):
+        guest = images.Guest("bare", layout.ROOT / EVERY_EXIT, None, "", 16 << 20)
+        log = tmp_path / "kernel.log"
+        machine = boot(modules=system.modules(argparse.Namespace(**{**vars(BARE), "set": list(settings[1::2])}), [guest]),
+                       cmdline=system.CMDLINE, icount=True, memory=system.machine_memory([guest]), serials=("socket", str(log)))
+        status = machine.wait(BARE_SECONDS)
+        assert status is not None, machine.text()[-500:] + log.read_text()[-2000:]
+        return Outcome(status, machine.text(), "", {}, log.read_text(errors="replace").replace("\r", ""))
+    return start
+
+
+BARE_NEEDS = (EVERY_EXIT, layout.kernel_output("debug"), *(layout.server_output("debug", n) for n in (
+    "init", "memmgr", "console", "control", "vmm")))
+
+
+@pytest.fixture(scope="module")
+def bare_sum():
+    """What the guest says that nobody disturbed."""
+    known = []
+
+    def said(bare):
+        if not known:
+            alone = bare()
+            assert re.fullmatch(r"[A-P]{8}\n", alone.console), alone
+            known.append(alone.console)
+        return known[0]
+    return said
+
+
+@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(bare, bare_sum, times):
+    expected = bare_sum(bare)
+    outcome = bare(dies(*POINTS, at=2, every=0, places=times))
+    assert outcome.console == expected and "guest vmm0 ended: triple fault" in outcome.kernel_log, outcome
+    keep_table("bare-%d" % times, outcome, deaths(outcome), most_stores(outcome))
+
+
+@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.parametrize("ways, stores", [(("store", "reply"), 1), (("call", "delivery"), 2), *(
+    pytest.param(*row, marks=pytest.mark.long) for row in ((("store", "call"), 3), (("call", "store"), 4)))],
+    ids=lambda value: value if isinstance(value, int) else "-".join(value))
+def test_vmms_die_before_their_guest_has_begun(bare, bare_sum, ways, stores):
+    """Twice on EXIT_START, which a third one answers; it finds memory that is used."""
+    outcome = bare(dies(*ways, at=1, every=0, stores=stores, count=2))
+    assert outcome.console == bare_sum(bare)
+    said = deaths(outcome)
+    assert [(d.kind, d.point) for d in said] == [("start", way) for way in ways]
+    assert {d.stores for d in said if d.point in ("store", "call")} == {stores}
+    keep_table("begin-%d" % stores, outcome, said, {})
+
+
+# --- the console, both ways ---
+
+EXITS_A_CHARACTER = 20      # typed, echoed, and answered
+SERIAL = 1 << 31            # INJECT_SERIAL
+
+
+def typed_lines(count):
+    """So many lines for the part that echoes, and its end, each for its prompt."""
+    words = ["%s-%d" % ("".join(chr(33 + (n * n + 7 * k) % 94) for k in range(20 + 9 * n)), n) for n in range(count)]
+    return [(b"echo %d? " % (n + 1), word.encode() + b"\n") for n, word in enumerate([*words, "end"])]
+
+
+@needs_verify
+@pytest.mark.parametrize("lines, every", [(2, 100), pytest.param(4, 1, marks=pytest.mark.long)])
+def test_what_is_typed_is_echoed_while_vmms_die(dialogue, lines, every):
+    """At accesses to the serial port, from about the first prompt on. More deaths a second than that, and the guest is busy
+    with its clock alone: a tick of 4 ms is less than a death takes it."""
+    guest = verifying_guest("echo", **SMALL)
+    alone = dialogue(typed_lines(lines), *guest)
+    require_whole(alone)
+    typed = sum(len(line) for _, line in typed_lines(lines))
+    begin = alone.stats["guests"]["linux"]["counts"]["exits"] - EXITS_A_CHARACTER * typed
+    outcome = dialogue(typed_lines(lines), *guest, *dies(*WAYS, at=begin, every=every, stores=12, kinds=SERIAL), seconds=900)
+    require_whole(outcome)
+    assert outcome.console == alone.console
+    said = deaths(outcome)
+    assert len(said) > typed // 2 and not [d for d in said if d.kind != "io"]
+    keep_table("echo-%d" % lines, outcome, said, {}, "%d bytes typed" % typed)

@@ -103,6 +103,7 @@ struct stop {
     uint64_t period;   /* 0: once */
     uint32_t left, made;
     uint32_t hang_every;             /* the n-th of them is a hang */
+    uint32_t restarts;               /* then the next one waits until there were so many */
     uint32_t of[STOP_PLACES], place; /* deaths of each place so far, the present one's */
 };
 

@@ -114,9 +114,13 @@ static void end_component(struct init *in, struct component *c, bool clean)
 {
     if (in->audit && c->guest)
         audit_system(in);
+    if (c->guest)
+        background_begin(in, c);
     report_say(in, c);
     for (unsigned i = 0; i < 2; i++)
         process_free(in, c, &c->process[i]);
+    if (c->guest)
+        background_end(in, c);
     c->ended = true;
     c->clean = clean;
     c->upgrading = false;
@@ -336,7 +340,7 @@ static void handle_hanging(struct init *in)
 static void handle_timed(struct init *in)
 {
     struct component *c;
-    char text[120];
+    char text[160];
 
     while ((c = timed_next(in, text, sizeof(text))))
         died(in, c, c->now, "stopped", text);

@@ -106,16 +106,18 @@ static void describe(struct init *in, const struct component *c, const struct st
 
     if (sys_call(SLOT_KERNEL, &m) != ERR_OK || !report_regs(c->now, &r))
         return;
-    snprintf(text, room, "%ld ticks (wanted %lu) into exit %lu (%s, place %u), %s, rip %#lx",
-             (long)(m.w[2] - s->from), s->at - s->from, seq,
+    snprintf(text, room, "%ld ticks (wanted %lu) after %lu, exit %lu (%s, place %u), %s, rip %#lx",
+             (long)(m.w[2] - s->from), s->at - s->from, s->from, seq,
              kinds[c->exit->kind < EXIT_KINDS ? c->exit->kind : 0], s->place,
              seq == answered ? "answered" : "pending", r.rip);
 }
 
-/* A VMM that has not answered yet would not be one whose guest goes on. */
+/* A VMM that has not answered yet would not be one whose guest goes on; one that hangs is found by watch.c.
+ */
 static bool has_served(struct init *in, const struct component *c)
 {
-    return c->now->state == PROCESS_READY && !c->paused && restart_answered(in, c) > c->stopped_exit;
+    return c->restarts >= c->stop.restarts && c->now->state == PROCESS_READY && !c->paused &&
+           restart_answered(in, c) > c->stopped_exit;
 }
 
 static bool stops(struct init *in, struct component *c, uint64_t now, char *text, size_t room)
@@ -136,6 +138,7 @@ static bool stops(struct init *in, struct component *c, uint64_t now, char *text
         s->at = 0;
     if (was.hang_every && s->made % was.hang_every == 0) {
         printf("init: %s: its VMM is to hang\n", c->name);
+        s->restarts = c->restarts + 1;
         restart_hang(in, c);
         return false;
     }

@@ -14,7 +14,7 @@ EXITS = ["cpuid", "io", "msr", "absent", "table", "user-write", "cr3", "cr", "dr
          "exception", "other"]
 PARTS = ["--scale", "0.05", "storm", "memory", "cow", "maps", "faults", "code", "fpu", "timers"]
 TABLE = layout.BUILD / "log" / "restart-ticks.txt"
-STOPPED = re.compile(r"^vmm0: stopped: (-?\d+) ticks \(wanted (\d+)\) into exit (\d+) \(\w+, place (\d+)\), (answered|pending), "
+STOPPED = re.compile(r"^vmm0: stopped: (-?\d+) ticks \(wanted (\d+)\) after \d+, exit (\d+) \(\w+, place (\d+)\), (answered|pending), "
                      r"rip (0x\w+)$", re.M)
 
 

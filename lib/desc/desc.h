@@ -58,10 +58,12 @@ enum {
 #define DESC_BADGE_CLIENT(b) ((uint32_t)((b)&0xffff))
 
 /* Event bits that no description gives: init signals them to the guest of a component. LOOK: nothing has
- * happened, but there is an exit. HANG: in debug builds its VMM spins over this one. */
-#define DESC_EVENTS     62
-#define DESC_EVENT_HANG 0x4000000000000000ul
-#define DESC_EVENT_LOOK 0x8000000000000000ul
+ * happened, but there is an exit. HANG: in debug builds its VMM spins over this one. AUDIT: it compares its
+ * shadow tables with the guest's. */
+#define DESC_EVENTS      61
+#define DESC_EVENT_AUDIT 0x2000000000000000ul
+#define DESC_EVENT_HANG  0x4000000000000000ul
+#define DESC_EVENT_LOOK  0x8000000000000000ul
 
 enum desc_op {
     DESC_OP_OBJECTS = 1, /* retype */

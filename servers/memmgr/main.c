@@ -4,7 +4,10 @@
  * Which frame is pool.c's choice; here the choice becomes MemoryRanges, page tables and GUESTSPACE_CHANGE
  * lists. The memory is zeroed by the kernel when a range is made, and here, through a window of memmgr's own,
  * when a client gives it back (I6; tests/system/test_ctl.py). One request is done before the next is read;
- * nothing here waits on a client. */
+ * nothing here waits on a client.
+ *
+ * Its capabilities outlive it. The next memmgr asks the kernel which frames the guests have; all others are
+ * free, and zeroed before anybody gets them, whatever the one before did (tests/system/test_servers.py). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,7 @@
 #include "memmgr_component.h"
 #include "memory_server.h"
 #include "pool.h"
+#include "servers/memmgr/inject.h"
 #include "supervisor.h"
 #include "sys/sys.h"
 
@@ -23,7 +27,10 @@
 #define TABLE_PAGES  512u
 #define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
 #define RANGES_MAX   288u
-#define FREE_SLOTS   8192u /* components.idl: cnode */
+#define FREE_SLOTS   8192u                /* components.idl: cnode */
+#define FRAMES_ASKED 60u                  /* KERNEL_FRAMES: at once */
+#define FAR_ADDRESS  (1ull << 38)         /* no guest has memory there, nor tables */
+#define STATE_MAGIC  0x313030544d4d4255ul /* "UBMMT001" */
 
 /* Frame f of the pool lies in the range with the largest first <= f. */
 struct range {
@@ -31,12 +38,24 @@ struct range {
     uint32_t first;
 };
 
+/* The segment: what is known once the ranges are made, and does not change any more. */
+struct memmgr_state {
+    uint64_t done; /* init looks whether it grows */
+    uint64_t magic;
+    uint32_t ranges, crc;       /* crc: of frame */
+    uint64_t frame[RANGES_MAX]; /* the kernel's number of each range's first frame */
+};
+
+static struct memmgr_state *const state = (struct memmgr_state *)STATE_ADDRESS;
+
 struct memmgr {
     struct pool pool;
+    uint8_t *dirty; /* frame f must be zeroed before it is given; NULL: none */
     struct client client[CLIENTS_MAX];
     uint32_t clients;
     struct range range[RANGES_MAX];
     uint32_t ranges, frames;
+    bool made; /* by the memmgr before this one: objects are counted, not made */
     cptr_t next_slot;
     cptr_t table, tables_end; /* page tables made at the beginning: the next one, and behind the last */
 };
@@ -49,7 +68,7 @@ static err_t make(struct memmgr *m, cptr_t from, unsigned type, unsigned bits, u
 {
     if (n > CAP_FREE + FREE_SLOTS - m->next_slot)
         return ERR_NO_MEMORY;
-    for (uint32_t done = 0, now; done < n; done += now) {
+    for (uint32_t done = 0, now; done < n && !m->made; done += now) {
         now = n - done < RETYPE_MAX ? n - done : RETYPE_MAX;
         err_t e = sys_retype(ipc, from, type, bits, CAP_CNODE, m->next_slot + done, now);
         if (e != ERR_OK)
@@ -107,7 +126,11 @@ static err_t send(cptr_t space, struct list *l)
             ipc->words[i] = l->word[i];
     }
     l->records = 0;
-    return sys_call(space, &m);
+    state->done++;
+    inject_step();
+    err_t e = sys_call(space, &m);
+    inject_step();
+    return e;
 }
 
 static err_t add(cptr_t space, struct list *l, uint64_t w0, uint64_t w1)
@@ -172,25 +195,8 @@ static err_t error_of(enum pool_answer a)
     }
 }
 
-static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64_t gfn, uint32_t pages,
-                        unsigned rights)
-{
-    struct list l = { .records = 0 };
-    err_t e = ERR_OK;
-
-    for (uint32_t i = 0; i < pages && e == ERR_OK; i++) {
-        uint32_t f = pool_take(&m->pool);
-        const struct range *r = range_of(m, f);
-        c->frame_of[gfn + i] = f;
-        c->mapped++;
-        e = add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1), CHANGE_W1(gfn + i, f - r->first));
-    }
-    return e == ERR_OK ? send(space, &l) : e;
-}
-
-/* Frames that no guest can reach any more are zeroed and may be given to any. Of a kernel that refuses they
- * would be lost, no more. */
-static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
+/* Frames that no guest can reach. */
+static err_t zero(const struct memmgr *m, const uint32_t *frames, uint32_t n)
 {
     struct list l = { .records = 0 };
     err_t e = ERR_OK;
@@ -202,15 +208,66 @@ static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
     }
     if (e == ERR_OK)
         e = send(CAP_SPACES_SCRUB, &l);
-    if (e == ERR_OK)
-        memset((void *)SPACES_SCRUB_ADDRESS, 0, (size_t)n << PAGE_SHIFT);
-    err_t taken = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
-    if (e != ERR_OK || taken != ERR_OK) {
-        printf("memmgr: zeroing %u pages: kernel errors %d, %d\n", n, e, taken);
-        return;
+    for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
+        memset((void *)(SPACES_SCRUB_ADDRESS + ((uint64_t)i << PAGE_SHIFT)), 0, PAGE_BYTES);
+        inject_step();
     }
-    for (uint32_t i = 0; i < n; i++)
+    err_t taken = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
+    if (e != ERR_OK || taken != ERR_OK)
+        printf("memmgr: zeroing %u pages: kernel errors %d, %d\n", n, e, taken);
+    return e != ERR_OK ? e : taken;
+}
+
+/* They may be given to anybody then. Of a kernel that refuses they would be lost, no more. */
+static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
+{
+    if (zero(m, frames, n) != ERR_OK)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        if (m->dirty)
+            m->dirty[frames[i]] = false;
         pool_back(&m->pool, frames[i]);
+    }
+}
+
+/* Those that a memmgr that died may have left as they were. */
+static err_t zero_dirty(struct memmgr *m, const uint32_t *frames, uint32_t n)
+{
+    uint32_t dirty[RECORDS_MAX], k = 0;
+
+    for (uint32_t i = 0; i < n && m->dirty; i++)
+        if (m->dirty[frames[i]])
+            dirty[k++] = frames[i];
+    if (!k)
+        return ERR_OK;
+    err_t e = zero(m, dirty, k);
+    for (uint32_t i = 0; i < k && e == ERR_OK; i++)
+        m->dirty[dirty[i]] = false;
+    return e;
+}
+
+static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64_t gfn, uint32_t pages,
+                        unsigned rights)
+{
+    err_t e = ERR_OK;
+
+    for (uint32_t done = 0, n; done < pages && e == ERR_OK; done += n) {
+        struct list l = { .records = 0 };
+        uint32_t *frames = &c->frame_of[gfn + done];
+        n = pages - done < RECORDS_MAX ? pages - done : RECORDS_MAX;
+        for (uint32_t i = 0; i < n; i++)
+            frames[i] = pool_take(&m->pool);
+        c->mapped += n;
+        e = zero_dirty(m, frames, n);
+        for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
+            const struct range *r = range_of(m, frames[i]);
+            e = add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1),
+                    CHANGE_W1(gfn + done + i, frames[i] - r->first));
+        }
+        if (e == ERR_OK)
+            e = send(space, &l);
+    }
+    return e;
 }
 
 /* Pages that are not mapped in the client's guest any more. */
@@ -297,6 +354,104 @@ err_t memory_info_impl(void *self, uint64_t badge, struct memory_info *info)
     return ERR_OK;
 }
 
+/* --- after a memmgr that died --- */
+
+static err_t ask_frames(cptr_t space, uint64_t gfn, uint32_t n, uint64_t *frames)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_FRAMES, 3), .w = { space, gfn, n } };
+    err_t e = sys_call(CAP_LOG, &m);
+
+    for (uint32_t i = 0; i < n && e == ERR_OK; i++)
+        frames[i] = i < MSG_REGISTERS ? m.w[i] : ipc->words[i];
+    return e;
+}
+
+/* Where the ranges lie, seen through the space for zeroing while nobody has any of their frames. */
+static err_t note_ranges(const struct memmgr *m)
+{
+    for (uint32_t done = 0, n; done < m->ranges; done += n) {
+        struct list l = { .records = 0 };
+        err_t e = ERR_OK;
+        n = m->ranges - done < RECORDS_MAX ? m->ranges - done : RECORDS_MAX;
+        for (uint32_t i = 0; i < n && e == ERR_OK; i++)
+            e = add(CAP_SPACES_SCRUB, &l, CHANGE_W0(m->range[done + i].cap, CHANGE_MAP, RIGHT_READ, 1),
+                    CHANGE_W1(i, 0));
+        if (e == ERR_OK)
+            e = send(CAP_SPACES_SCRUB, &l);
+        if (e == ERR_OK)
+            e = ask_frames(CAP_SPACES_SCRUB, 0, n, &state->frame[done]);
+        if (e == ERR_OK)
+            e = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
+        if (e != ERR_OK)
+            return e;
+    }
+    state->ranges = m->ranges;
+    state->crc = desc_crc32(0, (const uint8_t *)state->frame, sizeof(state->frame));
+    state->magic = STATE_MAGIC;
+    return ERR_OK;
+}
+
+/* The pool's number of a frame that the kernel names, or POOL_NO_FRAME. */
+static uint32_t number_of(const struct memmgr *m, uint64_t hfn)
+{
+    for (uint32_t i = 0; i < m->ranges; i++) {
+        uint32_t end = i + 1 < m->ranges ? m->range[i + 1].first : m->frames;
+        if (hfn - state->frame[i] < end - m->range[i].first)
+            return m->range[i].first + (uint32_t)(hfn - state->frame[i]);
+    }
+    return POOL_NO_FRAME;
+}
+
+/* What the client's guest has. */
+static err_t learn_client(struct memmgr *m, uint32_t number, uint8_t *used)
+{
+    struct client *c = &m->client[number];
+    uint64_t frames[FRAMES_ASKED];
+
+    for (uint32_t gfn = 0, n; gfn < c->gfns; gfn += n) {
+        n = c->gfns - gfn < FRAMES_ASKED ? c->gfns - gfn : FRAMES_ASKED;
+        err_t e = ask_frames(CAP_SPACES + number, gfn, n, frames);
+        if (e != ERR_OK)
+            return e;
+        state->done++;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t f = frames[i] == UINT64_MAX ? POOL_NO_FRAME : number_of(m, frames[i]);
+            if (f == POOL_NO_FRAME)
+                continue;
+            c->frame_of[gfn + i] = f;
+            c->mapped++;
+            used[f] = true;
+        }
+    }
+    return ERR_OK;
+}
+
+/* Page tables are used in their order; a table that is mapped cannot be mapped again, wherever. */
+static void pass_used_tables(struct memmgr *m)
+{
+    while (m->table != m->tables_end &&
+           sys_invoke3(m->table, PAGETABLE_MAP, CAP_SPACES_SCRUB, FAR_ADDRESS, 1) == ERR_ALREADY_MAPPED)
+        m->table++;
+}
+
+/* The kernel knows which frames the guests have. Of the others nothing is known: all are dirty. */
+static err_t learn(struct memmgr *m)
+{
+    err_t e = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, RECORDS_MAX);
+
+    m->dirty = calloc(m->frames + 1, 1);
+    if (!m->dirty)
+        return ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < m->clients && e == ERR_OK; i++)
+        e = learn_client(m, i, m->dirty); /* for the moment: what is used */
+    if (e != ERR_OK)
+        return e;
+    pool_leave(&m->pool, m->dirty);
+    for (uint32_t i = 0; i < m->frames; i++)
+        m->dirty[i] = !m->dirty[i];
+    return ERR_OK;
+}
+
 /* --- the beginning --- */
 
 static void die(const char *text)
@@ -340,6 +495,10 @@ static void begin(struct memmgr *m, const struct component_info *info)
 
     m->clients = config->memory_clients;
     m->next_slot = CAP_FREE;
+    m->made = info->incarnation != 0;
+    if (m->made && (state->magic != STATE_MAGIC ||
+                    state->crc != desc_crc32(0, (const uint8_t *)state->frame, sizeof(state->frame))))
+        die("the memmgr before this one was not set up, or its state is damaged");
     for (uint32_t i = 0; i < CLIENTS_MAX; i++)
         tables += tables_of(config->spaces_pages[i]);
     if (m->clients > CLIENTS_MAX || tables > PIECE_FRAMES || config->pool_pieces == 0)
@@ -347,6 +506,8 @@ static void begin(struct memmgr *m, const struct component_info *info)
     if (tables && make(m, CAP_POOL, OBJ_PAGETABLE, 0, tables, &m->table) != ERR_OK)
         die("no memory for page tables");
     m->tables_end = m->table + tables;
+    if (m->made)
+        pass_used_tables(m);
     if (ensure_tables(m, CAP_SPACES_SCRUB, 0, 1) != ERR_OK)
         die("no page tables for zeroing");
     for (uint32_t i = 0; i < config->pool_pieces; i++)
@@ -363,7 +524,10 @@ static void begin(struct memmgr *m, const struct component_info *info)
             die("the heap is too small for the clients' tables");
         client_init(&m->client[i], config->spaces_pages[i], frame_of, gfns);
     }
-    printf("memmgr: %u frames in %u ranges, seed %lu\n", m->frames, m->ranges, seed);
+    if ((m->made ? learn(m) : note_ranges(m)) != ERR_OK)
+        die("the kernel does not say where the frames are");
+    printf("memmgr: %u frames in %u ranges, seed %lu, %u free\n", m->frames, m->ranges, seed,
+           pool_left(&m->pool));
 }
 
 int main(void)
@@ -375,13 +539,19 @@ int main(void)
 
     if (!info)
         die("this program was built for another system description");
+    BUILD_ASSERT(sizeof(*state) <= STATE_BYTES);
     begin(&m, info);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         return 1;
+    inject_open(memmgr_config(info), info->incarnation);
     for (;;) {
+        /* whom a memmgr before this one had not answered hears now that its call is cancelled */
         if (component_receive(CAP_ENDPOINT, CAP_REPLY, &message) != ERR_OK)
             die("the endpoint is gone");
+        state->done++;
+        inject_step();
         memmgr_serve(&message, self);
+        inject_step();
         component_answer(CAP_REPLY, &message);
     }
 }

@@ -6,7 +6,7 @@ from umbra import control, images, say, symbols
 from umbra.errors import Usage
 
 LISTS = {"list": "guests, their state and their VMMs; servers", "stats": "exits, processor time and memory of each guest"}
-REPORT, SERVER = "crash-report", "restart-server"
+REPORT, SERVER, AUDIT = "crash-report", "restart-server", "audit"
 ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on", "stop": "it ends",
         "start": "one that has ended or not begun begins from its images", "kill-vmm": "its VMM ends, the next takes over",
         "hang-vmm": "its VMM spins until it is found out (debug builds)", "restart-vmm": "a planned change of its VMM",
@@ -15,13 +15,14 @@ ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on
 
 def arguments(parser):
     add = parser.add_argument
-    add("what", choices=[*LISTS, REPORT, *ACTS, SERVER], metavar="COMMAND", help="see below")
+    add("what", choices=[*LISTS, REPORT, AUDIT, *ACTS, SERVER], metavar="COMMAND", help="see below")
     add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
     add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
     add("--json", action="store_true", help="the answer as JSON")
     add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
     add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
-    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs, or of a server", **ACTS,
+    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs, or of a server",
+                                                                                  AUDIT: "its VMM compares its shadow tables with the guest's", **ACTS,
                                                                                   SERVER: "a planned change of a server: console, memmgr"}.items()] +
                               ["", "example: ./build.py ctl pause linux"])
 
@@ -98,6 +99,15 @@ def restart_server(channel, name):
     return channel.ask(SERVER, server=name)
 
 
+def print_audit(options, found):
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print("%d entries looked at, %d of them in tables out of sync and not compared; %d differences%s" % (
+            found["entries"], found["unsynced"], found["differences"], ", the first: " + found["first"] if found["first"] else ""))
+    return 1 if found["differences"] else 0
+
+
 def command(options):
     image = read_image(options)
     if options.what in LISTS and options.guest:
@@ -117,6 +127,8 @@ def command(options):
         if options.what == REPORT:
             print_report(options, channel.crash_report(component))
             return 0
+        if options.what == AUDIT:
+            return print_audit(options, channel.audit(component))
         answer = upgrade(channel, component, image) if image else channel.ask(options.what, guest=component)
         if options.json:
             print(json.dumps(answer))

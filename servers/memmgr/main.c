@@ -13,54 +13,10 @@
 #include <string.h>
 
 #include "component/component.h"
-#include "memmgr_component.h"
 #include "memory_server.h"
-#include "pool.h"
 #include "servers/memmgr/inject.h"
+#include "servers/memmgr/memmgr.h"
 #include "supervisor.h"
-#include "sys/sys.h"
-
-#define PIECE_BITS   24 /* one untyped of the pool: 16 MB */
-#define PIECE_FRAMES (1u << (PIECE_BITS - PAGE_SHIFT))
-#define RECORDS_MAX  30 /* of a GUESTSPACE_CHANGE: two words each */
-#define CLIENTS_MAX  16
-#define TABLE_PAGES  512u
-#define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
-#define RANGES_MAX   288u
-#define FREE_SLOTS   8192u                /* components.idl: cnode */
-#define FRAMES_ASKED 60u                  /* KERNEL_FRAMES: at once */
-#define FAR_ADDRESS  (1ull << 38)         /* no guest has memory there, nor tables */
-#define STATE_MAGIC  0x313030544d4d4255ul /* "UBMMT001" */
-
-/* Frame f of the pool lies in the range with the largest first <= f. */
-struct range {
-    cptr_t cap;
-    uint32_t first;
-};
-
-/* The segment: what is known once the ranges are made, and does not change any more. */
-struct memmgr_state {
-    uint64_t done; /* init looks whether it grows */
-    uint64_t magic;
-    uint32_t ranges, crc;       /* crc: of frame */
-    uint64_t frame[RANGES_MAX]; /* the kernel's number of each range's first frame */
-};
-
-static struct memmgr_state *const state = (struct memmgr_state *)STATE_ADDRESS;
-
-struct memmgr {
-    struct pool pool;
-    uint8_t *dirty; /* frame f must be zeroed before it is given; NULL: none */
-    struct client client[CLIENTS_MAX];
-    uint32_t clients;
-    struct range range[RANGES_MAX];
-    uint32_t ranges, frames;
-    bool made; /* by the memmgr before this one: objects are counted, not made */
-    cptr_t next_slot;
-    cptr_t table, tables_end; /* page tables made at the beginning: the next one, and behind the last */
-};
-
-static struct umbra_ipc_buffer *const ipc = (void *)BOOT_IPC_ADDRESS;
 
 /* --- objects --- */
 
@@ -106,70 +62,7 @@ static err_t ensure_tables(struct memmgr *m, cptr_t space, uint64_t gfn, uint32_
     return ERR_OK;
 }
 
-/* --- change lists --- */
-
-struct list {
-    uint64_t word[2 * RECORDS_MAX];
-    uint32_t records;
-};
-
-static err_t send(cptr_t space, struct list *l)
-{
-    struct sys_message m = { .tag = TAG(GUESTSPACE_CHANGE, 2 * l->records) };
-
-    if (!l->records)
-        return ERR_OK;
-    for (unsigned i = 0; i < 2 * l->records; i++) {
-        if (i < MSG_REGISTERS)
-            m.w[i] = l->word[i];
-        else
-            ipc->words[i] = l->word[i];
-    }
-    l->records = 0;
-    state->done++;
-    inject_step();
-    err_t e = sys_call(space, &m);
-    inject_step();
-    return e;
-}
-
-static err_t add(cptr_t space, struct list *l, uint64_t w0, uint64_t w1)
-{
-    l->word[2 * l->records] = w0;
-    l->word[2 * l->records + 1] = w1;
-    return ++l->records == RECORDS_MAX ? send(space, l) : ERR_OK;
-}
-
-/* Pages of neighbouring gfns in one record as far as the kernel allows. */
-static err_t change_range(cptr_t space, unsigned op, unsigned rights, uint64_t gfn, uint32_t pages)
-{
-    for (uint32_t done = 0; done < pages; done += CHANGE_PAGES_MAX) {
-        struct list l = { .records = 0 };
-        uint32_t n = pages - done < CHANGE_PAGES_MAX ? pages - done : CHANGE_PAGES_MAX;
-        err_t e = add(space, &l, CHANGE_W0(0, op, rights, n), CHANGE_W1(gfn + done, 0));
-        if (e == ERR_OK)
-            e = send(space, &l);
-        if (e != ERR_OK)
-            return e;
-    }
-    return ERR_OK;
-}
-
 /* --- the interface --- */
-
-static const struct range *range_of(const struct memmgr *m, uint32_t frame)
-{
-    uint32_t low = 0, high = m->ranges;
-
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (m->range[middle].first <= frame)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &m->range[low];
-}
 
 static struct client *client_of(struct memmgr *m, uint64_t badge)
 {
@@ -195,33 +88,10 @@ static err_t error_of(enum pool_answer a)
     }
 }
 
-/* Frames that no guest can reach. */
-static err_t zero(const struct memmgr *m, const uint32_t *frames, uint32_t n)
-{
-    struct list l = { .records = 0 };
-    err_t e = ERR_OK;
-
-    for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
-        const struct range *r = range_of(m, frames[i]);
-        e = add(CAP_SPACES_SCRUB, &l, CHANGE_W0(r->cap, CHANGE_MAP, RIGHT_READ | RIGHT_WRITE, 1),
-                CHANGE_W1(i, frames[i] - r->first));
-    }
-    if (e == ERR_OK)
-        e = send(CAP_SPACES_SCRUB, &l);
-    for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
-        memset((void *)(SPACES_SCRUB_ADDRESS + ((uint64_t)i << PAGE_SHIFT)), 0, PAGE_BYTES);
-        inject_step();
-    }
-    err_t taken = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
-    if (e != ERR_OK || taken != ERR_OK)
-        printf("memmgr: zeroing %u pages: kernel errors %d, %d\n", n, e, taken);
-    return e != ERR_OK ? e : taken;
-}
-
 /* They may be given to anybody then. Of a kernel that refuses they would be lost, no more. */
 static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
 {
-    if (zero(m, frames, n) != ERR_OK)
+    if (change_zero(m, frames, n) != ERR_OK)
         return;
     for (uint32_t i = 0; i < n; i++) {
         if (m->dirty)
@@ -240,7 +110,7 @@ static err_t zero_dirty(struct memmgr *m, const uint32_t *frames, uint32_t n)
             dirty[k++] = frames[i];
     if (!k)
         return ERR_OK;
-    err_t e = zero(m, dirty, k);
+    err_t e = change_zero(m, dirty, k);
     for (uint32_t i = 0; i < k && e == ERR_OK; i++)
         m->dirty[dirty[i]] = false;
     return e;
@@ -261,11 +131,11 @@ static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64
         e = zero_dirty(m, frames, n);
         for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
             const struct range *r = range_of(m, frames[i]);
-            e = add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1),
-                    CHANGE_W1(gfn + done + i, frames[i] - r->first));
+            e = list_add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1),
+                         CHANGE_W1(gfn + done + i, frames[i] - r->first));
         }
         if (e == ERR_OK)
-            e = send(space, &l);
+            e = list_send(space, &l);
     }
     return e;
 }
@@ -354,104 +224,6 @@ err_t memory_info_impl(void *self, uint64_t badge, struct memory_info *info)
     return ERR_OK;
 }
 
-/* --- after a memmgr that died --- */
-
-static err_t ask_frames(cptr_t space, uint64_t gfn, uint32_t n, uint64_t *frames)
-{
-    struct sys_message m = { .tag = TAG(KERNEL_FRAMES, 3), .w = { space, gfn, n } };
-    err_t e = sys_call(CAP_LOG, &m);
-
-    for (uint32_t i = 0; i < n && e == ERR_OK; i++)
-        frames[i] = i < MSG_REGISTERS ? m.w[i] : ipc->words[i];
-    return e;
-}
-
-/* Where the ranges lie, seen through the space for zeroing while nobody has any of their frames. */
-static err_t note_ranges(const struct memmgr *m)
-{
-    for (uint32_t done = 0, n; done < m->ranges; done += n) {
-        struct list l = { .records = 0 };
-        err_t e = ERR_OK;
-        n = m->ranges - done < RECORDS_MAX ? m->ranges - done : RECORDS_MAX;
-        for (uint32_t i = 0; i < n && e == ERR_OK; i++)
-            e = add(CAP_SPACES_SCRUB, &l, CHANGE_W0(m->range[done + i].cap, CHANGE_MAP, RIGHT_READ, 1),
-                    CHANGE_W1(i, 0));
-        if (e == ERR_OK)
-            e = send(CAP_SPACES_SCRUB, &l);
-        if (e == ERR_OK)
-            e = ask_frames(CAP_SPACES_SCRUB, 0, n, &state->frame[done]);
-        if (e == ERR_OK)
-            e = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
-        if (e != ERR_OK)
-            return e;
-    }
-    state->ranges = m->ranges;
-    state->crc = desc_crc32(0, (const uint8_t *)state->frame, sizeof(state->frame));
-    state->magic = STATE_MAGIC;
-    return ERR_OK;
-}
-
-/* The pool's number of a frame that the kernel names, or POOL_NO_FRAME. */
-static uint32_t number_of(const struct memmgr *m, uint64_t hfn)
-{
-    for (uint32_t i = 0; i < m->ranges; i++) {
-        uint32_t end = i + 1 < m->ranges ? m->range[i + 1].first : m->frames;
-        if (hfn - state->frame[i] < end - m->range[i].first)
-            return m->range[i].first + (uint32_t)(hfn - state->frame[i]);
-    }
-    return POOL_NO_FRAME;
-}
-
-/* What the client's guest has. */
-static err_t learn_client(struct memmgr *m, uint32_t number, uint8_t *used)
-{
-    struct client *c = &m->client[number];
-    uint64_t frames[FRAMES_ASKED];
-
-    for (uint32_t gfn = 0, n; gfn < c->gfns; gfn += n) {
-        n = c->gfns - gfn < FRAMES_ASKED ? c->gfns - gfn : FRAMES_ASKED;
-        err_t e = ask_frames(CAP_SPACES + number, gfn, n, frames);
-        if (e != ERR_OK)
-            return e;
-        state->done++;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t f = frames[i] == UINT64_MAX ? POOL_NO_FRAME : number_of(m, frames[i]);
-            if (f == POOL_NO_FRAME)
-                continue;
-            c->frame_of[gfn + i] = f;
-            c->mapped++;
-            used[f] = true;
-        }
-    }
-    return ERR_OK;
-}
-
-/* Page tables are used in their order; a table that is mapped cannot be mapped again, wherever. */
-static void pass_used_tables(struct memmgr *m)
-{
-    while (m->table != m->tables_end &&
-           sys_invoke3(m->table, PAGETABLE_MAP, CAP_SPACES_SCRUB, FAR_ADDRESS, 1) == ERR_ALREADY_MAPPED)
-        m->table++;
-}
-
-/* The kernel knows which frames the guests have. Of the others nothing is known: all are dirty. */
-static err_t learn(struct memmgr *m)
-{
-    err_t e = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, RECORDS_MAX);
-
-    m->dirty = calloc(m->frames + 1, 1);
-    if (!m->dirty)
-        return ERR_NO_MEMORY;
-    for (uint32_t i = 0; i < m->clients && e == ERR_OK; i++)
-        e = learn_client(m, i, m->dirty); /* for the moment: what is used */
-    if (e != ERR_OK)
-        return e;
-    pool_leave(&m->pool, m->dirty);
-    for (uint32_t i = 0; i < m->frames; i++)
-        m->dirty[i] = !m->dirty[i];
-    return ERR_OK;
-}
-
 /* --- the beginning --- */
 
 static void die(const char *text)
@@ -496,8 +268,7 @@ static void begin(struct memmgr *m, const struct component_info *info)
     m->clients = config->memory_clients;
     m->next_slot = CAP_FREE;
     m->made = info->incarnation != 0;
-    if (m->made && (state->magic != STATE_MAGIC ||
-                    state->crc != desc_crc32(0, (const uint8_t *)state->frame, sizeof(state->frame))))
+    if (m->made && !learn_possible())
         die("the memmgr before this one was not set up, or its state is damaged");
     for (uint32_t i = 0; i < CLIENTS_MAX; i++)
         tables += tables_of(config->spaces_pages[i]);
@@ -507,7 +278,7 @@ static void begin(struct memmgr *m, const struct component_info *info)
         die("no memory for page tables");
     m->tables_end = m->table + tables;
     if (m->made)
-        pass_used_tables(m);
+        learn_tables(m);
     if (ensure_tables(m, CAP_SPACES_SCRUB, 0, 1) != ERR_OK)
         die("no page tables for zeroing");
     for (uint32_t i = 0; i < config->pool_pieces; i++)
@@ -524,10 +295,10 @@ static void begin(struct memmgr *m, const struct component_info *info)
             die("the heap is too small for the clients' tables");
         client_init(&m->client[i], config->spaces_pages[i], frame_of, gfns);
     }
-    if ((m->made ? learn(m) : note_ranges(m)) != ERR_OK)
+    if ((m->made ? learn_frames(m) : learn_ranges(m)) != ERR_OK)
         die("the kernel does not say where the frames are");
-    printf("memmgr: %u frames in %u ranges, seed %lu, %u free\n", m->frames, m->ranges, seed,
-           pool_left(&m->pool));
+    printf("memmgr: %u frames in %u ranges, %u free, seed %lu\n", m->frames, m->ranges, pool_left(&m->pool),
+           seed);
 }
 
 int main(void)

@@ -201,16 +201,19 @@ def test_a_console_that_is_replaced_loses_no_byte_and_no_guest(tickers):
         run.channel.ask("restart-server", server="control")
 
 
-def other_vmm(folder, source, define):
-    """A VMM of which one file is compiled with another definition: the build's own commands, changed in that."""
+def other_vmm(folder, source, define="", change=lambda text: text):
+    """A VMM of which one file is compiled with another definition, or is another: the build's own commands, changed in that."""
     target = layout.server_output("debug", "vmm")
     commands = subprocess.run(["ninja", "-f", "build/build.ninja", "-t", "commands", target], cwd=layout.ROOT, text=True,
                               capture_output=True, check=True).stdout.splitlines()
     compile_ = next(c for c in commands if re.search(r" -c %s " % re.escape(source), c))
     place = re.search(r" -o (\S+)$", compile_)[1]
     link = next(c for c in commands if " -o %s " % target in c)
-    new, program = folder / "changed.o", folder / "vmm.elf"
-    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace("-MF " + place, "-MF %s" % new),
+    new, program, other = folder / "changed.o", folder / "vmm.elf", folder / "changed.c"
+    text = (layout.ROOT / source).read_text()
+    other.write_text(change(text))
+    assert define or other.read_text() != text
+    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace(" -c " + source, " -c %s" % other).replace("-MF " + place, "-MF %s" % new),
                  link.replace(" %s " % place, " %s " % new).replace(" -o %s " % target, " -o %s " % program)):
         subprocess.run(line, shell=True, cwd=layout.ROOT, check=True)
     return control.program_only(program.read_bytes())
@@ -246,6 +249,28 @@ def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_pa
     after = run.guest()
     assert (after["incarnation"], after["restarts"], after["next"]) == (0, 0, before["program"])
     assert run.largest_gap() < STEP + SLACK
+
+
+def test_a_program_that_dies_before_it_answers_an_exit_gives_way_to_the_old_one(tickers, tmp_path):
+    """It said that it was ready, and the guest was handed over to it."""
+    run = tickers()
+    before = run.guest()
+    dead = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
+        "        vmm_begin(&p->vmm);\n", "        vmm_begin(&p->vmm);\n        inject_crash();\n"))
+    run.channel.upload("vmm0", dead)
+    run.ask("upgrade")
+    run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
+    assert run.ask("upgraded")["text"] == "the new program died before it answered an exit"
+    run.more(3)
+    run.until(lambda: run.guest()["successor"], "successor of the old program")
+    after = run.guest()
+    assert after["program"] == after["next"] == before["program"] and after["restarts"] == 2
+    assert re.match(r"crashed: page fault", run.channel.crash_report("vmm0"))
+    run.ask("kill-vmm")
+    run.more(2)
+    assert run.largest_gap() < STEP + SLACK and whole_lines(run.text[0])
+    run.upgrade(renamed_vmm(tmp_path))      # a sound one may still come
+    assert run.guest()["program"].startswith("umbra next ")
 
 
 def test_what_is_no_vmm_is_refused(tickers):

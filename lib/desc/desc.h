@@ -200,7 +200,7 @@ struct desc_connection { /* from head.component to `to` */
 
 /* The information page of a component, read-only at BOOT_INFO_ADDRESS; init writes it. The generated header
  * has the configuration's struct and the identity to compare with. */
-#define COMPONENT_INFO_MAGIC 0x4f464e4942524d55ul /* "UMRBINFO" */
+#define COMPONENT_INFO_MAGIC 0x32464e4942524d55ul /* "UMRBINF2" */
 struct component_info {
     uint64_t magic;
     uint32_t identity, index;

@@ -94,7 +94,7 @@ err_t learn_frames(struct memmgr *m)
         e = learn_client(m, i, m->dirty); /* for the moment: what is used */
     if (e != ERR_OK)
         return e;
-    pool_leave(&m->pool, m->dirty);
+    pool_leave(&m->pool, m->dirty, &state->done);
     for (uint32_t i = 0; i < m->frames; i++)
         m->dirty[i] = !m->dirty[i];
     return ERR_OK;

@@ -27,6 +27,7 @@ static err_t make(struct memmgr *m, cptr_t from, unsigned type, unsigned bits, u
     for (uint32_t done = 0, now; done < n && !m->made; done += now) {
         now = n - done < RETYPE_MAX ? n - done : RETYPE_MAX;
         err_t e = sys_retype(ipc, from, type, bits, CAP_CNODE, m->next_slot + done, now);
+        state->done++;
         if (e != ERR_OK)
             return e;
     }

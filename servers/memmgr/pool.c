@@ -46,12 +46,12 @@ uint32_t pool_take(struct pool *p)
     return POOL_NO_FRAME;
 }
 
-void pool_leave(struct pool *p, const uint8_t *used)
+void pool_leave(struct pool *p, const uint8_t *used, uint64_t *done)
 {
     uint32_t n = 0;
 
     p->cursor = p->given = p->backs = 0;
-    for (uint32_t f; (f = pool_take(p)) != POOL_NO_FRAME;)
+    for (uint32_t f; (f = pool_take(p)) != POOL_NO_FRAME; ++*done)
         if (!used[f])
             p->back[n++] = f;
     p->backs = n;

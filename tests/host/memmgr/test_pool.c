@@ -33,6 +33,7 @@ TEST(pool_that_is_begun_anew_gives_what_nobody_has)
     static uint32_t back[FRAMES], order[FRAMES];
     struct pool p, q;
     uint32_t n = 0;
+    uint64_t done = 0;
 
     memset(used, 0, sizeof(used));
     pool_init(&p, 7, FRAMES - 5, back);
@@ -41,7 +42,8 @@ TEST(pool_that_is_begun_anew_gives_what_nobody_has)
     for (uint32_t f; (f = pool_take(&p)) != POOL_NO_FRAME;)
         order[n++] = f;
     pool_init(&q, 7, FRAMES - 5, back);
-    pool_leave(&q, used);
+    pool_leave(&q, used, &done);
+    CHECK_EQ(done, FRAMES - 5);
     CHECK_EQ(pool_left(&q), n);
     for (uint32_t i = 0; i < n; i++) /* in the same order as without that */
         CHECK_EQ(pool_take(&q), order[i]);

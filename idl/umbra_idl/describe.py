@@ -167,10 +167,10 @@ class Describer:
             elif r.kind == "untyped":
                 self.cap(i, r.slot, group, WRITE, count=i.pieces[r.name])
             elif r.kind == "manages":
-                self.cap(i, r.slot + r.count, group, WRITE)
+                self.cap(i, r.slot + r.count, group, READ | WRITE)
                 for c in i.clients.get(r.port.name, []):
                     if c.source.guest:
-                        self.cap(i, r.slot + c.client, self.guest[c.source.name]["guestspace"], WRITE)
+                        self.cap(i, r.slot + c.client, self.guest[c.source.name]["guestspace"], READ | WRITE)
 
     def mappings(self, i):
         c = i.component

@@ -58,10 +58,12 @@ enum {
 #define DESC_BADGE_CLIENT(b) ((uint32_t)((b)&0xffff))
 
 /* Event bits that no description gives: init signals them to the guest of a component. LOOK: nothing has
- * happened, but there is an exit. HANG: in debug builds its VMM spins over this one. */
-#define DESC_EVENTS     62
-#define DESC_EVENT_HANG 0x4000000000000000ul
-#define DESC_EVENT_LOOK 0x8000000000000000ul
+ * happened, but there is an exit. HANG: in debug builds its VMM spins over this one. AUDIT: it compares its
+ * shadow tables with the guest's. */
+#define DESC_EVENTS      61
+#define DESC_EVENT_AUDIT 0x2000000000000000ul
+#define DESC_EVENT_HANG  0x4000000000000000ul
+#define DESC_EVENT_LOOK  0x8000000000000000ul
 
 enum desc_op {
     DESC_OP_OBJECTS = 1, /* retype */
@@ -198,7 +200,7 @@ struct desc_connection { /* from head.component to `to` */
 
 /* The information page of a component, read-only at BOOT_INFO_ADDRESS; init writes it. The generated header
  * has the configuration's struct and the identity to compare with. */
-#define COMPONENT_INFO_MAGIC 0x4f464e4942524d55ul /* "UMRBINFO" */
+#define COMPONENT_INFO_MAGIC 0x32464e4942524d55ul /* "UMRBINF2" */
 struct component_info {
     uint64_t magic;
     uint32_t identity, index;

@@ -117,9 +117,9 @@ static void perform(struct flow *f)
     flow_step();
     s->in = t->after;
     flow_step();
+    /* in this order: a decision without a byte is harmless, a byte without one is decided again */
     s->received = NOTHING_RECEIVED;
-    flow_step(); /* in this order: a decision without a byte is harmless, a byte without one is decided again
-                  */
+    flow_step();
     s->typed.decided = false;
 }
 

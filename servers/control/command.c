@@ -200,6 +200,38 @@ static void report(struct request *r, unsigned argument)
     json_number(r->out, "bytes", n);
 }
 
+/* --- audits --- */
+
+static void audit(struct request *r, unsigned argument)
+{
+    uint32_t number;
+
+    (void)argument;
+    if (find_guest(r, &number))
+        done(r, management_audit(CAP_MANAGEMENT, number));
+}
+
+static void audited(struct request *r, unsigned argument)
+{
+    struct audit_info a;
+    uint32_t number;
+
+    (void)argument;
+    if (!find_guest(r, &number))
+        return;
+    err_t e = management_audited(CAP_MANAGEMENT, number, &a);
+    done(r, e);
+    if (e != ERR_OK)
+        return;
+    json_bool(r->out, "finished", a.finished);
+    json_number(r->out, "exit", a.number);
+    json_number(r->out, "incarnation", a.incarnation);
+    json_number(r->out, "entries", a.entries);
+    json_number(r->out, "unsynced", a.unsynced);
+    json_number(r->out, "differences", a.differences);
+    json_text(r->out, "first", a.first);
+}
+
 /* --- upgrades --- */
 
 static bool find_number(struct request *r, const char *key, uint32_t *value)
@@ -294,6 +326,8 @@ static const struct {
     { "restart-vmm", act, GUEST_ACTION_RESTART },
     { "restart-server", restart_server, 0 },
     { "crash-report", report, 0 },
+    { "audit", audit, 0 },
+    { "audited", audited, 0 },
     { "upload", upload, 0 },
     { "piece", piece, 0 },
     { "upgrade", upgrade, 0 },

@@ -286,7 +286,7 @@ static void do_component(struct init *in, struct component *c, struct process *p
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
     p->program[0] = 0;
     p->image = image;
-    p->cnode = objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
+    p->cnode = c->cnode ? c->cnode : objects_new(in, &p->quota, &p->slots, OBJ_CNODE, d->cnode_bits, 1);
     p->tcb = objects_new(in, &p->quota, &p->slots, OBJ_TCB, 0, 1);
     p->space = (struct space){ .pool = &p->quota, .slots = &p->slots };
     p->space.vspace = objects_new(in, &p->quota, &p->slots, OBJ_VSPACE, 0, 1);
@@ -302,6 +302,8 @@ static void do_cap(struct init *in, struct component *c, struct process *p, cons
     bool to_init = r->group == c->d->fault;
     uint64_t badge = to_init ? badge_of(c, p, r->badge) : r->badge;
 
+    if (c->cnode && c->incarnations > 1 && r->group != DESC_OWN_TCB)
+        return; /* it is still there */
     for (uint32_t i = 0; i < r->count; i++) {
         cptr_t from = r->group == DESC_OWN_CNODE    ? p->cnode
                       : r->group == DESC_OWN_TCB    ? p->tcb
@@ -500,12 +502,19 @@ static void know_component(struct init *in, struct component *c, const struct de
     c->waits = true;
 }
 
-static void know_record(struct component *c, const struct desc_record *r)
+static void know_record(struct init *in, const struct desc_record *r)
 {
     const struct desc_map *m = (const void *)r;
 
     if (r->op == DESC_OP_MAP && m->address >= DESC_SEGMENT && m->address < DESC_MODULE)
-        c->restartable = true;
+        in->component[r->component].restartable = true;
+}
+
+/* What a server made of its memory, and whom it owes an answer, are capabilities that cannot be derived. */
+static void keep_cnode(struct init *in, struct component *c)
+{
+    if (c->restartable && c->d->kind == DESC_SERVER)
+        c->cnode = objects_new(in, NULL, &in->slots, OBJ_CNODE, c->d->cnode_bits, 1);
 }
 
 /* Whom others are connected with is needed. */
@@ -521,6 +530,10 @@ void build_system(struct init *in)
     in->scratch_slot = slot_new(in, &in->slots);
     for (uint32_t i = 0; i < in->desc.header.components; i++)
         know_component(in, &in->component[i], desc_component(&in->desc, i));
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r))
+        know_record(in, r);
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        keep_cnode(in, &in->component[i]);
     for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
         in->step = op_names[r->op];
         in->subject = r->component == DESC_SYSTEM ? "system" : in->component[r->component].name;
@@ -529,7 +542,6 @@ void build_system(struct init *in)
             continue;
         }
         struct component *c = &in->component[r->component];
-        know_record(c, r);
         if (r->op == DESC_OP_CONNECTION)
             know_connection(in, (const void *)r);
         if (r->op == DESC_OP_COMPONENT)

@@ -107,6 +107,13 @@ struct stop {
     uint32_t of[STOP_PLACES], place; /* deaths of each place so far, the present one's */
 };
 
+struct audited {
+    bool asked, finished;
+    uint32_t incarnation;
+    uint64_t exit, entries, unsynced, differences;
+    char first[96];
+};
+
 struct component {
     const struct desc_component *d;
     const char *name;
@@ -119,6 +126,7 @@ struct component {
     bool divided;          /* it is shared with who is built */
     cptr_t builder;        /* the other part, 0: not yet */
     uint64_t later;        /* from this tick on, what can wait is done */
+    cptr_t cnode;          /* of a restartable server with an endpoint: outlives its incarnations. 0: none */
     uint32_t incarnations; /* built so far */
     uint32_t restarts;
     /* Number of the exit at which the last incarnation died; of a server, what it had done. */
@@ -136,14 +144,15 @@ struct component {
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
-    bool waits;           /* to be started for the first time, if the description says so */
-    bool paused, stopped; /* by the management channel */
-    cptr_t look, hang;    /* signal DESC_EVENT_* to the guest; 0: not made yet */
-    bool needed;          /* connected with others than init: the system cannot go on without it */
-    uint32_t rebuilds;    /* of one that is not */
-    char why[48];         /* it ended */
-    struct image image;   /* its incarnations are built from this */
-    struct image before;  /* and from this, if what took over at upgraded_at never answers an exit */
+    bool waits;                     /* to be started for the first time, if the description says so */
+    bool paused, stopped;           /* by the management channel */
+    cptr_t look, hang, audit_event; /* signal DESC_EVENT_* to the guest; 0: not made yet */
+    struct audited audited;         /* the last audit of its shadow tables */
+    bool needed;                    /* connected with others than init: the system cannot go on without it */
+    uint32_t rebuilds;              /* of one that is not */
+    char why[48];                   /* it ended */
+    struct image image;             /* its incarnations are built from this */
+    struct image before; /* and from this, if what took over at upgraded_at never answers an exit */
     uint64_t upgraded_at;
     bool upgrading; /* the other process is built from `offered` and may not take over yet */
     struct image offered;
@@ -271,8 +280,9 @@ bool restart_planned(struct init *in, struct component *c);
 void restart_pause(struct init *in, struct component *c);
 /* One whose guest has ended is built again; the guest begins anew. */
 void restart_again(struct init *in, struct component *c);
-/* Its VMM spins with the next exit. */
+/* Its VMM spins with the next exit, or audits its shadow tables. */
 void restart_hang(struct init *in, struct component *c);
+void restart_audit(struct init *in, struct component *c);
 /* The number of the last exit of its guest that was answered. */
 uint64_t restart_answered(struct init *in, const struct component *c);
 /* It waits to take over: its call is held, and what holds it is exchanged for what init receives with. */

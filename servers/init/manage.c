@@ -240,3 +240,39 @@ err_t management_act_impl(void *self, uint64_t badge, uint32_t number, guest_act
         return ERR_NO_SUPPORT; /* nothing of its guest outlives it */
     return perform(in, c, action);
 }
+
+err_t management_audit_impl(void *self, uint64_t badge, uint32_t number)
+{
+    struct init *in = self;
+    struct component *c = manage_guest(in, number);
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    if (!c->restartable)
+        return ERR_NO_SUPPORT; /* a component without a shadow MMU of ours */
+    if (phase_of(c) != GUEST_PHASE_RUNNING && phase_of(c) != GUEST_PHASE_STARTING) /* then a little later */
+        return ERR_WRONG_STATE;
+    c->audited = (struct audited){ .asked = true };
+    restart_audit(in, c);
+    return ERR_OK;
+}
+
+err_t management_audited_impl(void *self, uint64_t badge, uint32_t number, struct audit_info *info)
+{
+    struct component *c = manage_guest(self, number);
+
+    (void)badge;
+    if (!c)
+        return ERR_RANGE;
+    if (!c->audited.asked || (!c->audited.finished && c->ended))
+        return ERR_WRONG_STATE;
+    info->finished = c->audited.finished;
+    info->number = c->audited.exit;
+    info->incarnation = c->audited.incarnation;
+    info->entries = c->audited.entries;
+    info->unsynced = c->audited.unsynced;
+    info->differences = c->audited.differences;
+    snprintf(info->first, sizeof(info->first), "%s", c->audited.first);
+    return ERR_OK;
+}

@@ -4,7 +4,8 @@
  * Everything of the guest outlives its VMM: vCPU with the pending exit, memory, state segment, console rings,
  * budget. The new incarnation finds them at the same addresses and slots. It begins without shadow tables: a
  * new epoch makes all earlier ones stale (VM_RENEW). Only components with a state segment are restarted; of a
- * server, too, one that waits takes over, with the same capabilities, notification and rings. */
+ * server, too, one that waits takes over, with the same capabilities, notification and rings. One with an
+ * endpoint is built in the dead one's place, in its CNode: clients wait meanwhile. */
 #include "init.h"
 #include "component/component.h"
 #include "libc/libc.h"
@@ -234,6 +235,11 @@ void restart_hang(struct init *in, struct component *c)
     signal_guest(in, c, &c->hang, DESC_EVENT_HANG);
 }
 
+void restart_audit(struct init *in, struct component *c)
+{
+    signal_guest(in, c, &c->audit_event, DESC_EVENT_AUDIT);
+}
+
 bool restart_planned(struct init *in, struct component *c)
 {
     stop_guest(in, c);
@@ -268,8 +274,8 @@ void restart_afterwards(struct init *in, struct component *c)
 {
     struct process *other = other_than(c, c->now);
     bool says = c->now->state != PROCESS_STARTED && (c->taken_over || (c->report && c->report->due));
-    bool builds = c->restartable && !c->ended && c->now->state == PROCESS_READY && !successor(c) &&
-                  c->failures < FAILURES_MAX && build_possible(in, c, other);
+    bool builds = c->restartable && !c->cnode && !c->ended && c->now->state == PROCESS_READY &&
+                  !successor(c) && c->failures < FAILURES_MAX && build_possible(in, c, other);
 
     if ((!says && !builds) || libc_tsc() < c->later)
         return;

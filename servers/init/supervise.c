@@ -278,6 +278,24 @@ err_t supervisor_log_impl(void *self, uint64_t badge, const char *text)
     return ERR_OK;
 }
 
+err_t supervisor_audited_impl(void *self, uint64_t badge, uint64_t number, uint64_t entries,
+                              uint64_t unsynced, uint64_t differences, const char *first)
+{
+    struct component *c = sender(self, badge);
+    struct audited *a = &c->audited;
+
+    a->finished = true;
+    a->exit = number;
+    a->incarnation = incarnation(c, badge)->info->incarnation;
+    a->entries = entries;
+    a->unsynced = unsynced;
+    a->differences = differences;
+    clean_text(first, a->first, sizeof(a->first), ' ');
+    printf("init: %s: audit at exit %lu: %lu entries, %lu differences%s%s\n", c->name, number, entries,
+           differences, differences ? ": " : "", a->first);
+    return ERR_OK;
+}
+
 err_t supervisor_alive_impl(void *self, uint64_t badge, uint64_t done)
 {
     (void)self;

@@ -6,10 +6,11 @@
 #include "libc/libc.h"
 #include <umbra/vcpu.h>
 
-#define LOOK_MS 100u /* chosen */
-#define HANG_MS 500u /* chosen: loading a guest's images takes some 100 in the emulator */
-#define IDLE_MS 100u /* chosen: of a server: one byte of the console takes microseconds */
-#define NOBODY  (~0ull)
+#define LOOK_MS  100u   /* chosen */
+#define HANG_MS  500u   /* chosen: loading a guest's images takes some 100 in the emulator */
+#define AUDIT_MS 10000u /* chosen: of the largest guest, in the emulator */
+#define IDLE_MS  500u   /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
+#define NOBODY   (~0ull)
 
 void watch_at(struct init *in, uint64_t tsc)
 {
@@ -83,7 +84,8 @@ static bool hangs(const struct init *in, struct component *c)
     if (seq != c->watched || seq == NOBODY)
         c->spent = 0;
     c->watched = seq;
-    return c->spent > in->boot->tsc_hz / 1000 * HANG_MS;
+    bool audits = c->audited.asked && !c->audited.finished;
+    return c->spent > in->boot->tsc_hz / 1000 * (audits ? AUDIT_MS : HANG_MS);
 }
 
 static bool server_hangs(const struct init *in, struct component *c)

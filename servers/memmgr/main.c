@@ -4,44 +4,19 @@
  * Which frame is pool.c's choice; here the choice becomes MemoryRanges, page tables and GUESTSPACE_CHANGE
  * lists. The memory is zeroed by the kernel when a range is made, and here, through a window of memmgr's own,
  * when a client gives it back (I6; tests/system/test_ctl.py). One request is done before the next is read;
- * nothing here waits on a client. */
+ * nothing here waits on a client.
+ *
+ * Its capabilities outlive it. The next memmgr asks the kernel which frames the guests have; all others are
+ * free, and zeroed before anybody gets them, whatever the one before did (tests/system/test_servers.py). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "component/component.h"
-#include "memmgr_component.h"
 #include "memory_server.h"
-#include "pool.h"
+#include "servers/memmgr/inject.h"
+#include "servers/memmgr/memmgr.h"
 #include "supervisor.h"
-#include "sys/sys.h"
-
-#define PIECE_BITS   24 /* one untyped of the pool: 16 MB */
-#define PIECE_FRAMES (1u << (PIECE_BITS - PAGE_SHIFT))
-#define RECORDS_MAX  30 /* of a GUESTSPACE_CHANGE: two words each */
-#define CLIENTS_MAX  16
-#define TABLE_PAGES  512u
-#define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
-#define RANGES_MAX   288u
-#define FREE_SLOTS   8192u /* components.idl: cnode */
-
-/* Frame f of the pool lies in the range with the largest first <= f. */
-struct range {
-    cptr_t cap;
-    uint32_t first;
-};
-
-struct memmgr {
-    struct pool pool;
-    struct client client[CLIENTS_MAX];
-    uint32_t clients;
-    struct range range[RANGES_MAX];
-    uint32_t ranges, frames;
-    cptr_t next_slot;
-    cptr_t table, tables_end; /* page tables made at the beginning: the next one, and behind the last */
-};
-
-static struct umbra_ipc_buffer *const ipc = (void *)BOOT_IPC_ADDRESS;
 
 /* --- objects --- */
 
@@ -49,9 +24,10 @@ static err_t make(struct memmgr *m, cptr_t from, unsigned type, unsigned bits, u
 {
     if (n > CAP_FREE + FREE_SLOTS - m->next_slot)
         return ERR_NO_MEMORY;
-    for (uint32_t done = 0, now; done < n; done += now) {
+    for (uint32_t done = 0, now; done < n && !m->made; done += now) {
         now = n - done < RETYPE_MAX ? n - done : RETYPE_MAX;
         err_t e = sys_retype(ipc, from, type, bits, CAP_CNODE, m->next_slot + done, now);
+        state->done++;
         if (e != ERR_OK)
             return e;
     }
@@ -87,66 +63,7 @@ static err_t ensure_tables(struct memmgr *m, cptr_t space, uint64_t gfn, uint32_
     return ERR_OK;
 }
 
-/* --- change lists --- */
-
-struct list {
-    uint64_t word[2 * RECORDS_MAX];
-    uint32_t records;
-};
-
-static err_t send(cptr_t space, struct list *l)
-{
-    struct sys_message m = { .tag = TAG(GUESTSPACE_CHANGE, 2 * l->records) };
-
-    if (!l->records)
-        return ERR_OK;
-    for (unsigned i = 0; i < 2 * l->records; i++) {
-        if (i < MSG_REGISTERS)
-            m.w[i] = l->word[i];
-        else
-            ipc->words[i] = l->word[i];
-    }
-    l->records = 0;
-    return sys_call(space, &m);
-}
-
-static err_t add(cptr_t space, struct list *l, uint64_t w0, uint64_t w1)
-{
-    l->word[2 * l->records] = w0;
-    l->word[2 * l->records + 1] = w1;
-    return ++l->records == RECORDS_MAX ? send(space, l) : ERR_OK;
-}
-
-/* Pages of neighbouring gfns in one record as far as the kernel allows. */
-static err_t change_range(cptr_t space, unsigned op, unsigned rights, uint64_t gfn, uint32_t pages)
-{
-    for (uint32_t done = 0; done < pages; done += CHANGE_PAGES_MAX) {
-        struct list l = { .records = 0 };
-        uint32_t n = pages - done < CHANGE_PAGES_MAX ? pages - done : CHANGE_PAGES_MAX;
-        err_t e = add(space, &l, CHANGE_W0(0, op, rights, n), CHANGE_W1(gfn + done, 0));
-        if (e == ERR_OK)
-            e = send(space, &l);
-        if (e != ERR_OK)
-            return e;
-    }
-    return ERR_OK;
-}
-
 /* --- the interface --- */
-
-static const struct range *range_of(const struct memmgr *m, uint32_t frame)
-{
-    uint32_t low = 0, high = m->ranges;
-
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (m->range[middle].first <= frame)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &m->range[low];
-}
 
 static struct client *client_of(struct memmgr *m, uint64_t badge)
 {
@@ -172,45 +89,56 @@ static err_t error_of(enum pool_answer a)
     }
 }
 
+/* They may be given to anybody then. Of a kernel that refuses they would be lost, no more. */
+static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
+{
+    if (change_zero(m, frames, n) != ERR_OK)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        if (m->dirty)
+            m->dirty[frames[i]] = false;
+        pool_back(&m->pool, frames[i]);
+    }
+}
+
+/* Those that a memmgr that died may have left as they were. */
+static err_t zero_dirty(struct memmgr *m, const uint32_t *frames, uint32_t n)
+{
+    uint32_t dirty[RECORDS_MAX], k = 0;
+
+    for (uint32_t i = 0; i < n && m->dirty; i++)
+        if (m->dirty[frames[i]])
+            dirty[k++] = frames[i];
+    if (!k)
+        return ERR_OK;
+    err_t e = change_zero(m, dirty, k);
+    for (uint32_t i = 0; i < k && e == ERR_OK; i++)
+        m->dirty[dirty[i]] = false;
+    return e;
+}
+
 static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64_t gfn, uint32_t pages,
                         unsigned rights)
 {
-    struct list l = { .records = 0 };
     err_t e = ERR_OK;
 
-    for (uint32_t i = 0; i < pages && e == ERR_OK; i++) {
-        uint32_t f = pool_take(&m->pool);
-        const struct range *r = range_of(m, f);
-        c->frame_of[gfn + i] = f;
-        c->mapped++;
-        e = add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1), CHANGE_W1(gfn + i, f - r->first));
+    for (uint32_t done = 0, n; done < pages && e == ERR_OK; done += n) {
+        struct list l = { .records = 0 };
+        uint32_t *frames = &c->frame_of[gfn + done];
+        n = pages - done < RECORDS_MAX ? pages - done : RECORDS_MAX;
+        for (uint32_t i = 0; i < n; i++)
+            frames[i] = pool_take(&m->pool);
+        c->mapped += n;
+        e = zero_dirty(m, frames, n);
+        for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
+            const struct range *r = range_of(m, frames[i]);
+            e = list_add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1),
+                         CHANGE_W1(gfn + done + i, frames[i] - r->first));
+        }
+        if (e == ERR_OK)
+            e = list_send(space, &l);
     }
-    return e == ERR_OK ? send(space, &l) : e;
-}
-
-/* Frames that no guest can reach any more are zeroed and may be given to any. Of a kernel that refuses they
- * would be lost, no more. */
-static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
-{
-    struct list l = { .records = 0 };
-    err_t e = ERR_OK;
-
-    for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
-        const struct range *r = range_of(m, frames[i]);
-        e = add(CAP_SPACES_SCRUB, &l, CHANGE_W0(r->cap, CHANGE_MAP, RIGHT_READ | RIGHT_WRITE, 1),
-                CHANGE_W1(i, frames[i] - r->first));
-    }
-    if (e == ERR_OK)
-        e = send(CAP_SPACES_SCRUB, &l);
-    if (e == ERR_OK)
-        memset((void *)SPACES_SCRUB_ADDRESS, 0, (size_t)n << PAGE_SHIFT);
-    err_t taken = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, n);
-    if (e != ERR_OK || taken != ERR_OK) {
-        printf("memmgr: zeroing %u pages: kernel errors %d, %d\n", n, e, taken);
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        pool_back(&m->pool, frames[i]);
+    return e;
 }
 
 /* Pages that are not mapped in the client's guest any more. */
@@ -340,6 +268,9 @@ static void begin(struct memmgr *m, const struct component_info *info)
 
     m->clients = config->memory_clients;
     m->next_slot = CAP_FREE;
+    m->made = info->incarnation != 0;
+    if (m->made && !learn_possible())
+        die("the memmgr before this one was not set up, or its state is damaged");
     for (uint32_t i = 0; i < CLIENTS_MAX; i++)
         tables += tables_of(config->spaces_pages[i]);
     if (m->clients > CLIENTS_MAX || tables > PIECE_FRAMES || config->pool_pieces == 0)
@@ -347,6 +278,8 @@ static void begin(struct memmgr *m, const struct component_info *info)
     if (tables && make(m, CAP_POOL, OBJ_PAGETABLE, 0, tables, &m->table) != ERR_OK)
         die("no memory for page tables");
     m->tables_end = m->table + tables;
+    if (m->made)
+        learn_tables(m);
     if (ensure_tables(m, CAP_SPACES_SCRUB, 0, 1) != ERR_OK)
         die("no page tables for zeroing");
     for (uint32_t i = 0; i < config->pool_pieces; i++)
@@ -363,7 +296,10 @@ static void begin(struct memmgr *m, const struct component_info *info)
             die("the heap is too small for the clients' tables");
         client_init(&m->client[i], config->spaces_pages[i], frame_of, gfns);
     }
-    printf("memmgr: %u frames in %u ranges, seed %lu\n", m->frames, m->ranges, seed);
+    if ((m->made ? learn_frames(m) : learn_ranges(m)) != ERR_OK)
+        die("the kernel does not say where the frames are");
+    printf("memmgr: %u frames in %u ranges, %u free, seed %lu\n", m->frames, m->ranges, pool_left(&m->pool),
+           seed);
 }
 
 int main(void)
@@ -375,13 +311,19 @@ int main(void)
 
     if (!info)
         die("this program was built for another system description");
+    BUILD_ASSERT(sizeof(*state) <= STATE_BYTES);
     begin(&m, info);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         return 1;
+    inject_open(memmgr_config(info), info->incarnation);
     for (;;) {
+        /* whom a memmgr before this one had not answered hears now that its call is cancelled */
         if (component_receive(CAP_ENDPOINT, CAP_REPLY, &message) != ERR_OK)
             die("the endpoint is gone");
+        state->done++;
+        inject_step();
         memmgr_serve(&message, self);
+        inject_step();
         component_answer(CAP_REPLY, &message);
     }
 }

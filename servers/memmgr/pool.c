@@ -46,6 +46,22 @@ uint32_t pool_take(struct pool *p)
     return POOL_NO_FRAME;
 }
 
+void pool_leave(struct pool *p, const uint8_t *used, uint64_t *done)
+{
+    uint32_t n = 0;
+
+    p->cursor = p->given = p->backs = 0;
+    for (uint32_t f; (f = pool_take(p)) != POOL_NO_FRAME; ++*done)
+        if (!used[f])
+            p->back[n++] = f;
+    p->backs = n;
+    for (uint32_t i = 0; i < n / 2; i++) { /* the last one is taken first */
+        uint32_t f = p->back[i];
+        p->back[i] = p->back[n - 1 - i];
+        p->back[n - 1 - i] = f;
+    }
+}
+
 uint32_t pool_left(const struct pool *p)
 {
     return p->frames - p->given + p->backs;

@@ -34,6 +34,9 @@ void pool_init(struct pool *p, uint64_t seed, uint32_t frames, uint32_t *back);
 /* pool_take - the next frame, the one that came back last if there is one; POOL_NO_FRAME when all are given.
  */
 uint32_t pool_take(struct pool *p);
+/* pool_leave - all frames f that are used[f] were given, the others came back; in the pool's order. *done
+ * grows with the work. */
+void pool_leave(struct pool *p, const uint8_t *used, uint64_t *done);
 /* pool_left - how many pool_take will still give. */
 uint32_t pool_left(const struct pool *p);
 /* pool_back - a frame that pool_take gave came back, and is zero. */

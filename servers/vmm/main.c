@@ -9,6 +9,7 @@
 #include "component/component.h"
 #include "lib/vmm_env/env.h"
 #include "memory.h"
+#include "servers/vmm/audit.h"
 #include "servers/vmm/boot/image.h"
 #include "servers/vmm/core/vmm.h"
 #include "servers/vmm/inject.h"
@@ -21,6 +22,7 @@
 #define GUEST_EPOCH_SECONDS 1767225600
 #define MEMORY_REFUSED      "memmgr refuses the guest's memory"
 #define RELEASE_PAGES       256 /* chosen: a millisecond of memmgr */
+#define MEMORY_TRIES        100 /* chosen: deaths of memmgr over one request; init gives up earlier */
 #define ANNOUNCE_ENTRIES    32  /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
@@ -150,7 +152,7 @@ static uint64_t host_tsc(void)
     return lo | (uint64_t)hi << 32;
 }
 
-static bool map_memory(uint32_t pages)
+static err_t map_memory(uint32_t pages)
 {
     err_t e = ERR_OK;
 
@@ -158,12 +160,12 @@ static bool map_memory(uint32_t pages)
         n = pages - done < MEMORY_MAP_MAX ? pages - done : MEMORY_MAP_MAX;
         e = memory_map(CAP_MEMORY, done, n, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE);
     }
-    return e == ERR_OK;
+    return e;
 }
 
 /* A guest begins with zeroed memory, whatever a predecessor of this process had in it. In parts, so that
  * memmgr is there for others in between. */
-static bool release_memory(uint32_t pages)
+static err_t release_memory(uint32_t pages)
 {
     uint32_t n, released;
     err_t e = ERR_OK;
@@ -172,7 +174,22 @@ static bool release_memory(uint32_t pages)
         n = pages - done < RELEASE_PAGES ? pages - done : RELEASE_PAGES;
         e = memory_release(CAP_MEMORY, done, n, &released);
     }
-    return e == ERR_OK;
+    return e;
+}
+
+/* A call is cancelled when memmgr dies over it: what was asked for may be done, half done or not. The next
+ * one knows what there is. `released`: there is nothing of a predecessor. */
+static bool take_memory(uint32_t pages, bool released)
+{
+    for (unsigned tries = 0; tries < MEMORY_TRIES; tries++) {
+        err_t e = released ? ERR_OK : release_memory(pages);
+        if (e == ERR_OK)
+            e = map_memory(pages);
+        if (e != ERR_CANCELLED)
+            return e == ERR_OK;
+        released = false;
+    }
+    return false;
 }
 
 static void open_guest(struct process *p, struct vmm_setup *s)
@@ -245,8 +262,7 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 
     if (!e->kernel)
         report(p, END_REASON_BAD_IMAGE, "there is no kernel image");
-    if (e->info->incarnation != 0 &&
-        !(release_memory(e->config->vm_pages) && map_memory(e->config->vm_pages)))
+    if (e->info->incarnation != 0 && !take_memory(e->config->vm_pages, false))
         report(p, END_REASON_INTERNAL, MEMORY_REFUSED);
     struct boot_result res = image_plan(&r, plan);
     if (res.error != BOOT_OK)
@@ -258,8 +274,13 @@ static void load_guest(struct process *p, struct boot_plan *plan)
 /* What the loader wrote stands in the ROMs: zeros, but for a guest that was entered in real mode. */
 static void protect_rom(const struct process *p)
 {
-    if (p->env.config->vm_pages > VMM_ROM_END &&
-        memory_protect(CAP_MEMORY, VMM_ROM_FIRST, VMM_ROM_END - VMM_ROM_FIRST, MEMORY_RIGHTS_READ) != ERR_OK)
+    err_t e = ERR_CANCELLED;
+
+    if (p->env.config->vm_pages <= VMM_ROM_END)
+        return;
+    for (unsigned tries = 0; tries < MEMORY_TRIES && e == ERR_CANCELLED; tries++)
+        e = memory_protect(CAP_MEMORY, VMM_ROM_FIRST, VMM_ROM_END - VMM_ROM_FIRST, MEMORY_RIGHTS_READ);
+    if (e != ERR_OK)
         report(p, END_REASON_INTERNAL, "memmgr refuses to protect the guest's ROM");
 }
 
@@ -386,6 +407,14 @@ static void attend(struct process *p, struct sys_message *m)
     p->attend = p->until != 0;
 }
 
+static void tell_audit(struct process *p)
+{
+    struct audit_result r = audit_shadow(&p->vmm);
+
+    supervisor_audited(CAP_SUPERVISOR, p->env.exit->seq, r.looked.entries, r.looked.unsynced, r.differences,
+                       r.first);
+}
+
 static _Noreturn void serve(struct process *p, struct sys_message *m)
 {
     for (;;) {
@@ -393,6 +422,8 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
         inject_begin(&p->vmm);
         console_taken(p);
         console_announce(p);
+        if (p->env.exit->kind == EXIT_EVENT && p->env.exit->events & DESC_EVENT_AUDIT)
+            tell_audit(p);
         if (p->env.exit->kind == EXIT_EVENT)
             console_input(p);
         else if (p->env.exit->kind == EXIT_IO)
@@ -462,7 +493,7 @@ int main(void)
     if (!vmm_env_open(&p.env))
         report(&p, END_REASON_BAD_IMAGE, "this program was built for another system description");
     open_guest(&p, &setup);
-    if (p.env.info->incarnation == 0 && !map_memory(p.env.config->vm_pages))
+    if (p.env.info->incarnation == 0 && !take_memory(p.env.config->vm_pages, true))
         report(&p, END_REASON_INTERNAL, MEMORY_REFUSED);
     supervisor_program(CAP_SUPERVISOR, vmm_program);
     if (!vmm_can_read(&p.vmm))

@@ -201,16 +201,19 @@ def test_a_console_that_is_replaced_loses_no_byte_and_no_guest(tickers):
         run.channel.ask("restart-server", server="control")
 
 
-def other_vmm(folder, source, define):
-    """A VMM of which one file is compiled with another definition: the build's own commands, changed in that."""
+def other_vmm(folder, source, define="", change=lambda text: text):
+    """A VMM of which one file is compiled with another definition, or is another: the build's own commands, changed in that."""
     target = layout.server_output("debug", "vmm")
     commands = subprocess.run(["ninja", "-f", "build/build.ninja", "-t", "commands", target], cwd=layout.ROOT, text=True,
                               capture_output=True, check=True).stdout.splitlines()
     compile_ = next(c for c in commands if re.search(r" -c %s " % re.escape(source), c))
     place = re.search(r" -o (\S+)$", compile_)[1]
     link = next(c for c in commands if " -o %s " % target in c)
-    new, program = folder / "changed.o", folder / "vmm.elf"
-    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace("-MF " + place, "-MF %s" % new),
+    new, program, other = folder / "changed.o", folder / "vmm.elf", folder / "changed.c"
+    text = (layout.ROOT / source).read_text()
+    other.write_text(change(text))
+    assert define or other.read_text() != text
+    for line in (compile_.replace(" -o " + place, " -o %s %s" % (new, define)).replace(" -c " + source, " -c %s" % other).replace("-MF " + place, "-MF %s" % new),
                  link.replace(" %s " % place, " %s " % new).replace(" -o %s " % target, " -o %s " % program)):
         subprocess.run(line, shell=True, cwd=layout.ROOT, check=True)
     return control.program_only(program.read_bytes())
@@ -248,6 +251,28 @@ def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_pa
     assert run.largest_gap() < STEP + SLACK
 
 
+def test_a_program_that_dies_before_it_answers_an_exit_gives_way_to_the_old_one(tickers, tmp_path):
+    """It said that it was ready, and the guest was handed over to it."""
+    run = tickers()
+    before = run.guest()
+    dead = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
+        "        vmm_begin(&p->vmm);\n", "        vmm_begin(&p->vmm);\n        inject_crash();\n"))
+    run.channel.upload("vmm0", dead)
+    run.ask("upgrade")
+    run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
+    assert run.ask("upgraded")["text"] == "the new program died before it answered an exit"
+    run.more(3)
+    run.until(lambda: run.guest()["successor"], "successor of the old program")
+    after = run.guest()
+    assert after["program"] == after["next"] == before["program"] and after["restarts"] == 2
+    assert re.match(r"crashed: page fault", run.channel.crash_report("vmm0"))
+    run.ask("kill-vmm")
+    run.more(2)
+    assert run.largest_gap() < STEP + SLACK and whole_lines(run.text[0])
+    run.upgrade(renamed_vmm(tmp_path))      # a sound one may still come
+    assert run.guest()["program"].startswith("umbra next ")
+
+
 def test_what_is_no_vmm_is_refused(tickers):
     run = tickers()
     whole = control.program_only((layout.ROOT / layout.server_output("debug", "vmm")).read_bytes())
@@ -270,14 +295,44 @@ def test_what_is_no_vmm_is_refused(tickers):
     assert run.guest()["restarts"] == 0 and run.largest_gap() < STEP + SLACK
 
 
-@needs_verify
-def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
-    words = dict(zip(*[iter(verifying_guest("--scale", "4", "storm", "memory", "cow", "fpu", "timers", flavour="cloud-amd64",
-                                            append="panic=-1 oops=panic"))] * 2))
+def boot_verifying(boot, tmp_path, *parts):
+    """A machine whose guest verifies itself, and the path of its management channel."""
+    words = dict(zip(*[iter(verifying_guest(*parts, flavour="cloud-amd64", append="panic=-1 oops=panic"))] * 2))
     guests = [images.Guest("v", words["--kernel"], words["--initrd"], words["--append"], 128 << 20)]
     log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
     machine = boot(modules=system.modules(OPTIONS, guests), cmdline=system.CMDLINE, memory=system.machine_memory(guests),
                    serials=("socket", str(log)), control=str(path))
+    end = time.monotonic() + SECONDS
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    return machine, path
+
+
+@needs_verify
+def test_shadow_tables_of_a_running_guest_say_what_its_own_say(boot, tmp_path):
+    """Under work that changes them all the time; right after a restart, too, and of what is filled again then."""
+    machine, path = boot_verifying(boot, tmp_path, "--scale", "4", "storm", "memory", "cow", "maps", "faults")
+    with control.open_channel(str(path), SECONDS) as channel:
+        while channel.guests()[0]["exits"] < 30000:
+            time.sleep(0.1)
+        found = []
+        while channel.guests()[0]["state"] != "ended" and len(found) < 16:
+            if len(found) % 4 == 3:
+                channel.ask("kill-vmm", guest="vmm0")
+            try:
+                found.append(channel.audit("vmm0"))
+            except control.Refused:
+                assert channel.guests()[0]["state"] == "ended"
+            machine.receive(0.2)
+        assert [f for f in found if f["differences"]] == []
+        assert len(found) >= 8 and len({f["incarnation"] for f in found}) >= 3, found
+        assert max(f["entries"] for f in found) > 2000, found
+    machine.expect("^verify all ok", SECONDS * 3)
+
+
+@needs_verify
+def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
+    machine, path = boot_verifying(boot, tmp_path, "--scale", "4", "storm", "memory", "cow", "fpu", "timers")
     image = renamed_vmm(tmp_path)
     with control.open_channel(str(path), SECONDS) as channel:
         while channel.guests()[0]["state"] != "running":
@@ -352,6 +407,61 @@ def test_a_guest_without_autostart_begins_when_it_is_told(tickers):
         run.ask("start")
 
 
+def test_running_guests_do_not_notice_that_memmgr_is_replaced(tickers):
+    run = tickers(2)
+    for turn in range(3):
+        run.channel.ask("restart-server", server="memmgr")
+        run.more(2)
+        run.until(lambda: run.log().count("init: memmgr has taken over") == turn + 1, "memmgr")
+    for guest in (0, 1):
+        assert run.largest_gap(guest) < STEP + SLACK and whole_lines(run.text[guest])
+    run.ask("stop")
+    run.settle(1)
+    run.text[0] = ""
+    run.ask("start")
+    run.more(3)
+    assert re.findall("[ZD]", run.text[0]) == ["Z"] and run.guest()["restarts"] == 0
+    assert run.largest_gap(1) < STEP + SLACK
+
+
+def test_memory_is_zero_and_nobody_elses_whenever_memmgr_dies(tickers):
+    """In the middle of handing out and of zeroing; each further one lives longer, and both guests begin again and again."""
+    run = tickers(2, settings=["memmgr.inject_at=7", "memmgr.inject_every=331", "memmgr.inject_count=60"])
+    for turn in range(3):
+        for guest in (0, 1):
+            run.ask("stop", guest)
+        for _ in range(10):
+            run.look()
+        run.text = ["", ""]
+        for guest in (0, 1):
+            run.ask("start", guest)
+        for guest in (0, 1):
+            run.more(2, guest)
+            assert re.findall("[ZD]", run.text[guest]) == ["Z"], run.log()
+    assert run.log().count("memmgr: crashed") >= 20
+    assert not re.search(r"kernel error", run.log())
+
+
+def test_memmgr_stopped_at_any_instruction_loses_no_guest(tickers):
+    run = tickers(2)
+    randomness = random.Random(5)
+    for turn in range(6):
+        run.ask("stop")
+        run.settle(1)
+        run.text[0] = ""
+        run.ask("start")
+        for _ in range(4):
+            for _ in range(randomness.randrange(3)):
+                run.look()
+            try:
+                run.channel.ask("restart-server", server="memmgr")
+            except control.Refused:
+                pass        # the next one is not ready yet
+        run.more(2)
+        assert re.findall("[ZD]", run.text[0]) == ["Z"], run.log()
+    assert run.largest_gap(1) < STEP + 4 * SLACK and whole_lines(run.text[1])
+
+
 NONSENSE = [b"{\n", b"\0\xff\x80\n", b"[]\n", b'{"command":"list"\n', b'{"command":7}\n', b'{"id":1}\n', b"x" * 5000 + b"\n",
             b'{"command":"pause"}\n', b'{"command":"pause","guest":"nobody"}\n', b'{"command":"format-disk"}\n',
             b'{"command":"pause","guest":"' + b"a" * 900 + b'"}\n']
@@ -408,3 +518,9 @@ def test_ctl_speaks_to_the_system_that_runs(tickers):
     assert ctl("resume", "nobody").returncode == 2
     assert ctl("dance").returncode == 2
     assert ctl("resume", "vmm0").returncode == 0
+    assert re.search(r"^console +running +0 ", shown.stdout, re.M) and re.search(r"^memmgr +running +0 ", shown.stdout, re.M)
+    looked = ctl("audit")
+    assert looked.returncode == 0 and re.match(r"[1-9]\d* entries looked at, .* 0 differences$", looked.stdout), looked
+    assert ctl("restart-server", "console").returncode == 0 and ctl("restart-server", "nobody").returncode == 2
+    assert re.search(r"^console +\w+ +1 ", ctl("list").stdout, re.M)
+    assert ctl("crash-report", "console").stdout == "no death is known\n"

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from linux_guest import QUIET
+from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
 from umbra import layout
 
 WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6}
@@ -44,6 +44,16 @@ def test_output_and_input_are_whole_whichever_console_carries_them(headless, way
     require_whole(outcome.console)
     assert len(deaths(outcome)) >= least, outcome.kernel_log[-2000:]
     assert outcome.kernel_log.count("init: console has taken over") == len(deaths(outcome))
+
+
+@needs_verify
+def test_a_guest_verifies_itself_whenever_memmgr_dies_over_its_beginning(headless):
+    """Some 2200 steps hand out its memory, 20000 more zero what the memmgr before may have left."""
+    deaths = ["--set", "memmgr.inject_at=11", "--set", "memmgr.inject_every=1777", "--set", "memmgr.inject_count=40"]
+    outcome = headless(*verifying_guest("--scale", "0.3", "memory", "cow", flavour="cloud-amd64", append="panic=-1"), *deaths)
+    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
+    assert verdicts(outcome.console)[-1].startswith("verify all ok")
+    assert len(re.findall("^memmgr: crashed", outcome.kernel_log, re.M)) >= 10
 
 
 def test_three_consoles_in_a_row_that_do_nothing_end_the_system(headless):

@@ -162,6 +162,17 @@ class Channel:
             text += piece["text"]
             place += piece["bytes"]
 
+    def audit(self, component):
+        """What a guest's VMM finds when it compares its shadow tables with the guest's."""
+        self.ask("audit", guest=component)
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            found = self.ask("audited", guest=component)
+            if found.pop("finished"):
+                return {key: value for key, value in found.items() if key not in ("id", "ok")}
+            time.sleep(0.05)
+        raise Failure("no audit within %g s" % self.timeout)
+
     # -- another program for a VMM -------------------------------------------------------------------------------
 
     def upload(self, component, image, progress=lambda done, of: None):

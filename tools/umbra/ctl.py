@@ -6,23 +6,25 @@ from umbra import control, images, say, symbols
 from umbra.errors import Usage
 
 LISTS = {"list": "guests, their state and their VMMs; servers", "stats": "exits, processor time and memory of each guest"}
-REPORT, SERVER = "crash-report", "restart-server"
 ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on", "stop": "it ends",
         "start": "one that has ended or not begun begins from its images", "kill-vmm": "its VMM ends, the next takes over",
         "hang-vmm": "its VMM spins until it is found out (debug builds)", "restart-vmm": "a planned change of its VMM",
         "upgrade-vmm": "a planned change to another program: --image FILE"}
+OTHERS = {"crash-report": "what is known of the deaths of its VMMs, or of a server",
+          "audit": "its VMM compares its shadow tables with the guest's",
+          "restart-server": "a planned change of a server: console, memmgr"}
+COMMANDS = {**LISTS, **ACTS, **OTHERS}
 
 
 def arguments(parser):
     add = parser.add_argument
-    add("what", choices=[*LISTS, REPORT, *ACTS, SERVER], metavar="COMMAND", help="see below")
+    add("what", choices=list(COMMANDS), metavar="COMMAND", help="see below")
     add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
     add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
     add("--json", action="store_true", help="the answer as JSON")
     add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
     add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
-    parser.epilog = "\n".join(["commands:"] + ["  %-12s %s" % pair for pair in {**LISTS, REPORT: "what is known of the deaths of its VMMs, or of a server", **ACTS,
-                                                                                  SERVER: "a planned change of a server: console, memmgr"}.items()] +
+    parser.epilog = "\n".join(["commands:"] + ["  %-14s %s" % pair for pair in COMMANDS.items()] +
                               ["", "example: ./build.py ctl pause linux"])
 
 
@@ -91,33 +93,49 @@ def print_report(options, text):
         print("\n".join(symbols.readable(text.splitlines(), options.profile)) or "no death is known")
 
 
-def restart_server(channel, name):
+def lists(channel, options):
+    guests, servers = channel.list()
+    if options.json:
+        print(json.dumps(guests, indent=1))
+    else:
+        print(list_tables(guests, servers) if options.what == "list" else stats_table(guests))
+
+
+def crash_report(channel, options):
+    print_report(options, channel.crash_report(chosen(channel, options.guest, servers_too=True)))
+
+
+def audit(channel, options):
+    found = channel.audit(chosen(channel, options.guest))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print("%d entries looked at, %d of them in tables out of sync and not compared; %d differences%s" % (
+            found["entries"], found["unsynced"], found["differences"],
+            ", the first: " + found["first"] if found["first"] else ""))
+    return 1 if found["differences"] else 0
+
+
+def restart_server(channel, options):
     servers = [s["name"] for s in channel.list()[1]]
-    if name not in servers:
+    if options.guest not in servers:
         raise Usage("which server? There are: " + " ".join(servers))
-    return channel.ask(SERVER, server=name)
+    print_answer(options, channel.ask("restart-server", server=options.guest))
+
+
+def print_answer(options, answer):
+    if options.json:
+        print(json.dumps(answer))
 
 
 def command(options):
     image = read_image(options)
     if options.what in LISTS and options.guest:
         raise Usage("%s shows all guests" % options.what)
+    special = {"crash-report": crash_report, "audit": audit, "restart-server": restart_server, **dict.fromkeys(LISTS, lists)}
     with control.open_channel(options.socket, options.timeout) as channel:
-        if options.what in LISTS:
-            guests, servers = channel.list()
-            print(json.dumps(guests, indent=1) if options.json else
-                  list_tables(guests, servers) if options.what == "list" else stats_table(guests))
-            return 0
-        if options.what == SERVER:
-            answer = restart_server(channel, options.guest)
-            if options.json:
-                print(json.dumps(answer))
-            return 0
-        component = chosen(channel, options.guest, options.what == REPORT)
-        if options.what == REPORT:
-            print_report(options, channel.crash_report(component))
-            return 0
-        answer = upgrade(channel, component, image) if image else channel.ask(options.what, guest=component)
-        if options.json:
-            print(json.dumps(answer))
+        if options.what in special:
+            return special[options.what](channel, options) or 0
+        component = chosen(channel, options.guest)
+        print_answer(options, upgrade(channel, component, image) if image else channel.ask(options.what, guest=component))
     return 0

@@ -24,7 +24,7 @@ GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' 
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
-MANAGER_HEAP = 2            # megabytes; chosen: of memmgr, besides eight bytes for each page of guest memory
+MANAGER_HEAP = 4            # megabytes; chosen: of memmgr, besides eight bytes for each page of guest memory
 TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The audit: every live entry is computed again from the guest's tables, every chain is counted. Shares only
- * pte.h with the code that made the entries. Read-only; for debug builds and tests. */
+ * pte.h with the code that made the entries. Read-only. */
 #include "walk.h"
 
 struct audit {
@@ -199,4 +199,19 @@ uint32_t shadow_audit(const struct shadow *s, shadow_report *report, void *conte
     }
     audit_lists(&a);
     return a.findings;
+}
+
+struct shadow_audited shadow_audited(const struct shadow *s)
+{
+    struct shadow_audited sum = { 0, 0 };
+
+    for (uint32_t i = 0; i < s->config.table_count; i++) {
+        const struct table *t = &s->table[i];
+        const struct frame *f = frame_of(s, t->gfn);
+        if (!(t->flags & TABLE_LIVE))
+            continue;
+        sum.entries += t->live;
+        sum.unsynced += !is_direct(t) && f && f->unsynced ? t->live : 0;
+    }
+    return sum;
 }

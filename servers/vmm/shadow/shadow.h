@@ -215,8 +215,14 @@ struct shadow_finding {
 typedef void shadow_report(void *context, const struct shadow_finding *finding);
 
 /* shadow_audit - recomputes every live entry from the guest's tables and checks the reverse maps. Returns the
- * number of findings; report may be NULL. Slow: debug builds and tests. */
+ * number of findings; report may be NULL. Slow: when somebody asks for it, and in tests. */
 uint32_t shadow_audit(const struct shadow *s, shadow_report *report, void *context);
+/* How many entries it looks at, and how many of these are of tables out of sync, which may lag behind the
+ * guest's: of them only the reverse maps are checked. */
+struct shadow_audited {
+    uint64_t entries, unsynced;
+};
+struct shadow_audited shadow_audited(const struct shadow *s);
 
 const struct shadow_counters *shadow_counters(const struct shadow *s);
 

@@ -27,6 +27,31 @@ TEST(pool_gives_every_frame_once)
     }
 }
 
+TEST(pool_that_is_begun_anew_gives_what_nobody_has)
+{
+    static uint8_t used[FRAMES];
+    static uint32_t back[FRAMES], order[FRAMES];
+    struct pool p, q;
+    uint32_t n = 0;
+    uint64_t done = 0;
+
+    memset(used, 0, sizeof(used));
+    pool_init(&p, 7, FRAMES - 5, back);
+    for (uint32_t i = 0; i < 1000; i++)
+        used[pool_take(&p)] = 1;
+    for (uint32_t f; (f = pool_take(&p)) != POOL_NO_FRAME;)
+        order[n++] = f;
+    pool_init(&q, 7, FRAMES - 5, back);
+    pool_leave(&q, used, &done);
+    CHECK_EQ(done, FRAMES - 5);
+    CHECK_EQ(pool_left(&q), n);
+    for (uint32_t i = 0; i < n; i++) /* in the same order as without that */
+        CHECK_EQ(pool_take(&q), order[i]);
+    CHECK_EQ(pool_take(&q), POOL_NO_FRAME);
+    pool_back(&q, 3);
+    CHECK_EQ(pool_take(&q), 3);
+}
+
 TEST(pool_scatters_neighbours)
 {
     static uint32_t distance[2 * FRAMES];

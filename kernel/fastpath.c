@@ -4,27 +4,39 @@
  * nothing changed, a point of no return, the commit. What they do is exactly what the complete path would:
  * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
  * runs included. */
+#include "ipc.h"
 #include "quick.h"
 
-/* A message of few words, or of more and with buffers at both ends; no capabilities. */
+/* A message of few words; or of many, and capabilities, with buffers at both ends. */
 static inline bool quick_tag(uint64_t tag, bool many, const struct tcb *from, const struct tcb *to)
 {
-    return many ? (uint32_t)tag <= MSG_WORDS_MAX && from->buffer && to->buffer
-                : (uint32_t)tag <= MSG_REGISTERS;
+    uint32_t low = (uint32_t)tag;
+
+    if (!many)
+        return low <= MSG_REGISTERS;
+    return low < TAG_CAPS(MSG_CAPS_MAX + 1) && TAG_WORDS(tag) <= MSG_WORDS_MAX && from->buffer && to->buffer;
 }
 
-static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t tag, bool many)
+static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t tag)
 {
     to->regs.rsi = tag;
     to->regs.rdx = from->regs.rdx;
     to->regs.r10 = from->regs.r10;
     to->regs.r8 = from->regs.r8;
     to->regs.r9 = from->regs.r9;
-    if (!many)
-        return;
+}
+
+/* What more there is of a message, when its registers have been copied. */
+static inline void copy_buffer(struct tcb *to, const struct tcb *from, uint64_t tag, bool grant)
+{
     const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
-    for (uint32_t i = MSG_REGISTERS; i < (uint32_t)tag; i++)
+    unsigned words = TAG_WORDS(tag), caps = grant ? TAG_NCAPS(tag) : 0;
+
+    for (unsigned i = MSG_REGISTERS; i < words; i++)
         to->buffer->words[i] = there[i];
+    if (caps)
+        caps = transfer_caps(from, to, caps);
+    to->regs.rsi = TAG(TAG_LABEL(tag), words) | TAG_CAPS(caps);
 }
 
 /* --- commit --- */
@@ -56,14 +68,16 @@ static always_inline struct regs *call_server(struct tcb *t, const struct cap *c
     struct tcb *to = ep->queue.head;
     uint64_t tag = t->regs.rsi;
 
-    if (unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!is_server(to)) ||
-        unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!(c->rights & RIGHT_WRITE)) || (many && TAG_NCAPS(tag) && !(c->rights & RIGHT_GRANT)) ||
+        unlikely(!is_server(to)) || unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->sent_rights = c->rights;
     give_call(t, to, ep, c->d0);
-    copy_words(to, t, tag, many);
+    copy_words(to, t, tag);
+    if (many)
+        copy_buffer(to, t, tag, true);
     return switch_to(t, to);
 }
 
@@ -164,7 +178,9 @@ static always_inline struct regs *answer_call(struct tcb *t, const struct cap *c
     COUNT(SYSCALLS);
     to->regs.rdi = 0;
     to->regs.rax = ERR_OK;
-    copy_words(to, t, tag, many);
+    copy_words(to, t, tag);
+    if (many)
+        copy_buffer(to, t, tag, to->sent_rights & RIGHT_GRANT);
     return receive_again(t, to, reply, ep);
 }
 

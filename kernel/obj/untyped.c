@@ -177,23 +177,26 @@ static void init_object(const struct cap *c)
 static void perform_retype(const struct retype *r)
 {
     struct cap *u = r->untyped;
-    uint64_t zero_end = u->d1;
+    uint64_t zero_end = u->d1, offset = r->start;
+    bool pieces = r->type == OBJ_UNTYPED;
+    uint8_t flags = CAP_ORIGINAL | (u->flags & CAP_DEVICE);
 
-    for (uint64_t i = 0; i < r->count; i++) {
-        struct cap *c = &r->slots[i];
-        uint64_t offset = r->start + i * r->stride;
-        *c = (struct cap){ .type = r->type,
-                           .rights = RIGHT_ALL,
-                           .flags = CAP_ORIGINAL | (u->flags & CAP_DEVICE),
-                           .bits = r->cap_bits,
-                           .obj = u->obj + offset };
-        if (r->type == OBJ_FRAME && r->bits == FRAME_2M)
-            c->flags |= CAP_LARGE;
-        if (r->type == OBJ_UNTYPED) /* what of it is known to be zero stays known */
-            c->d1 = zero_end <= offset ? 0 : zero_end - offset < r->stride ? zero_end - offset : r->stride;
-        cap_insert(c, u);
-        init_object(c);
+    if (r->type == OBJ_FRAME && r->bits == FRAME_2M)
+        flags |= CAP_LARGE;
+    for (struct cap *c = r->slots; c < r->slots + r->count; c++, offset += r->stride) {
+        c->type = r->type;
+        c->rights = RIGHT_ALL;
+        c->flags = flags;
+        c->bits = r->cap_bits;
+        c->kind = 0;
+        c->obj = u->obj + offset;
+        c->d0 = c->d1 = 0;
+        if (pieces && zero_end > offset) /* what of it is known to be zero stays known */
+            c->d1 = zero_end - offset < r->stride ? zero_end - offset : r->stride;
     }
+    cap_insert_row(r->slots, r->count, u);
+    for (uint64_t i = 0; i < r->count && r->type != OBJ_FRAME; i++)
+        init_object(&r->slots[i]);
     u->d0 = r->start + r->count * r->stride;
     if (u->d1 < u->d0)
         u->d1 = u->d0;

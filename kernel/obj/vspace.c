@@ -30,10 +30,10 @@ static void space_fill(struct space *s, uint64_t obj, bool guest)
 
 err_t space_argument(const struct tcb *t, cptr_t p, bool guest_allowed, struct space *out)
 {
-    struct cap *c = cspace_slot(t, p);
+    const struct cap *c = cspace_slot(t, p);
     bool guest = guest_allowed && c && c->type == OBJ_GUESTSPACE;
 
-    err_t e = cspace_cap(t, p, guest ? OBJ_GUESTSPACE : OBJ_VSPACE, RIGHT_WRITE, &c);
+    err_t e = cap_check(c, p, guest ? OBJ_GUESTSPACE : OBJ_VSPACE, RIGHT_WRITE);
     if (e == ERR_OK)
         space_fill(out, c->obj, guest);
     return e;
@@ -96,6 +96,7 @@ static unsigned frame_level(const struct cap *c)
 static err_t frame_map(const struct invocation *v)
 {
     struct cap *c = v->cap;
+    unsigned level = frame_level(c);
     struct space s;
 
     if (v->words < 3)
@@ -105,14 +106,14 @@ static err_t frame_map(const struct invocation *v)
         return REFUSED(ERR_NO_RIGHT, "map a frame with rights %lx of %x", arg(v, 2), c->rights);
     if (c->d1)
         return ERR_ALREADY_MAPPED;
-    if (address >= USER_END || level_bytes(frame_level(c)) > USER_END - address)
+    if (address >= USER_END || level_bytes(level) > USER_END - address)
         return ERR_RANGE;
-    if (address % level_bytes(frame_level(c)))
+    if (address & (level_bytes(level) - 1))
         return ERR_ALIGNMENT;
     err_t e = space_argument(v->caller, (cptr_t)arg(v, 0), false, &s);
     if (e != ERR_OK)
         return e;
-    uint64_t *entry = space_walk(&s, address, frame_level(c));
+    uint64_t *entry = space_walk(&s, address, level);
     if (!entry)
         return ERR_NO_TABLE;
     if (*entry & PTE_P)

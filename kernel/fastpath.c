@@ -30,10 +30,11 @@ static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t t
 static inline void copy_buffer(struct tcb *to, const struct tcb *from, uint64_t tag, bool grant)
 {
     const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
+    uint64_t *here = to->buffer->words;
     unsigned words = TAG_WORDS(tag), caps = grant ? TAG_NCAPS(tag) : 0;
 
     for (unsigned i = MSG_REGISTERS; i < words; i++)
-        to->buffer->words[i] = there[i];
+        here[i] = there[i];
     if (caps)
         caps = transfer_caps(from, to, caps);
     to->regs.rsi = TAG(TAG_LABEL(tag), words) | TAG_CAPS(caps);

@@ -85,9 +85,10 @@ void cap_insert(struct cap *dest, struct cap *parent)
 void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
 {
     struct cap *below = parent->child;
+    uint8_t depth = parent->depth + 1;
 
     for (struct cap *c = first; c < first + n; c++) {
-        c->depth = parent->depth + 1;
+        c->depth = depth;
         c->parent = parent;
         c->child = NULL;
         c->next = below;

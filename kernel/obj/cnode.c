@@ -19,11 +19,9 @@ struct cap *cspace_slot(const struct tcb *t, cptr_t p)
     return c;
 }
 
-err_t cap_check(const struct cap *c, cptr_t p, unsigned type, unsigned rights)
+err_t cap_refusal(const struct cap *c, cptr_t p, unsigned type, unsigned rights)
 {
-    (void)p; /* a release build says nothing of it */
-    if (c && c->type == type && (c->rights & rights) == rights)
-        return ERR_OK;
+    (void)p, (void)rights; /* a release build says nothing of them */
     if (!c || c->type == OBJ_NULL)
         return REFUSED(ERR_NO_CAP, "no capability at %x", p);
     if (c->type != type)
@@ -35,11 +33,11 @@ err_t cap_check(const struct cap *c, cptr_t p, unsigned type, unsigned rights)
 err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, struct cap **out)
 {
     struct cap *c = cspace_slot(t, p);
-    err_t e = cap_check(c, p, type, rights);
 
-    if (e == ERR_OK)
-        *out = c;
-    return e;
+    if (!cap_is(c, type, rights))
+        return cap_refusal(c, p, type, rights);
+    *out = c;
+    return ERR_OK;
 }
 
 err_t cnode_slots(const struct cap *cnode, uint64_t first, uint64_t n, struct cap **out)

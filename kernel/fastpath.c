@@ -40,6 +40,16 @@ static inline void copy_buffer(struct tcb *to, const struct tcb *from, uint64_t 
     to->regs.rsi = TAG(TAG_LABEL(tag), words) | TAG_CAPS(caps);
 }
 
+__attribute__((noinline)) bool take_turn_far(const struct tcb *from, struct tcb *to)
+{
+    return take_turn(from, to);
+}
+
+__attribute__((noinline)) struct regs *switch_far(struct tcb *from, struct tcb *to)
+{
+    return switch_to(from, to);
+}
+
 /* --- commit --- */
 
 /* t has called, to has received. */
@@ -70,16 +80,18 @@ static always_inline struct regs *call_server(struct tcb *t, const struct cap *c
     uint64_t tag = t->regs.rsi;
 
     if (unlikely(!(c->rights & RIGHT_WRITE)) || (many && TAG_NCAPS(tag) && !(c->rights & RIGHT_GRANT)) ||
-        unlikely(!is_server(to)) || unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
+        unlikely(!is_server(to)) || unlikely(!quick_tag(tag, many, t, to)) ||
+        unlikely(!(many ? take_turn_far(t, to) : take_turn(t, to))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->sent_rights = c->rights;
     give_call(t, to, ep, c->d0);
     copy_words(to, t, tag);
-    if (many)
-        copy_buffer(to, t, tag, true);
-    return switch_to(t, to);
+    if (!many)
+        return switch_to(t, to);
+    copy_buffer(to, t, tag, true);
+    return switch_far(t, to);
 }
 
 static __attribute__((noinline)) struct regs *call_server_many(struct tcb *t, const struct cap *c)
@@ -108,7 +120,7 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
         return NULL;
     struct endpoint *ep = cap_object(c);
     struct tcb *to = ep->queue.head;
-    if (unlikely(!is_server(to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!is_server(to)) || unlikely(!take_turn_far(t, to)))
         return NULL;
     /* point of no return */
     t->faulting = 1;
@@ -120,12 +132,11 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
     t->fault_words[3] = to->regs.r9 = t->regs.rsp;
     give_call(t, to, ep, c->d0);
     to->regs.rsi = TAG(label, 4);
-    return switch_to(t, to);
+    return switch_far(t, to);
 }
 
 /* The caller of reply is answered: t waits at ep with reply again. */
-static inline struct regs *receive_again(struct tcb *t, struct tcb *caller, struct reply *reply,
-                                         struct endpoint *ep)
+static inline void receive_again(struct tcb *t, struct tcb *caller, struct reply *reply, struct endpoint *ep)
 {
     caller->state = THREAD_READY;
     reply->caller = NULL;
@@ -135,7 +146,6 @@ static inline struct regs *receive_again(struct tcb *t, struct tcb *caller, stru
     t->state = THREAD_RECV;
     t->queue = ep;
     queue_push(&ep->queue, t);
-    return switch_to(t, caller);
 }
 
 /* A fault is answered by executing again, or from another RIP; more is for the complete path. */
@@ -146,13 +156,14 @@ static __attribute__((noinline)) struct regs *answer_fault(struct tcb *t, struct
     uint32_t low = (uint32_t)t->regs.rsi;
     uint64_t rip = low ? t->regs.rdx : to->regs.rip;
 
-    if (unlikely(low > 1) || unlikely(low && rip >= USER_END) || unlikely(!take_turn(t, to)))
+    if (unlikely(low > 1) || unlikely(low && rip >= USER_END) || unlikely(!take_turn_far(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     to->regs.rip = rip;
     to->faulting = 0;
-    return receive_again(t, to, reply, ep);
+    receive_again(t, to, reply, ep);
+    return switch_far(t, to);
 }
 
 /* Nothing to receive at once. */
@@ -173,16 +184,18 @@ static always_inline struct regs *answer_call(struct tcb *t, const struct cap *c
         return syscall_complete(t);
     if (to->faulting)
         return answer_fault(t, reply, ep);
-    if (unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!quick_tag(tag, many, t, to)) || unlikely(!(many ? take_turn_far(t, to) : take_turn(t, to))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     to->regs.rdi = 0;
     to->regs.rax = ERR_OK;
     copy_words(to, t, tag);
-    if (many)
-        copy_buffer(to, t, tag, to->sent_rights & RIGHT_GRANT);
-    return receive_again(t, to, reply, ep);
+    receive_again(t, to, reply, ep);
+    if (!many)
+        return switch_to(t, to);
+    copy_buffer(to, t, tag, to->sent_rights & RIGHT_GRANT);
+    return switch_far(t, to);
 }
 
 static __attribute__((noinline)) struct regs *answer_call_many(struct tcb *t, const struct cap *c,

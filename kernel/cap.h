@@ -46,6 +46,8 @@ enum view_kind { VIEW_WINDOW, VIEW_EXIT, VIEW_REPLY, VIEW_PUBLIC };
 /* cap_insert - a new capability as a child of parent (NULL: none). dest must be empty; its tree links are
  * set. */
 void cap_insert(struct cap *dest, struct cap *parent);
+/* The same for n in a row. */
+void cap_insert_row(struct cap *first, unsigned n, struct cap *parent);
 /* cap_derive - check and make in dest a child of src with rights narrowed. badge 0: none.
  * NOT_DERIVABLE, TOO_DEEP, SLOT_OCCUPIED, RANGE (badge on a badged capability, or on a type without). */
 err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge);

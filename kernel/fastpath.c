@@ -4,27 +4,50 @@
  * nothing changed, a point of no return, the commit. What they do is exactly what the complete path would:
  * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
  * runs included. */
+#include "ipc.h"
 #include "quick.h"
 
-/* A message of few words, or of more and with buffers at both ends; no capabilities. */
+/* A message of few words; or of many, and capabilities, with buffers at both ends. */
 static inline bool quick_tag(uint64_t tag, bool many, const struct tcb *from, const struct tcb *to)
 {
-    return many ? (uint32_t)tag <= MSG_WORDS_MAX && from->buffer && to->buffer
-                : (uint32_t)tag <= MSG_REGISTERS;
+    uint32_t low = (uint32_t)tag;
+
+    if (!many)
+        return low <= MSG_REGISTERS;
+    return low < TAG_CAPS(MSG_CAPS_MAX + 1) && TAG_WORDS(tag) <= MSG_WORDS_MAX && from->buffer && to->buffer;
 }
 
-static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t tag, bool many)
+static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t tag)
 {
     to->regs.rsi = tag;
     to->regs.rdx = from->regs.rdx;
     to->regs.r10 = from->regs.r10;
     to->regs.r8 = from->regs.r8;
     to->regs.r9 = from->regs.r9;
-    if (!many)
-        return;
+}
+
+/* What more there is of a message, when its registers have been copied. */
+static inline void copy_buffer(struct tcb *to, const struct tcb *from, uint64_t tag, bool grant)
+{
     const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
-    for (uint32_t i = MSG_REGISTERS; i < (uint32_t)tag; i++)
-        to->buffer->words[i] = there[i];
+    uint64_t *here = to->buffer->words;
+    unsigned words = TAG_WORDS(tag), caps = grant ? TAG_NCAPS(tag) : 0;
+
+    for (unsigned i = MSG_REGISTERS; i < words; i++)
+        here[i] = there[i];
+    if (caps)
+        caps = transfer_caps(from, to, caps);
+    to->regs.rsi = TAG(TAG_LABEL(tag), words) | TAG_CAPS(caps);
+}
+
+__attribute__((noinline)) bool take_turn_far(const struct tcb *from, struct tcb *to)
+{
+    return take_turn(from, to);
+}
+
+__attribute__((noinline)) struct regs *switch_far(struct tcb *from, struct tcb *to)
+{
+    return switch_to(from, to);
 }
 
 /* --- commit --- */
@@ -56,15 +79,19 @@ static always_inline struct regs *call_server(struct tcb *t, const struct cap *c
     struct tcb *to = ep->queue.head;
     uint64_t tag = t->regs.rsi;
 
-    if (unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!is_server(to)) ||
-        unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!(c->rights & RIGHT_WRITE)) || (many && TAG_NCAPS(tag) && !(c->rights & RIGHT_GRANT)) ||
+        unlikely(!is_server(to)) || unlikely(!quick_tag(tag, many, t, to)) ||
+        unlikely(!(many ? take_turn_far(t, to) : take_turn(t, to))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     t->sent_rights = c->rights;
     give_call(t, to, ep, c->d0);
-    copy_words(to, t, tag, many);
-    return switch_to(t, to);
+    copy_words(to, t, tag);
+    if (!many)
+        return switch_to(t, to);
+    copy_buffer(to, t, tag, true);
+    return switch_far(t, to);
 }
 
 static __attribute__((noinline)) struct regs *call_server_many(struct tcb *t, const struct cap *c)
@@ -93,7 +120,7 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
         return NULL;
     struct endpoint *ep = cap_object(c);
     struct tcb *to = ep->queue.head;
-    if (unlikely(!is_server(to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!is_server(to)) || unlikely(!take_turn_far(t, to)))
         return NULL;
     /* point of no return */
     t->faulting = 1;
@@ -105,12 +132,11 @@ struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t
     t->fault_words[3] = to->regs.r9 = t->regs.rsp;
     give_call(t, to, ep, c->d0);
     to->regs.rsi = TAG(label, 4);
-    return switch_to(t, to);
+    return switch_far(t, to);
 }
 
 /* The caller of reply is answered: t waits at ep with reply again. */
-static inline struct regs *receive_again(struct tcb *t, struct tcb *caller, struct reply *reply,
-                                         struct endpoint *ep)
+static inline void receive_again(struct tcb *t, struct tcb *caller, struct reply *reply, struct endpoint *ep)
 {
     caller->state = THREAD_READY;
     reply->caller = NULL;
@@ -120,7 +146,6 @@ static inline struct regs *receive_again(struct tcb *t, struct tcb *caller, stru
     t->state = THREAD_RECV;
     t->queue = ep;
     queue_push(&ep->queue, t);
-    return switch_to(t, caller);
 }
 
 /* A fault is answered by executing again, or from another RIP; more is for the complete path. */
@@ -131,13 +156,14 @@ static __attribute__((noinline)) struct regs *answer_fault(struct tcb *t, struct
     uint32_t low = (uint32_t)t->regs.rsi;
     uint64_t rip = low ? t->regs.rdx : to->regs.rip;
 
-    if (unlikely(low > 1) || unlikely(low && rip >= USER_END) || unlikely(!take_turn(t, to)))
+    if (unlikely(low > 1) || unlikely(low && rip >= USER_END) || unlikely(!take_turn_far(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     to->regs.rip = rip;
     to->faulting = 0;
-    return receive_again(t, to, reply, ep);
+    receive_again(t, to, reply, ep);
+    return switch_far(t, to);
 }
 
 /* Nothing to receive at once. */
@@ -158,14 +184,18 @@ static always_inline struct regs *answer_call(struct tcb *t, const struct cap *c
         return syscall_complete(t);
     if (to->faulting)
         return answer_fault(t, reply, ep);
-    if (unlikely(!quick_tag(tag, many, t, to)) || unlikely(!take_turn(t, to)))
+    if (unlikely(!quick_tag(tag, many, t, to)) || unlikely(!(many ? take_turn_far(t, to) : take_turn(t, to))))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
     to->regs.rdi = 0;
     to->regs.rax = ERR_OK;
-    copy_words(to, t, tag, many);
-    return receive_again(t, to, reply, ep);
+    copy_words(to, t, tag);
+    receive_again(t, to, reply, ep);
+    if (!many)
+        return switch_to(t, to);
+    copy_buffer(to, t, tag, to->sent_rights & RIGHT_GRANT);
+    return switch_far(t, to);
 }
 
 static __attribute__((noinline)) struct regs *answer_call_many(struct tcb *t, const struct cap *c,

@@ -32,7 +32,7 @@ struct regs *fastpath_wake(struct tcb *t, struct notification *n, uint64_t bits)
 {
     struct tcb *to = waiter_of(n);
 
-    if (!to || to->priority <= t->priority || unlikely(!take_turn(t, to)))
+    if (!to || to->priority <= t->priority || unlikely(!take_turn_far(t, to)))
         return NULL;
     /* point of no return */
     end_wait(n, to);
@@ -42,7 +42,7 @@ struct regs *fastpath_wake(struct tcb *t, struct notification *n, uint64_t bits)
     to->regs.rax = ERR_OK;
     n->bits = 0;
     step_back(t);
-    return switch_to(t, to);
+    return switch_far(t, to);
 }
 
 struct regs *fastpath_signal(struct tcb *t)
@@ -91,7 +91,7 @@ struct regs *fastpath_yield(struct tcb *t)
     struct thread_queue *q = &cpu.ready[t->priority];
     struct tcb *to = q->head;
 
-    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!take_turn(t, to)))
+    if (!to || unlikely(to->state != THREAD_READY) || unlikely(!take_turn_far(t, to)))
         return syscall_complete(t);
     /* point of no return */
     COUNT(SYSCALLS);
@@ -100,5 +100,5 @@ struct regs *fastpath_yield(struct tcb *t)
     queue_push(q, t);
     to->queued = 0;
     t->queued = 1;
-    return switch_to(t, to);
+    return switch_far(t, to);
 }

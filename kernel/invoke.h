@@ -34,6 +34,12 @@ static inline void result(struct invocation *v, uint64_t word)
 struct cap *cspace_slot(const struct tcb *t, cptr_t p);
 /* A capability argument: NO_CAP, WRONG_TYPE, NO_RIGHT. */
 err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, struct cap **out);
+static inline bool cap_is(const struct cap *c, unsigned type, unsigned rights)
+{
+    return c && c->type == type && (c->rights & rights) == rights;
+}
+/* Why c, what the CSpace has at p, is not what is needed. */
+err_t cap_refusal(const struct cap *c, cptr_t p, unsigned type, unsigned rights);
 /* An empty slot of the caller's root CNode for a new capability: RANGE, SLOT_OCCUPIED. */
 err_t cspace_empty(const struct tcb *t, uint64_t index, struct cap **out);
 /* Slots first .. first + n - 1 of a CNode, all empty: RANGE, SLOT_OCCUPIED. Slot 0 is the kernel's. */

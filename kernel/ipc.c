@@ -36,7 +36,7 @@ static struct cap *receive_slot(const struct tcb *to, unsigned n)
     return cnode_slots(cnode, (uint64_t)first + n, 1, &slots) == ERR_OK ? slots : NULL;
 }
 
-static unsigned transfer_caps(const struct tcb *from, const struct tcb *to, unsigned n)
+unsigned transfer_caps(const struct tcb *from, const struct tcb *to, unsigned n)
 {
     unsigned done = 0;
 

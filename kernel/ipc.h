@@ -43,6 +43,8 @@ void ipc_cancel(struct tcb *t);
 /* A fault of the current thread: a Call to its fault endpoint, made by the kernel. */
 void ipc_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2);
 
+/* The first n capabilities that from's buffer names, to the slots that to has for them: how many arrived. */
+unsigned transfer_caps(const struct tcb *from, const struct tcb *to, unsigned n);
 void notification_signal(struct notification *n, uint64_t bits);
 void timer_fired(struct timer *timer);
 

@@ -52,4 +52,8 @@ static inline struct regs *switch_to(struct tcb *from, struct tcb *to)
     return &to->regs;
 }
 
+/* The same out of line, where a few more instructions matter less than the text. */
+bool take_turn_far(const struct tcb *from, struct tcb *to);
+struct regs *switch_far(struct tcb *from, struct tcb *to);
+
 #endif

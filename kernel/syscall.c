@@ -100,6 +100,19 @@ static void reply_only(struct tcb *t)
     thread_result(t, e);
 }
 
+static __attribute__((noinline)) void give_results(struct tcb *t, struct invocation *v)
+{
+    for (unsigned i = v->result_words; i < MSG_REGISTERS; i++)
+        v->r[i] = 0;
+    t->regs.rsi = TAG(0, v->result_words);
+    t->regs.rdx = v->r[0];
+    t->regs.r10 = v->r[1];
+    t->regs.r8 = v->r[2];
+    t->regs.r9 = v->r[3];
+    for (unsigned i = MSG_REGISTERS; i < v->result_words && t->buffer; i++)
+        t->buffer->words[i] = v->r[i];
+}
+
 /* Invoke a kernel object; results go to registers and, from word 4, to the IPC buffer. */
 static void invoke_object(struct tcb *t, struct cap *c)
 {
@@ -115,7 +128,7 @@ static void invoke_object(struct tcb *t, struct cap *c)
     v.w[3] = t->regs.r9;
     v.buffer = t->buffer ? t->buffer->words : NULL;
     v.result_words = 0;
-    if (v.words > MSG_WORDS_MAX || (v.words > MSG_REGISTERS && !v.buffer)) {
+    if (v.words > MSG_REGISTERS && (v.words > MSG_WORDS_MAX || !v.buffer)) {
         thread_result(t, v.words > MSG_WORDS_MAX ? ERR_RANGE : ERR_NO_IPC_BUFFER);
         return;
     }
@@ -127,15 +140,10 @@ static void invoke_object(struct tcb *t, struct cap *c)
     }
     /* A thread that ended itself gets an answer, too: its memory is not reused before the next call. */
     t->regs.rax = e; /* invoke() has recorded it */
-    for (unsigned i = v.result_words; i < MSG_REGISTERS; i++)
-        v.r[i] = 0;
-    t->regs.rsi = TAG(0, v.result_words);
-    t->regs.rdx = v.r[0];
-    t->regs.r10 = v.r[1];
-    t->regs.r8 = v.r[2];
-    t->regs.r9 = v.r[3];
-    for (unsigned i = MSG_REGISTERS; i < v.result_words && t->buffer; i++)
-        t->buffer->words[i] = v.r[i];
+    if (v.result_words)
+        give_results(t, &v);
+    else
+        t->regs.rsi = t->regs.rdx = t->regs.r10 = t->regs.r8 = t->regs.r9 = 0;
 }
 
 static void call(struct tcb *t, bool wait)

@@ -25,9 +25,13 @@ static inline hpa_t pte_hpa(uint64_t pte)
 {
     return (hpa_t){ pte & PTE_ADDRESS };
 }
+static inline unsigned pte_shift(unsigned level)
+{
+    return PAGE_SHIFT + 9 * (level - 1);
+}
 static inline unsigned pte_index(uint64_t address, unsigned level)
 {
-    return address >> (PAGE_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
+    return address >> pte_shift(level) & (TABLE_ENTRIES - 1);
 }
 static inline uint64_t level_bytes(unsigned level)
 {

@@ -82,6 +82,25 @@ void cap_insert(struct cap *dest, struct cap *parent)
     link_below(dest, parent);
 }
 
+void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
+{
+    struct cap *below = parent->child;
+    uint8_t depth = parent->depth + 1;
+
+    for (struct cap *c = first; c < first + n; c++) {
+        c->depth = depth;
+        c->parent = parent;
+        c->child = NULL;
+        c->next = below;
+        c->prev = c + 1;
+        below = c;
+    }
+    first[n - 1].prev = NULL;
+    if (parent->child)
+        parent->child->prev = first;
+    parent->child = below;
+}
+
 err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge)
 {
     if (dest->type != OBJ_NULL)

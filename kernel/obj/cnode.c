@@ -19,17 +19,23 @@ struct cap *cspace_slot(const struct tcb *t, cptr_t p)
     return c;
 }
 
-err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, struct cap **out)
+err_t cap_refusal(const struct cap *c, cptr_t p, unsigned type, unsigned rights)
 {
-    struct cap *c = cspace_slot(t, p);
-
+    (void)p, (void)rights; /* a release build says nothing of them */
     if (!c || c->type == OBJ_NULL)
         return REFUSED(ERR_NO_CAP, "no capability at %x", p);
     if (c->type != type)
         return REFUSED(ERR_WRONG_TYPE, "capability %x is a %s, not a %s", p, object_name(c->type),
                        object_name(type));
-    if ((c->rights & rights) != rights)
-        return REFUSED(ERR_NO_RIGHT, "capability %x has rights %x, needs %x", p, c->rights, rights);
+    return REFUSED(ERR_NO_RIGHT, "capability %x has rights %x, needs %x", p, c->rights, rights);
+}
+
+err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, struct cap **out)
+{
+    struct cap *c = cspace_slot(t, p);
+
+    if (!cap_is(c, type, rights))
+        return cap_refusal(c, p, type, rights);
     *out = c;
     return ERR_OK;
 }

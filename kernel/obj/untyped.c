@@ -176,26 +176,43 @@ static void init_object(const struct cap *c)
     }
 }
 
+/* What of each new Untyped is known to be zero stays known. */
+static void keep_zeroed(const struct retype *r, uint64_t zero_end)
+{
+    uint64_t offset = r->start;
+
+    for (struct cap *c = r->slots; c < r->slots + r->count && offset < zero_end; c++, offset += r->stride)
+        c->d1 = zero_end - offset < r->stride ? zero_end - offset : r->stride;
+}
+
+/* The slots are empty: all but what is set here is zero. */
+static void fill_slots(const struct retype *r, const struct cap *model)
+{
+    uint64_t obj = r->untyped->obj + r->start, stride = r->stride;
+    struct cap head = *model, *end = r->slots + r->count;
+
+    for (struct cap *c = r->slots; c < end; c++, obj += stride) {
+        ASSERT(!c->d0 && !c->d1);
+        __builtin_memcpy(c, &head, offsetof(struct cap, obj));
+        c->obj = obj;
+    }
+}
+
 static void perform_retype(const struct retype *r)
 {
     struct cap *u = r->untyped;
-    uint64_t zero_end = u->d1;
+    bool large = r->type == OBJ_FRAME && r->bits == FRAME_2M;
+    struct cap model = { .type = r->type,
+                         .rights = RIGHT_ALL,
+                         .flags = CAP_ORIGINAL | (u->flags & CAP_DEVICE) | (large ? CAP_LARGE : 0),
+                         .bits = r->cap_bits };
 
-    for (uint64_t i = 0; i < r->count; i++) {
-        struct cap *c = &r->slots[i];
-        uint64_t offset = r->start + i * r->stride;
-        *c = (struct cap){ .type = r->type,
-                           .rights = RIGHT_ALL,
-                           .flags = CAP_ORIGINAL | (u->flags & CAP_DEVICE),
-                           .bits = r->cap_bits,
-                           .obj = u->obj + offset };
-        if (r->type == OBJ_FRAME && r->bits == FRAME_2M)
-            c->flags |= CAP_LARGE;
-        if (r->type == OBJ_UNTYPED) /* what of it is known to be zero stays known */
-            c->d1 = zero_end <= offset ? 0 : zero_end - offset < r->stride ? zero_end - offset : r->stride;
-        cap_insert(c, u);
-        init_object(c);
-    }
+    fill_slots(r, &model);
+    cap_insert_row(r->slots, r->count, u);
+    if (r->type == OBJ_UNTYPED)
+        keep_zeroed(r, u->d1);
+    for (uint64_t i = 0; i < r->count && r->type != OBJ_FRAME; i++)
+        init_object(&r->slots[i]);
     u->d0 = r->start + r->count * r->stride;
     if (u->d1 < u->d0)
         u->d1 = u->d0;

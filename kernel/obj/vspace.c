@@ -21,22 +21,26 @@ static uint64_t make_ref(uint64_t obj)
 
 static void space_fill(struct space *s, uint64_t obj, bool guest)
 {
-    struct guestspace *g = guest ? phys((hpa_t){ obj }) : NULL;
-
-    *s = (struct space){
-        .root = g ? g->table : phys((hpa_t){ obj }), .top = g ? 3 : 4, .ref = make_ref(obj), .guest = g
-    };
+    s->ref = make_ref(obj);
+    s->root = phys((hpa_t){ obj });
+    s->top = 4;
+    s->guest = NULL;
+    if (!guest)
+        return;
+    s->guest = phys((hpa_t){ obj });
+    s->root = s->guest->table;
+    s->top = 3;
 }
 
 err_t space_argument(const struct tcb *t, cptr_t p, bool guest_allowed, struct space *out)
 {
-    struct cap *c = cspace_slot(t, p);
-    bool guest = guest_allowed && c && c->type == OBJ_GUESTSPACE;
+    const struct cap *c = cspace_slot(t, p);
+    unsigned type = guest_allowed && c && c->type == OBJ_GUESTSPACE ? OBJ_GUESTSPACE : OBJ_VSPACE;
 
-    err_t e = cspace_cap(t, p, guest ? OBJ_GUESTSPACE : OBJ_VSPACE, RIGHT_WRITE, &c);
-    if (e == ERR_OK)
-        space_fill(out, c->obj, guest);
-    return e;
+    if (!cap_is(c, type, RIGHT_WRITE))
+        return cap_refusal(c, p, type, RIGHT_WRITE);
+    space_fill(out, c->obj, type == OBJ_GUESTSPACE);
+    return ERR_OK;
 }
 
 bool space_find(uint64_t ref, struct space *out)
@@ -53,14 +57,15 @@ bool space_find(uint64_t ref, struct space *out)
 uint64_t *space_walk(const struct space *s, uint64_t address, unsigned level)
 {
     uint64_t *table = s->root;
+    unsigned shift = pte_shift(s->top), last = pte_shift(level);
 
-    for (unsigned l = s->top; l > level; l--) {
-        uint64_t e = table[pte_index(address, l)];
-        if (!(e & PTE_P) || (e & (PTE_PS | PTE_WINDOW)))
+    for (; shift > last; shift -= pte_shift(2) - pte_shift(1)) {
+        uint64_t e = table[address >> shift & (TABLE_ENTRIES - 1)];
+        if ((e & (PTE_P | PTE_PS | PTE_WINDOW)) != PTE_P)
             return NULL;
         table = phys(pte_hpa(e));
     }
-    return &table[pte_index(address, level)];
+    return &table[address >> last & (TABLE_ENTRIES - 1)];
 }
 
 void space_flush(const struct space *s, uint64_t address)
@@ -96,6 +101,8 @@ static unsigned frame_level(const struct cap *c)
 static err_t frame_map(const struct invocation *v)
 {
     struct cap *c = v->cap;
+    unsigned level = frame_level(c);
+    uint64_t bytes = level_bytes(level);
     struct space s;
 
     if (v->words < 3)
@@ -105,14 +112,14 @@ static err_t frame_map(const struct invocation *v)
         return REFUSED(ERR_NO_RIGHT, "map a frame with rights %lx of %x", arg(v, 2), c->rights);
     if (c->d1)
         return ERR_ALREADY_MAPPED;
-    if (address >= USER_END || level_bytes(frame_level(c)) > USER_END - address)
+    if (address > USER_END - bytes)
         return ERR_RANGE;
-    if (address % level_bytes(frame_level(c)))
+    if (address & (bytes - 1))
         return ERR_ALIGNMENT;
     err_t e = space_argument(v->caller, (cptr_t)arg(v, 0), false, &s);
     if (e != ERR_OK)
         return e;
-    uint64_t *entry = space_walk(&s, address, frame_level(c));
+    uint64_t *entry = space_walk(&s, address, level);
     if (!entry)
         return ERR_NO_TABLE;
     if (*entry & PTE_P)

@@ -5,7 +5,7 @@
  * through that mapping; what they map is memory from 16 MB on, seen from 1 GB on (REGION: 2 MB each, behind one table)
  * or, in the address space that is built and destroyed, from 512 GB on. A table's entries: PRESENT is present, writable,
  * never used; USED has A and D as well; COPIED is read-only with A and D, as after a fork. */
-#include "measure.h"
+#include "measure.inc"
 
 #define PML4       0x30000
 #define PD1        0x33000 /* of the second GB */

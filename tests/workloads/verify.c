@@ -5,8 +5,8 @@
  * `verify all ok` or `verify all FAIL n`. verify [--scale X] [--seed N] [--memory MB] [--seconds S] [--gap
  * TICK] [--ticks] [--list] [PART...] As the first process of a machine it mounts what it needs and powers off
  * when it has finished. Output depends on nothing but the outcome (without --ticks, and part gap), so runs
- * can be compared byte for byte. One processor is used. Parts that need somebody, or go on as long as they are told, run
- * only if they are named. */
+ * can be compared byte for byte. One processor is used. Parts that need somebody, or go on as long as they
+ * are told, run only if they are named. */
 #include "verify/base.h"
 #include "verify/faults.h"
 #include "verify/process.h"

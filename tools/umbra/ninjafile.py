@@ -54,10 +54,12 @@ def object_of(program, source):
     return "%s/%s.o" % (program.objects, source)
 
 
-def extra_flags(source, commit):
-    """The version goes into few files only, so that a commit does not rebuild everything."""
+def extra_flags(kind, source, commit):
+    """What is not for all sources of a program. The version goes into few, so that a commit does not rebuild everything."""
     own = re.match(r"servers/\w+", source)
     flags = " -I " + own[0] + (" -mgeneral-regs-only" if own[0] in layout.GENERAL_REGISTERS else "") if own else ""
+    if kind == "kernel" and source not in layout.KERNEL_FAST:
+        flags += " " + " ".join(layout.KERNEL_SMALL)
     if source in layout.VERSIONED:
         flags += r""" '-DUMBRA_VERSION="%s"' '-DUMBRA_COMMIT="%s"'""" % (version.VERSION, commit)
     return flags
@@ -74,7 +76,7 @@ def statements(programs, commit):
                 seen.add(target)
                 after = " || " + layout.GENERATED + "/stamp" if program.kind in ("server", "host") and layout.find(layout.INTERFACES) else ""
                 lines.append("build %s: %s %s%s\n  flags = %s%s" % (target, COMPILE[program.kind], source, after, flags,
-                                                                    extra_flags(source, commit)))
+                                                                    extra_flags(program.kind, source, commit)))
         objects = " ".join(object_of(program, source) for source in program.sources)
         scripts = " | " + " ".join(program.scripts) if program.scripts else ""
         lines.append("build %s: %s %s%s\n  flags = %s" % (program.output, LINK[program.kind], objects, scripts,

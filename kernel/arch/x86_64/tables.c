@@ -29,15 +29,16 @@ static uint64_t gdt[8] = {
 };
 static uint8_t ist_stacks[3][IST_STACK_BYTES] __attribute__((aligned(16)));
 
-extern const uint8_t entry_stubs[256][16];
+#define STUBS_IN_ORDER 48
+extern const uint8_t entry_stubs[STUBS_IN_ORDER + 2][16];
 BUILD_ASSERT(sizeof(struct regs) == 176 && offsetof(struct regs, vector) == 120); /* entry.S */
 BUILD_ASSERT(offsetof(struct tss, rsp) == 4 && offsetof(struct cpu, user_rsp) == 0);
 void syscall_entry(void);
 void kernel_interrupted(struct regs *r, uint64_t address);
 
-static void gate_set(unsigned vector, unsigned ist)
+static void gate_set(unsigned vector, unsigned stub, unsigned ist)
 {
-    uint64_t a = (uintptr_t)entry_stubs[vector];
+    uint64_t a = (uintptr_t)entry_stubs[stub];
 
     idt[vector] =
         (struct gate){ .low = a,
@@ -57,8 +58,10 @@ void tables_init(void)
         tss.ist[i] = (uintptr_t)ist_stacks[i] + IST_STACK_BYTES;
     gdt[6] = (sizeof(tss) - 1) | (t & 0xffffff) << 16 | 0x89ull << 40 | (t >> 24 & 0xff) << 56;
     gdt[7] = t >> 32;
-    for (unsigned v = 0; v < 256; v++)
-        gate_set(v, v == 2 ? 1 : v == 8 ? 2 : v == 18 ? 3 : 0);
+    for (unsigned v = 0; v < STUBS_IN_ORDER; v++)
+        gate_set(v, v, v == 2 ? 1 : v == 8 ? 2 : v == 18 ? 3 : 0);
+    gate_set(VECTOR_TIMER, STUBS_IN_ORDER, 0);
+    gate_set(VECTOR_SPURIOUS, STUBS_IN_ORDER + 1, 0);
     struct table_pointer g = { sizeof(gdt) - 1, (uintptr_t)gdt }, i = { sizeof(idt) - 1, (uintptr_t)idt };
     __asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(g), "m"(i), "r"(0x30) : "memory");
     __asm__ volatile(

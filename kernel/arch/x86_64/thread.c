@@ -54,7 +54,10 @@ bool arch_exception(struct tcb *t, unsigned vector)
 
 void arch_fpu_init(void *area)
 {
-    __builtin_memcpy(area, fpu_initial, FPU_BYTES);
+    const void *from = fpu_initial;
+    uint64_t n = FPU_BYTES / 8;
+
+    __asm__ volatile("rep movsq" : "+D"(area), "+S"(from), "+c"(n) : : "memory");
 }
 
 void arch_fpu_drop(void *area)

@@ -54,7 +54,7 @@ enum {
 /* Sizes in bits of the objects that have one size; Untyped, CNode, Frame and MemoryRange take theirs as
  * argument. */
 enum {
-    BITS_TCB = 12,
+    BITS_TCB = 11,
     BITS_SCHED = 7,
     BITS_ENDPOINT = 6,
     BITS_REPLY = 6,

@@ -12,6 +12,9 @@
     .globl _start
 _start:
     jmp real
+    .org 4
+port:
+    .word 0x3f8                 /* where it is said; tests/system/test_modes.py writes another one for bochs */
     .org 510
     .word 0xaa55
 
@@ -86,7 +89,7 @@ real_fault:
     iret
 putc16:
     push %dx
-    mov $0x3f8, %dx
+    mov port, %dx
     out %al, %dx
     pop %dx
     ret
@@ -125,10 +128,16 @@ flat:
     mov $0x604, %edx
     mov $0x2000, %ax
     out %ax, %dx
-    mov $0xf4, %edx             /* bare */
+    mov $0xf4, %edx             /* bare in QEMU, in bochs */
     out %al, %dx
+    mov $shutdown, %esi
+    mov $8, %ecx
+    mov $0x8900, %edx
+    rep outsb
 1:  hlt
     jmp 1b
+shutdown:
+    .ascii "Shutdown"
 
 #include "modes/base.S"
 #include "modes/matrix.S"

@@ -3,7 +3,7 @@
 
 putc:
     push %edx
-    mov $0x3f8, %edx
+    mov port, %dx
     out %al, %dx
     pop %edx
     ret

@@ -5,7 +5,8 @@
  *
  * Lines: `real ..`; `matrix FORM UPPER LEAF CONTROL ..` with two characters for each of eight accesses (read, write,
  * fetch by the supervisor; read, write with AC set; read, write, fetch by the user): `.` or 40h + error code, `!` behind
- * it if CR2 is wrong, then the leaf's A + 2 * D; `v86 ..`; `wide ..`: 64-bit code; `walk ..`: modes in many orders. */
+ * it if CR2 is wrong, then the leaf's A + 2 * D; `v86 ..`; `wide ..`: 64-bit code; `walk ..`: modes in many orders;
+ * `tick ..`: interrupts. */
 #include "modes/names.S"
 
     .code16
@@ -121,6 +122,7 @@ flat:
     call v86
     call wide
     call walk
+    call tick
     mov $'E', %al
     call putc
     mov $10, %al
@@ -144,3 +146,4 @@ shutdown:
 #include "modes/v86.S"
 #include "modes/wide.S"
 #include "modes/walk.S"
+#include "modes/tick.S"

@@ -146,14 +146,19 @@ def test_modes_in_many_orders(bare, guest):
     same(bare, guest, 1, "walk")
 
 
+def test_interrupts_arrive_in_every_mode(bare, guest):
+    same(bare, guest, 5, "tick")
+    assert lines(guest, "tick")[1] == "tick 1 20 20 201"
+
+
 def test_pae_pointers_are_those_of_the_last_load(bare, guest):
     assert lines(guest, "latched") == [LATCHED]
     assert lines(bare, "latched") == [LATCHED_BARE], "TCG has changed: compare the two, then"
 
 
 def test_bochs_sees_the_same_rights_and_walk_to_the_letter(bochs, guest):
-    ours, theirs = exact(guest, "matrix", "walk", "latched"), exact(bochs, "matrix", "walk", "latched")
-    assert len(theirs) == 1928 + 2
+    ours, theirs = (exact(text, "matrix", "walk", "latched", "tick") for text in (guest, bochs))
+    assert len(theirs) == 1928 + 2 + 5
     assert ours == theirs
 
 

@@ -5,13 +5,17 @@
  *
  * Lines: `real ..`; `matrix FORM UPPER LEAF CONTROL ..` with two characters for each of eight accesses (read, write,
  * fetch by the supervisor; read, write with AC set; read, write, fetch by the user): `.` or 40h + error code, `!` behind
- * it if CR2 is wrong, then the leaf's A + 2 * D; `v86 ..`; `wide ..`: 64-bit code; `walk ..`: modes in many orders. */
+ * it if CR2 is wrong, then the leaf's A + 2 * D; `v86 ..`; `wide ..`: 64-bit code; `walk ..`: modes in many orders;
+ * `tick ..`: interrupts. */
 #include "modes/names.S"
 
     .code16
     .globl _start
 _start:
     jmp real
+    .org 4
+port:
+    .word 0x3f8                 /* where it is said; tests/system/test_modes.py writes another one for bochs */
     .org 510
     .word 0xaa55
 
@@ -86,7 +90,7 @@ real_fault:
     iret
 putc16:
     push %dx
-    mov $0x3f8, %dx
+    mov port, %dx
     out %al, %dx
     pop %dx
     ret
@@ -118,6 +122,7 @@ flat:
     call v86
     call wide
     call walk
+    call tick
     mov $'E', %al
     call putc
     mov $10, %al
@@ -125,13 +130,20 @@ flat:
     mov $0x604, %edx
     mov $0x2000, %ax
     out %ax, %dx
-    mov $0xf4, %edx             /* bare */
+    mov $0xf4, %edx             /* bare in QEMU, in bochs */
     out %al, %dx
+    mov $shutdown, %esi
+    mov $8, %ecx
+    mov $0x8900, %edx
+    rep outsb
 1:  hlt
     jmp 1b
+shutdown:
+    .ascii "Shutdown"
 
 #include "modes/base.S"
 #include "modes/matrix.S"
 #include "modes/v86.S"
 #include "modes/wide.S"
 #include "modes/walk.S"
+#include "modes/tick.S"

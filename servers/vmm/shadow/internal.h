@@ -212,8 +212,8 @@ void roots_touch(struct shadow *s, struct table *t);
 bool is_current_top(const struct shadow *s, const struct table *t);
 
 /* rmap.c: entries and the chains through them; the only file that writes s->entry and the chain heads. */
-#define OPS_LEAF   (2 * OPS_FILL)             /* one leaf, one evicted writer */
-#define OPS_LINKED (OPS_LINK + OPS_DOWNGRADE) /* one link, one evicted parent */
+#define OPS_LEAF   (2 * OPS_FILL + OPS_DOWNGRADE) /* one leaf, what it replaces, one evicted writer */
+#define OPS_LINKED (OPS_LINK + 2 * OPS_DOWNGRADE) /* one link, what it replaces, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
 /* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs

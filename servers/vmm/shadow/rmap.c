@@ -109,6 +109,19 @@ static void writer_evict(struct shadow *s, struct frame *f, struct shadow_ops *o
     *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
 }
 
+/* Forgets the entry, which the caller sets anew. Where it gains U it goes first: to the kernel that is one
+ * right more and nothing to flush, but a translation without U, wherever a processor holds it, evades SMEP
+ * and SMAP. */
+static void entry_replace(struct shadow *s, struct table *t, uint32_t index, uint32_t rights,
+                          struct shadow_ops *ops)
+{
+    if (!mask_test(t->filled, index))
+        return;
+    if ((rights & SH_USER) && !(ENTRY_RIGHTS(s->entry[table_id(s, t)][index]) & SH_USER))
+        op_drop(ops, s->config.tables[table_id(s, t)], index);
+    entry_forget(s, t, index);
+}
+
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops)
 {
@@ -116,8 +129,7 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     struct frame *f = may_write ? frame_of(s, gfn) : NULL;
     ref_t next = 0;
 
-    if (mask_test(t->filled, index))
-        entry_forget(s, t, index);
+    entry_replace(s, t, index, rights, ops);
     if (f) {
         if (f->writers >= WRITERS_MAX)
             writer_evict(s, f, ops);
@@ -178,8 +190,7 @@ void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *c
 {
     uint32_t id = table_id(s, t), child_id = table_id(s, child);
 
-    if (mask_test(t->filled, index))
-        entry_forget(s, t, index);
+    entry_replace(s, t, index, rights, ops);
     if (child->parents >= PARENTS_MAX) {
         ref_t r = child->parent;
         entry_drop(s, &s->table[REF_TABLE(r)], REF_INDEX(r), ops);

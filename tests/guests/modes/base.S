@@ -3,7 +3,7 @@
 
 putc:
     push %edx
-    mov $0x3f8, %edx
+    mov port, %dx
     out %al, %dx
     pop %edx
     ret
@@ -63,7 +63,7 @@ h32_\vector:
     movl $\vector, %ss:vector
     jmp common32
     .endm
-    .irp v, 0,1,2,3,4,5,6,7,9,15,16,18,19
+    .irp v, 0,1,2,3,4,5,6,7,9,15,16,18,19,32
     stub32 \v, 0
     .endr
     .irp v, 8,10,11,12,13,14,17
@@ -100,7 +100,7 @@ h64_\vector:
     movl $\vector, vector
     jmp common64
     .endm
-    .irp v, 0,1,2,3,4,5,6,7,9,15,16,18,19
+    .irp v, 0,1,2,3,4,5,6,7,9,15,16,18,19,32
     stub64 \v, 0
     .endr
     .irp v, 8,10,11,12,13,14,17
@@ -246,6 +246,8 @@ user_code:
     int $0x80
     .org user_code + 32
     jmp *%ebx
+    .org user_code + 48
+1:  jmp 1b
 user_end:
 
 /* --- modes --- */
@@ -370,12 +372,14 @@ try_user_write:
     jmp 1f
 try_user_exec:
     mov $USER_AT + 32, %edi
-1:  mov $USERD, %eax
+1:  mov $2, %edx
+enter_user:                     /* at edi with flags edx */
+    mov $USERD, %eax
     mov %eax, %ds
     mov %eax, %es
     push $USERD
     push $0
-    push $2
+    push %edx
     push $USER32
     push %edi
     iret

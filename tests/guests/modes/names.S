@@ -41,6 +41,7 @@
 #define EFER   0xc0000080
 #define LME    0x100
 #define NXE    0x800
+#define FLAG_IF 0x200
 #define FLAG_AC 0x40000
 #define FLAG_VM 0x20000
 
@@ -54,6 +55,7 @@
 #define CODE16 0x48
 #define DATA16 0x50
 
+#define TIMER 0x20              /* the vector of IRQ 0 */
 #define OK 0x80                 /* the vector of a try that came to its end */
 
 /* Modes, as set_mode takes them. */
@@ -61,3 +63,21 @@
 #define M_32   1
 #define M_PAE  2
 #define M_LONG 3
+
+/* One interrupt of the timer, in any mode. */
+    .macro tick_arm
+    mov $0x30, %al              /* once, in 1024 ticks */
+    out %al, $0x43
+    mov $0, %al
+    out %al, $0x40
+    mov $4, %al
+    out %al, $0x40
+    mov $0xfe, %al
+    out %al, $0x21
+    .endm
+    .macro tick_over
+    mov $0xff, %al
+    out %al, $0x21
+    mov $0x20, %al
+    out %al, $0x20
+    .endm

@@ -100,6 +100,20 @@ real_trip:
     int $0x21
 3:  mov $'r', %al
     call real_say
+    cmpb $0, tick_wanted
+    je 6f
+    movw $real_fault, 0x20 * 4
+    movw %ds, 0x20 * 4 + 2
+    movw $3f, resume
+    movw $5f, expected
+    tick_arm
+    sti
+5:  jmp 5b
+3:  cli
+    tick_over
+    mov $'t', %al
+    call real_say
+6:
     mov $0x4000, %ax            /* memory by another segment */
     mov %ax, %fs
     incw %fs:0x10

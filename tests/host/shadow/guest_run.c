@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define TRIES_MAX     4000u /* chosen: half a minute */
-#define CHILD_SECONDS 100
+#define CHILD_SECONDS 100   /* of a processor: a hang */
 
 /* Shared with the children. */
 struct record {
@@ -62,7 +63,7 @@ static pid_t quiet_child(void)
         int nowhere = open("/dev/null", O_WRONLY);
         dup2(nowhere, 1);
         dup2(nowhere, 2);
-        alarm(CHILD_SECONDS);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){ CHILD_SECONDS, CHILD_SECONDS });
     }
     return child;
 }

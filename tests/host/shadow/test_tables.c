@@ -259,6 +259,51 @@ TEST(shared_table_keeps_each_paths_rights)
     finish(w);
 }
 
+/* A supervisor's page becomes the user's, by a table out of sync; the user's own access makes the hardware
+ * entry current. By another address the processor may have it as it was until the guest's flush: then SMAP
+ * and SMEP must hold. */
+TEST(page_that_becomes_the_users_is_the_supervisors_nowhere_after_a_flush)
+{
+    struct world *w = quiet_world();
+    struct shadow_control c = world_long(0x1000);
+    c.cr4 |= CR4_SMAP_ | CR4_SMEP_;
+    for (uint32_t i = 0; i <= WORLD_TABLES; i++) /* the guest's window on its tables is its own */
+        put(w, 5, i, (uint64_t)i << 12 | P | RW | A | D);
+    put(w, 3, 2, 0x4000 | UPPER); /* another way to the table */
+    put(w, 4, 7, 0x20000 | P | RW | A | D);
+    world_load(w, c);
+    reads(w, PAGE(7));
+    reads(w, 0x400000 + PAGE(7));
+    for (uint32_t i = 0; i < 2; i++)
+        writes(w, TABLE_VA(4, 20), 1 - i);
+    CHECK_EQ(writes(w, TABLE_VA(4, 7), 0x20000 | HOT).exits, 0);
+    CHECK_EQ(user_reads(w, 0x400000 + PAGE(7)).outcome, ACCESS_OK);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(reads(w, PAGE(7)).error, 1);
+    CHECK_EQ(executes(w, PAGE(7)).error, 17);
+    finish(w);
+}
+
+TEST(directory_entry_that_becomes_the_users_is_the_supervisors_nowhere_after_a_flush)
+{
+    struct world *w = quiet_world();
+    struct shadow_control c = world_long(0x1000);
+    c.cr4 |= CR4_SMAP_;
+    for (uint32_t i = 0; i <= WORLD_TABLES; i++)
+        put(w, 5, i, (uint64_t)i << 12 | P | RW | A | D);
+    put(w, 3, 0, 0x4000 | P | RW | A);
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 4, 8, 0x21000 | HOT);
+    world_load(w, c);
+    reads(w, PAGE(7));
+    world_access(w, (struct world_access){ .va = TABLE_VA(3, 100), .write = true, .delivering = true });
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(user_reads(w, PAGE(8)).outcome, ACCESS_OK);
+    world_invlpg(w, PAGE(7));
+    CHECK_EQ(reads(w, PAGE(7)).error, 1);
+    finish(w);
+}
+
 /* not present -> present needs no flush: what is below must be current when the link appears. */
 TEST(unsynced_table_is_synced_before_a_new_parent)
 {

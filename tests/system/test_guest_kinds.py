@@ -61,6 +61,18 @@ def test_setup_code_in_real_mode_asks_the_bios(headless, tmp_path):
     assert outcome.stats["guests"]["linux"]["counts"]["exit_value"] == 7, outcome.kernel_log
 
 
+@pytest.mark.needs("build/debug/umbra.elf", "build/debug/procs/test_cnode.elf")
+def test_this_kernel_is_a_multiboot_guest_itself(headless):
+    """A 64-bit ELF file with address fields, its root task a module; on a processor without virtualization."""
+    outcome = headless("--kernel", "build/debug/umbra.elf", "--initrd", "build/debug/procs/test_cnode.elf", "--mem", "512M",
+                       seconds=2 * SMALL_SECONDS)
+    said = lines(outcome)
+    assert "umbra: this processor has no SVM: no VMs" in said
+    count = len(layout.tests_in("tests/procs/test_cnode.c"))
+    assert "1..%d" % count in said and len([line for line in said if line.startswith("ok ")]) == count, said
+    assert outcome.stats["guests"]["linux"]["counts"]["exit_value"] == 0 and outcome.status == 0, outcome.said
+
+
 def unpacked(kernel):
     """The ELF file inside a bzImage whose payload is an xz stream."""
     data = kernel.read_bytes()

@@ -83,6 +83,12 @@ def bzimage(protocol=0x20f, start=16 << 20, init=32 << 20, flags=1, size=None):
     return bytes(data[:size])
 
 
+def multiboot(flags=0x10003, end=32 << 20):
+    """Bytes that look like a Multiboot kernel with address fields."""
+    magic, base = 0x1badb002, 1 << 20
+    return struct.pack("<8I", magic, flags, -(magic + flags) & 0xffffffff, base, base, 0, end, base)
+
+
 def install(tree):
     """Makes the scratch tree one whose `run` boots the stand-in with a stand-in guest kernel K."""
     tree.write("kernel/arch/x86_64/kernel.ld", LINK)

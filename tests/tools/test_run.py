@@ -6,6 +6,7 @@ import pathlib
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import time
@@ -134,11 +135,29 @@ def test_several_guests_are_modules_one_after_the_other(system):
     assert "-initrd build/run/kernel0,build/run/kernel1 -append 'log=com2 seed=7'" in done.stdout
 
 
+def test_modules_of_a_multiboot_kernel_become_one_file(system):
+    (system.root / "mb").write_bytes(echo_kernel.multiboot())
+    (system.root / "a").write_bytes(b"first")
+    (system.root / "b,c").write_bytes(b"second")
+    done = system.run("run", "--kernel", "mb", "--initrd", "a one two,b,,c", "--append", "x", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "-initrd build/run/kernel0,build/run/initrd0 " in done.stdout
+    packed = (system.root / "build/run/initrd0").read_bytes()
+    assert packed == b"UMBRAMOD" + struct.pack("<2I8Q", 2, 0, 80, 5, 85, 9, 94, 6, 100, 3) + b"firsta one twosecondb,c"
+
+
 @pytest.mark.parametrize("words,said", [
     (["--kernel", "gone"], "kernel gone: No such file or directory"),
     (["--kernel", "build.py"], "kernel build.py is not a Linux kernel image (bzImage)"),
     (["--kernel", "."], "kernel .: Is a directory"),
     (["--kernel", "elf"], "kernel elf is an ELF file"),
+    (["--kernel", "mb64"], "kernel mb64 has a Multiboot header without addresses and is no 32-bit ELF file"),
+    (["--kernel", "mb", "--initrd", "gone a word"], "module gone: No such file"),
+    (["--kernel", "mb", "--initrd", "K a,gone"], "module gone: No such file"),
+    (["--kernel", "mb", "--initrd", ",".join(["K"] * 33)], "33 modules; a kernel gets at most 32"),
+    (["--kernel", "mb", "--mem", "16M"], "kernel mb needs at least 32M, memory is 16M"),
+    (["--kernel", "mb", "--initrd", "big"], "its file of modules of 101M does not fit above the kernel, which ends at 32M of 128M"),
+    (["--kernel", "mb", "--append", "x" * 2046], "command line is longer than the 2047 bytes"),
     (["--kernel", "old"], "kernel old has boot protocol 2.01; at least 2.02 is needed"),
     (["--kernel", "low"], "kernel low is a zImage"),
     (["--kernel", "short"], "kernel short is cut off"),
@@ -188,6 +207,8 @@ def test_bad_input_is_exit_2_and_one_clear_line(system, words, said):
     (system.root / "old").write_bytes(echo_kernel.bzimage(protocol=0x201))
     (system.root / "low").write_bytes(echo_kernel.bzimage(flags=0))
     (system.root / "short").write_bytes(echo_kernel.bzimage(size=3000))
+    (system.root / "mb").write_bytes(echo_kernel.multiboot())
+    (system.root / "mb64").write_bytes(b"\x7fELF\x02" + bytes(59) + echo_kernel.multiboot(flags=3))
     with open(system.root / "big", "wb") as big:
         big.truncate(100 << 20)
     done = system.run("run", *words)

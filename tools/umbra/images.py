@@ -88,9 +88,9 @@ def check_fit(guest, header, initrd_bytes):
         raise Usage("guest %s: kernel %s needs at least %s, memory is %s; give more with --mem" % (
             guest.name, guest.kernel, megabytes(header.end), megabytes(guest.mem)))
     if header.end + -(-initrd_bytes // PAGE) * PAGE > min(guest.mem, header.initrd_end):
-        what = "modules" if header.kind == "Multiboot" else "initramfs %s" % guest.initrd
-        raise Usage("guest %s: %s of %s does not fit above the kernel, which ends at %s of %s; give more with --mem"
-                    % (guest.name, what, megabytes(initrd_bytes), megabytes(header.end), megabytes(guest.mem)))
+        raise Usage("guest %s: %s does not fit above the kernel, which ends at %s of %s; give more with --mem" % (
+            guest.name, "its file of modules of %s" % megabytes(initrd_bytes) if header.kind == "Multiboot" else
+            "initramfs %s of %s" % (guest.initrd, megabytes(initrd_bytes)), megabytes(header.end), megabytes(guest.mem)))
     if len(guest.append.encode()) > header.append_bytes:
         raise Usage("guest %s: its command line is longer than the %d bytes that the kernel takes" % (
             guest.name, header.append_bytes))

@@ -464,7 +464,7 @@ TEST(boot_load_stops_where_memory_refuses)
  * synthetic image. */
 TEST(boot_plans_the_default_guest_kernel)
 {
-    static const char *const places[] = { "build/guest/vmlinuz*", "build/guest/*/vmlinuz*",
+    static const char *const places[] = { "build/guest/vmlinuz*", "build/guest/*amd64/vmlinuz*",
                                           "build/guest/*/boot/vmlinuz*", "build/guest/*/*/boot/vmlinuz*" };
     glob_t found = { 0 };
     uint8_t *image = NULL;

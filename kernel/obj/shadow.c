@@ -115,11 +115,12 @@ static void clear_table(struct batch *b, const struct table *t)
         if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
             continue;
         b->downgraded = true;
-        for (unsigned k = 0; k < GROUP; k++) {
+        for (unsigned k = 0; k < GROUP && t->level > 1; k++)
             if (is_link(t, e[k]))
                 unlink_child(e[k]);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < GROUP; k++)
             e[k] = 0;
-        }
     }
     t->meta->owner |= META_SHADOW_EMPTY;
 }

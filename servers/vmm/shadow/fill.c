@@ -295,6 +295,7 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
         s->counters.ops_full++;
         return FILL_RETRY;
     }
+    out->bits_set = false;
     if (usual_fill(s, a, out, ops, &result))
         return result;
     switch (guest_walk(s, a, &w)) {

@@ -113,6 +113,14 @@ struct control {
     struct pte_format pte;
 };
 
+/* sync.c: which bits of a guest's leaf matter to an entry that may stand, by the entry's U, X and MAY_WRITE,
+ * and how they must be. */
+#define STAND_KEYS 32u
+struct stand {
+    uint64_t reserved, nx; /* of the format that this is made for */
+    uint64_t mask[STAND_KEYS], bits[STAND_KEYS];
+};
+
 struct shadow {
     struct shadow_config config;
     struct shadow_counters counters;
@@ -131,6 +139,7 @@ struct shadow {
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct held held;
+    struct stand stand;
     struct chain chain[CHAINS];
     uint32_t changes;     /* of the whole */
     uint64_t spurious_va; /* the last fault that found nothing to do */

@@ -80,6 +80,23 @@ static bool set_leaf(struct shadow *s, struct table *t, uint32_t index, uint64_t
     return true;
 }
 
+/* A write to a frame that holds a table. */
+static enum fill_result write_usual(struct shadow *s, const struct shadow_access *a,
+                                    const struct gmem_walk *w, uint64_t gfn, struct shadow_ops *ops)
+{
+    uint64_t mask = s->control.pte.frame_mask;
+    struct guest_walk g = { .top = 4, .leaf = w->last, .gfn = gfn };
+
+    g.at[4] = s->control.regs.cr3 & mask; /* the frames are what matters */
+    for (uint32_t level = 3; level >= w->last; level--)
+        g.at[level] = w->raw[level + 1] & mask;
+    enum fill_result result = table_write(s, a, &g, ops);
+    if (result == FILL_OK)
+        return result;
+    orphans_end(s, ORPHANS_BATCH, ops);
+    return result;
+}
+
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result)
 {
@@ -104,13 +121,25 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
     uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
     uint64_t need = PTE_A | (a->write ? PTE_D : 0);
     uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
-    if (!is_ram(s, gfn) || (a->write && frame_protected(&s->frame[gfn])))
+    if (!is_ram(s, gfn))
         return false;
     if ((raw & need) != need) {
         uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;
         if (w.last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
             return false;
         raw |= need;
+    }
+    if (a->write && frame_protected(&s->frame[gfn])) {
+        out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
+        out->bits_set = true;
+        *result = write_usual(s, a, &w, gfn, ops);
+        if (*result != FILL_OK)
+            return true;
+        t = known_table(s, va, &w); /* others may have ended */
+        if (!t) {
+            *result = FILL_RETRY;
+            return true;
+        }
     }
     if (w.last == 2) /* a direct table's entries have all rights */
         raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
@@ -123,6 +152,8 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
         prefetch_direct(s, t, index, ops);
     else
         prefetch_usual(s, t, index, w.raw[0], ops);
+    if (s->orphan_head != NO_TABLE)
+        orphans_end(s, ORPHANS_BATCH, ops);
     *result = FILL_OK;
     return true;
 }

@@ -265,13 +265,31 @@ struct guest_walk;
 enum fill_result table_write(struct shadow *s, const struct shadow_access *a, const struct guest_walk *w,
                              struct shadow_ops *ops);
 
+/* Whether entry e of t is the link that a long-mode guest's entry for a table asks for: what want_of says in
+ * the usual case, by comparing whole words. */
+static inline bool link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    const struct pte_format *f = &s->control.pte;
+    const struct table *child = &s->table[ENTRY_CHILD(e)];
+    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
+    uint32_t role = role_bits(t->role);
+
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US);
+    if (t->role.guest != GUEST_LONG || (raw & PTE_LARGE) || !(e & ENTRY_LINK))
+        return false;
+    if (t->role.wp0) {
+        rights |= SH_WRITE;
+        role &= ~((raw & PTE_RW ? 0 : ROLE_FOLD_RW) | (raw & PTE_US ? 0 : ROLE_FOLD_US));
+    }
+    return ENTRY_RIGHTS(e) == rights && child->gfn == (raw & f->frame_mask) >> PAGE_SHIFT &&
+           role_bits(child->role) == role - ROLE_LEVEL;
+}
+
 /* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
  * was done but A and D, take the complete way. */
 struct guest_walk;
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result);
-void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w,
-                 const uint16_t way[3]); /* tables of levels 1 to 3 */
 static inline void usual_forget(struct shadow *s)
 {
     s->changes++;

@@ -235,6 +235,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no oper
 void entries_forget(struct shadow *s, struct table *t);
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+uint32_t leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t *mask);
 bool frame_protect(struct shadow *s, uint64_t gfn,
                    struct shadow_ops *ops); /* false: no room, some still write */
 void frame_release(struct shadow *s, uint64_t gfn,

@@ -185,7 +185,7 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
 {
     struct filled_word w;
     const uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
-    uint64_t todo = t->filled[k];
+    uint64_t todo = t->filled[k], lost = 0;
 
     word_read(s, t, k, &w);
     if (!w.read || !x) {
@@ -201,12 +201,14 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
         if (leaf_stands(x, e, key, raw[i]))
             continue;
         if ((e & ENTRY_MAY_WRITE) && leaf_stands(x, e, key ^ STAND_KEY(ENTRY_MAY_WRITE), raw[i])) {
-            r->writes += (e & SH_WRITE) != 0;
-            r->write[k] |= (e & SH_WRITE ? BIT(i) : 0);
-            leaf_lost_write(s, t, k * 64 + i);
+            lost |= BIT(i);
         } else {
             resync_entry(s, f, t, k * 64 + i, raw[i], r);
         }
+    }
+    if (lost) {
+        r->writes += leaves_lost_write(s, t, k, &lost);
+        r->write[k] |= lost;
     }
 }
 

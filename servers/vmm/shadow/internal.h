@@ -96,10 +96,11 @@ struct held {
  * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
  * seen. */
 struct chain {
-    uint64_t region;        /* va >> 21 */
-    uint64_t raw[3];        /* levels 2 to 4, A set */
-    uint32_t changes;       /* of the three tables, together */
-    uint16_t top, table[3]; /* levels 1 to 3 */
+    uint64_t region;  /* va >> 21 */
+    uint64_t raw[3];  /* levels 2 to 4, A set */
+    uint32_t changes; /* of the three tables, together */
+    uint16_t top;
+    struct table *table[3]; /* levels 1 to 3 */
 };
 #define CHAINS 16u /* chosen */
 
@@ -169,14 +170,14 @@ static inline bool frame_protected(const struct frame *f)
 {
     return f->shadows > 0 && !f->unsynced;
 }
-/* Ordinary memory by the map; most of it is the last region. */
-static inline bool is_ram(const struct shadow *s, uint64_t gfn)
+/* How many frames from this one on are ordinary memory, at least, if it is; most of it is the last region. */
+static inline uint64_t ram_from(const struct shadow *s, uint64_t gfn)
 {
     const struct gmem_map *map = s->config.map;
     const struct gmem_region *last = &map->region[map->count - 1];
 
     if (gfn - last->first.v < last->end.v - last->first.v)
-        return last->kind == GMEM_RAM;
+        return last->kind == GMEM_RAM ? last->end.v - gfn : 0;
     return gmem_kind(map, (gfn_t){ gfn }) == GMEM_RAM;
 }
 static inline bool is_direct(const struct table *t)

@@ -12,8 +12,7 @@ static inline bool usual_mode(const struct control *c)
 
 static inline uint32_t changes_of(const struct shadow *s, const struct chain *k)
 {
-    return s->changes + s->table[k->table[0]].changes + s->table[k->table[1]].changes +
-           s->table[k->table[2]].changes;
+    return s->changes + k->table[0]->changes + k->table[1]->changes + k->table[2]->changes;
 }
 
 /* The same for a large page of 2 MiB, with CR0.WP (want_link in pte.h). */
@@ -60,7 +59,7 @@ static struct table *find_table(struct shadow *s, uint64_t va, const struct gmem
         t->writes = t->zeros = 0;
         t->recent = 1;
         id = ENTRY_CHILD(e);
-        k->table[level - 2] = (uint16_t)id;
+        k->table[level - 2] = &s->table[id];
         k->raw[level - 2] = w->raw[level];
     }
     k->region = va >> 21;
@@ -96,7 +95,7 @@ static inline struct table *known_table(struct shadow *s, uint64_t va, const str
     if (k->region != va >> 21 || k->top != s->top[0] || k->raw[0] != w->raw[2] || k->raw[1] != w->raw[3] ||
         k->raw[2] != w->raw[4] || k->changes != changes_of(s, k))
         return find_table(s, va, w);
-    return &s->table[k->table[0]];
+    return k->table[0];
 }
 
 /* The leaf for a guest's entry that has A, and D for a write. False: it is there already. */
@@ -162,7 +161,7 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
     uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
     uint64_t need = PTE_A | (a->write ? PTE_D : 0);
     uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
-    if (!is_ram(s, gfn))
+    if (!ram_from(s, gfn))
         return false;
     if ((raw & need) != need) {
         uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;

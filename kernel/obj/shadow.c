@@ -65,20 +65,29 @@ static err_t find_table(struct batch *b, cptr_t p)
     return ERR_OK;
 }
 
-static inline err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
+static err_t table_of_vm(struct batch *b, cptr_t p, struct table *out)
 {
-    err_t e = p == b->known_p && p ? ERR_OK : find_table(b, p);
+    err_t e = find_table(b, p);
 
     *out = b->known;
     return e;
 }
 
-static inline err_t current_table(struct batch *b, cptr_t p, struct table *out)
+/* b->known becomes this table, if it is of the current epoch. */
+static inline err_t know_current(struct batch *b, cptr_t p)
 {
-    err_t e = table_of_vm(b, p, out);
+    err_t e = p == b->known_p && p ? ERR_OK : find_table(b, p);
 
-    if (e == ERR_OK && out->meta->stamp != b->vm->space->epoch)
-        e = REFUSED(ERR_STALE_TABLE, "shadow table %x is of epoch %lu", p, out->meta->stamp);
+    if (e == ERR_OK && b->known.meta->stamp != b->vm->space->epoch)
+        e = REFUSED(ERR_STALE_TABLE, "shadow table %x is of epoch %lu", p, b->known.meta->stamp);
+    return e;
+}
+
+static err_t current_table(struct batch *b, cptr_t p, struct table *out)
+{
+    err_t e = know_current(b, p);
+
+    *out = b->known;
     return e;
 }
 
@@ -115,11 +124,12 @@ static void clear_table(struct batch *b, const struct table *t)
         if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
             continue;
         b->downgraded = true;
-        for (unsigned k = 0; k < GROUP; k++) {
+        for (unsigned k = 0; k < GROUP && t->level > 1; k++)
             if (is_link(t, e[k]))
                 unlink_child(e[k]);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < GROUP; k++)
             e[k] = 0;
-        }
     }
     t->meta->owner |= META_SHADOW_EMPTY;
 }
@@ -231,38 +241,40 @@ static err_t fill(struct batch *b, const struct table *t, unsigned index, uint64
 
 static err_t op_fill_run(struct batch *b, cptr_t p, unsigned index, unsigned rights, uint64_t gfn, unsigned n)
 {
-    struct table t;
+    const struct table *t = &b->known;
 
-    err_t e = current_table(b, p, &t);
+    err_t e = know_current(b, p);
     if (e != ERR_OK)
         return e;
     if (index >= TABLE_ENTRIES || n == 0 || n > TABLE_ENTRIES - index || !(rights & SH_READ))
         return REFUSED(ERR_RANGE, "fill index %u count %u rights %x", index, n, rights);
     bool large = rights & SH_LARGE;
-    if (t.level != (large ? 2u : 1u))
-        return REFUSED(ERR_WRONG_LEVEL, "fill %s at level %u", large ? "2M" : "4K", t.level);
-    t.meta->owner &= ~META_SHADOW_EMPTY;
+    if (t->level != (large ? 2u : 1u))
+        return REFUSED(ERR_WRONG_LEVEL, "fill %s at level %u", large ? "2M" : "4K", t->level);
+    t->meta->owner &= ~META_SHADOW_EMPTY;
     b->work += n;
-    return fill(b, &t, index, entry_flags(rights) | (large ? PTE_PS : 0), gfn, n);
+    return fill(b, t, index, entry_flags(rights) | (large ? PTE_PS : 0), gfn, n);
 }
 
 /* Entries of the mask keep only some rights. */
-static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean, const uint64_t *mask)
+static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean,
+                          const volatile uint64_t *mask)
 {
-    struct table t;
+    const struct table *t = &b->known;
     uint64_t take = (rights & SH_WRITE ? 0 : PTE_W) | (rights & SH_USER ? 0 : PTE_U) | (clean ? PTE_D : 0);
     uint64_t add = rights & SH_EXEC ? 0 : PTE_NX;
 
-    err_t e = current_table(b, p, &t);
+    err_t e = know_current(b, p);
     if (e != ERR_OK)
         return e;
     for (unsigned w = 0; w < TABLE_ENTRIES / 64; w++) {
+        uint64_t *entries = t->entries + w * 64;
         for (uint64_t m = mask[w]; m; m &= m - 1) {
-            unsigned i = w * 64 + __builtin_ctzll(m);
+            unsigned i = __builtin_ctzll(m);
             if (!(rights & SH_READ))
-                drop_entry(b, &t, i);
-            else if (t.entries[i] & PTE_P)
-                t.entries[i] = (t.entries[i] & ~take) | add;
+                drop_entry(b, t, w * 64 + i);
+            else if (entries[i] & PTE_P)
+                entries[i] = (entries[i] & ~take) | add;
         }
     }
     b->downgraded = true;
@@ -271,11 +283,10 @@ static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean
 
 static err_t op_clear(struct batch *b, cptr_t p)
 {
-    struct table t;
-    err_t e = current_table(b, p, &t);
+    err_t e = know_current(b, p);
 
     if (e == ERR_OK)
-        clear_table(b, &t);
+        clear_table(b, &b->known);
     return e;
 }
 
@@ -466,10 +477,12 @@ static const uint8_t operands[OP_CODES] = {
     [OP_LINK] = 1, [OP_FILL] = 1, [OP_FILL_RUN] = 1, [OP_DOWNGRADE] = 8, [OP_ROOT_LIST] = 1
 };
 
-static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
+/* w: the words behind w0, each to be read once. */
+static err_t apply_one(struct batch *b, uint64_t w0, const volatile uint64_t *w)
 {
     unsigned rights = w0 >> 8 & 0xff, index = w0 >> 16 & 0xffff;
     cptr_t table = (cptr_t)(w0 >> 32);
+    uint64_t w1;
 
     switch ((enum reply_op)(w0 & 0xff)) {
     case OP_SETUP:
@@ -480,7 +493,8 @@ static err_t apply_one(struct batch *b, uint64_t w0, const uint64_t *w)
     case OP_FILL:
         return op_fill_run(b, table, index, rights, w[0], 1);
     case OP_FILL_RUN:
-        return op_fill_run(b, table, index, rights, w[0] & 0xffffffffffff, w[0] >> 48);
+        w1 = w[0];
+        return op_fill_run(b, table, index, rights, w1 & 0xffffffffffff, w1 >> 48);
     case OP_DOWNGRADE:
         b->work += TABLE_ENTRIES;
         return op_downgrade(b, table, rights, index & 1, w);
@@ -508,16 +522,10 @@ err_t shadow_apply(struct vcpu *v, struct tcb *t, const uint64_t *ops, unsigned 
 
     v->ops_done = 0;
     while (i < words && e == ERR_OK) {
-        uint64_t w0 = shared[i], w[8];
+        uint64_t w0 = shared[i];
         unsigned code = w0 & 0xff, n = code < OP_CODES ? operands[code] : 0;
         *index = i;
-        w[0] = 0;
-        if (n == 1 && words - i > 1)
-            w[0] = shared[i + 1];
-        else
-            for (unsigned k = 0; k < n && n < words - i; k++)
-                w[k] = shared[i + 1 + k];
-        e = n < words - i ? apply_one(&b, w0, w) : ERR_BAD_OPERATION;
+        e = n < words - i ? apply_one(&b, w0, shared + i + 1) : ERR_BAD_OPERATION;
         if (e != ERR_OK)
             error_record(RECORD_OP, code < OP_CODES ? code : 0, REFUSED(e, "operation %lx at %u", w0, i));
         i += 1 + n;

@@ -133,6 +133,8 @@ def command(options):
         plot(options.plot, figures, known)
     if not options.names and set(known) - available:
         say.note("no benchmark yet: " + " ".join(sorted(set(known) - available)))
+        for name in sorted(name for name in set(known) - available if known[name].get("missing")):
+            say.note("%s: %s" % (name, known[name]["missing"]))
     if missing:
         raise Failure("not measured: " + " ".join(sorted(missing)))
     return 0

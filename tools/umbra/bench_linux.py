@@ -25,6 +25,7 @@ MEMORY = 128 * images.MB
 MARK = r"^MARK init (\d+)\n"      # with its newline: an incomplete line also ends
 PROGRAMS = ("build/workloads/mark", "build/workloads/bench_guest")
 LOOP = "forkexec"
+LEFT = "shadow.memory_percent"      # of the loop's guest when it ends
 ROWS = (LOOP, "fork_wait", "first_touch", "first_touch_read", "mprotect_page", "cow_page", "fork_32mb", "pipe_pingpong")
 STAND_INS = {"pvh": "build/release/guests/bare_pvh.bin", "bzimage": "build/release/guests/bare_bzimage.bin"}
 SECONDS = 300       # a boot with a row takes 20 to 60; more is a hang
@@ -34,10 +35,10 @@ XZ = b"\xfd7zXZ\0"
 def sources(known):
     if not layout.find("servers/init/*.c"):
         return []
-    linux = {name for name in known if name.startswith("linux.")}
+    linux = {name for name in known if name.startswith("linux.") and not known[name].get("missing")}
     boots = {name for name in linux if name.startswith("linux.boot_")}
     return [("linux.boot", boots, lambda _what, options: boot(options)),
-            ("linux", linux - boots, lambda _what, options: programs(options))]
+            ("linux", linux - boots | {LEFT} & set(known), lambda _what, options: programs(options))]
 
 
 def vmlinux(image):
@@ -161,7 +162,7 @@ def programs(options):
     build.make(list(PROGRAMS))
     kernel = guest.kernel(FLAVOUR)
     wanted = [row for row in ROWS if not options.names or bench.answers("linux." + row, options.names) or
-              row == LOOP and any(word.startswith("linux." + LOOP) for word in options.names)]
+              row == LOOP and any(word.startswith("linux." + LOOP) or bench.answers(LEFT, [word]) for word in options.names)]
     _, *without = as_guest(options, kernel, append("bench_guest", "none"), "none")
     figures = []
     for row in wanted:
@@ -172,11 +173,19 @@ def programs(options):
         except Failure as failure:      # the other rows are still worth having
             say.complain("linux.%s: %s" % (row, failure))
             continue
+        left = counts[0]
         vmm, crossed = (each(now, before, units) for now, before in zip(counts, without))
         facts = "bare=%d ours/bare=%.3f" % (alone, ticks / alone)
-        figures += forkexec(ticks, alone, vmm, crossed) if row == LOOP else \
+        figures += [*forkexec(ticks, alone, vmm, crossed), memory(left)] if row == LOOP else \
             [Figure("linux." + row, ticks, "instructions", crossings(crossed, "%.2f") + " " + facts)]
     return figures
+
+
+def memory(counts):
+    """Tables that are in use when the guest ends, as part of its memory; what the VMM keeps of them in its own is said."""
+    pages = MEMORY // 4096
+    return Figure(LEFT, round(100 * counts["shadow_in_use"] / pages, 2), "%", "tables=%d pool=%d state_percent=%.2f" % (
+        counts["shadow_in_use"], counts["shadow_pool"], 100 * counts["shadow_state_bytes"] / MEMORY))
 
 
 def forkexec(ticks, alone, vmm, crossed):

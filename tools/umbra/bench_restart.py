@@ -15,7 +15,7 @@ ONCE, TWICE = 0xf0000001, 0xf0000011    # of eight incarnations the first, or th
 
 
 def sources(known):
-    names = {name for name in known if name.startswith("restart.")}
+    names = {name for name in known if name.startswith("restart.") and not known[name].get("missing")}
     return [("restart", names, lambda _what, options: measure(options))] if bench_linux.sources(known) else []
 
 

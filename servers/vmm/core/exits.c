@@ -133,7 +133,9 @@ enum vmm_end vmm_page_fault(struct vmm *v)
         v->state->stats.mmio++;
         return vmm_emulate(v, NULL);
     case FILL_EMULATE_WRITE:
-        return vmm_quick_store(v, &a) ? VMM_RUNS : vmm_emulate(v, &out.gpa);
+        if (vmm_quick_store(v, &a, &out) || vmm_quick_string(v, &a, out.gpa))
+            return VMM_RUNS;
+        return vmm_emulate(v, &out.gpa);
     default:
         return VMM_END_ABSENT;
     }
@@ -290,11 +292,23 @@ static void check_epoch(struct vmm *v)
     shadow_root(v->shadow, &v->ops);
 }
 
+/* What most exceptions are: nothing else is to be delivered, or waits. */
+static bool exception_alone(struct vmm *v)
+{
+    const struct vmm_state *s = v->state;
+
+    if (v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
+        machine_intr(&s->machine) || machine_nmi(&s->machine))
+        return false;
+    v->reply->event = v->exception;
+    return true;
+}
+
 /* Whether the answer may need more than "go on": the usual exit injects nothing and waits for nothing. */
 static bool events_due(const struct vmm *v)
 {
     const struct vmm_state *s = v->state;
-    return v->exception || v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
+    return v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
            machine_intr(&s->machine) || machine_nmi(&s->machine);
 }
 
@@ -306,7 +320,7 @@ enum vmm_end vmm_handle(struct vmm *v)
     check_epoch(v);
     enum vmm_end end = dispatch(v);
     v->deadline = v->state->machine.deadline;
-    if (end == VMM_RUNS && events_due(v))
+    if (end == VMM_RUNS && (v->exception ? !exception_alone(v) : events_due(v)))
         end = vmm_events(v);
     vmm_cpu_store(v);
     v->reply->op_words = v->ops.count;

@@ -147,19 +147,37 @@ static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, uint64
 }
 
 /* A write to a shadowed table that shadow_fill left to the emulator. */
-bool vmm_quick_store(struct vmm *v, const struct shadow_access *a)
+bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill)
 {
     uint64_t bytes, value, old;
     unsigned length;
-    struct fill_out out;
+    struct fill_out out = *fill;
 
     if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &value, &length) ||
-        shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK ||
+        (!out.bits_set && shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK) ||
         gmem_kind(&v->map, gfn_of(out.gpa)) != GMEM_RAM || gmem_read64(&v->mem, out.gpa, &old) != GMEM_OK ||
         !undo_guest(&v->undo, out.gpa, old, value, 8) || gmem_write64(&v->mem, out.gpa, value) != GMEM_OK)
         return false;
     shadow_table_written(v->shadow, out.gpa, 8, old, value, &v->ops);
     return retired(v, length);
+}
+
+/* REP MOVS and REP STOS, with REX.W or without. */
+static bool is_string_store(uint64_t bytes)
+{
+    unsigned op = (bytes >> 8 & 0xff) == 0x48 ? bytes >> 16 & 0xff : bytes >> 8 & 0xff;
+
+    return (bytes & 0xff) == 0xf3 && (op == 0xa4 || op == 0xa5 || op == 0xaa || op == 0xab);
+}
+
+/* A string instruction writes to a shadowed table: the guest clears or copies a page, which is no table any
+ * more, or will be written all over. It goes on by itself, without its 64 iterations an exit. */
+bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
+{
+    uint64_t bytes;
+
+    return !a->user && !v->interrupted && code(v, &bytes) && is_string_store(bytes) &&
+           shadow_not_emulated(v->shadow, gpa, &v->ops);
 }
 
 /* Ports: the processor says port, width and the next RIP. */

@@ -27,26 +27,6 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
-/* Whether entry e of t is the link that a long-mode guest's entry for a table asks for: what want_of says in
- * the usual case, by comparing whole words. */
-static inline bool link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
-{
-    const struct pte_format *f = &s->control.pte;
-    const struct table *child = &s->table[ENTRY_CHILD(e)];
-    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
-    uint32_t role = role_bits(t->role);
-
-    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US);
-    if (t->role.guest != GUEST_LONG || (raw & PTE_LARGE) || !(e & ENTRY_LINK))
-        return false;
-    if (t->role.wp0) {
-        rights |= SH_WRITE;
-        role &= ~((raw & PTE_RW ? 0 : ROLE_FOLD_RW) | (raw & PTE_US ? 0 : ROLE_FOLD_US));
-    }
-    return ENTRY_RIGHTS(e) == rights && child->gfn == (raw & f->frame_mask) >> PAGE_SHIFT &&
-           role_bits(child->role) == role - ROLE_LEVEL;
-}
-
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
                                  struct shadow_ops *ops)
 {
@@ -112,13 +92,11 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
                              struct shadow_ops *ops)
 {
     struct table *t = top_for(s, va, ops);
-    uint16_t way[4] = { 0 }; /* by level, less 1 */
     while (t && t->role.level > 1) {
         uint32_t index = hw_index(va, t->role.level);
         uint64_t e = s->entry[table_id(s, t)][index];
         t->writes = t->zeros = 0;
         t->recent = 1;
-        way[t->role.level - 1] = (uint16_t)table_id(s, t);
         if (mask_test(t->filled, index) && link_is_current(s, t, e, w->raw[t->role.level])) {
             t = &s->table[ENTRY_CHILD(e)];
             continue;
@@ -128,11 +106,8 @@ static struct table *descend(struct shadow *s, uint64_t va, const struct guest_w
             return NULL;
         t = descend_one(s, t, index, &want, ops);
     }
-    if (!t)
-        return NULL;
-    t->recent = 1;
-    way[0] = (uint16_t)table_id(s, t);
-    usual_learn(s, va, w, way);
+    if (t)
+        t->recent = 1;
     return t;
 }
 
@@ -295,6 +270,7 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
         s->counters.ops_full++;
         return FILL_RETRY;
     }
+    out->bits_set = false;
     if (usual_fill(s, a, out, ops, &result))
         return result;
     switch (guest_walk(s, a, &w)) {

@@ -96,10 +96,11 @@ struct held {
  * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
  * seen. */
 struct chain {
-    uint64_t region;        /* va >> 21 */
-    uint64_t raw[3];        /* levels 2 to 4, A set */
-    uint32_t changes;       /* of the three tables, together */
-    uint16_t top, table[3]; /* levels 1 to 3 */
+    uint64_t region;  /* va >> 21 */
+    uint64_t raw[3];  /* levels 2 to 4, A set */
+    uint32_t changes; /* of the three tables, together */
+    uint16_t top;
+    struct table *table[3]; /* levels 1 to 3 */
 };
 #define CHAINS 16u /* chosen */
 
@@ -111,6 +112,14 @@ struct control {
     uint32_t hw;      /* SHADOW_LONG, SHADOW_PAE, SHADOW_NESTED */
     struct role role; /* of a top table, quadrant 0 */
     struct pte_format pte;
+};
+
+/* sync.c: which bits of a guest's leaf matter to an entry that may stand, by the entry's U, X and MAY_WRITE,
+ * and how they must be. */
+#define STAND_KEYS 32u
+struct stand {
+    uint64_t reserved, nx; /* of the format that this is made for */
+    uint64_t mask[STAND_KEYS], bits[STAND_KEYS];
 };
 
 struct shadow {
@@ -131,6 +140,7 @@ struct shadow {
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct held held;
+    struct stand stand;
     struct chain chain[CHAINS];
     uint32_t changes;     /* of the whole */
     uint64_t spurious_va; /* the last fault that found nothing to do */
@@ -160,14 +170,14 @@ static inline bool frame_protected(const struct frame *f)
 {
     return f->shadows > 0 && !f->unsynced;
 }
-/* Ordinary memory by the map; most of it is the last region. */
-static inline bool is_ram(const struct shadow *s, uint64_t gfn)
+/* How many frames from this one on are ordinary memory, at least, if it is; most of it is the last region. */
+static inline uint64_t ram_from(const struct shadow *s, uint64_t gfn)
 {
     const struct gmem_map *map = s->config.map;
     const struct gmem_region *last = &map->region[map->count - 1];
 
     if (gfn - last->first.v < last->end.v - last->first.v)
-        return last->kind == GMEM_RAM;
+        return last->kind == GMEM_RAM ? last->end.v - gfn : 0;
     return gmem_kind(map, (gfn_t){ gfn }) == GMEM_RAM;
 }
 static inline bool is_direct(const struct table *t)
@@ -226,6 +236,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no oper
 void entries_forget(struct shadow *s, struct table *t);
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
+uint32_t leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t *mask);
 bool frame_protect(struct shadow *s, uint64_t gfn,
                    struct shadow_ops *ops); /* false: no room, some still write */
 void frame_release(struct shadow *s, uint64_t gfn,
@@ -256,13 +267,31 @@ struct guest_walk;
 enum fill_result table_write(struct shadow *s, const struct shadow_access *a, const struct guest_walk *w,
                              struct shadow_ops *ops);
 
+/* Whether entry e of t is the link that a long-mode guest's entry for a table asks for: what want_of says in
+ * the usual case, by comparing whole words. */
+static inline bool link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    const struct pte_format *f = &s->control.pte;
+    const struct table *child = &s->table[ENTRY_CHILD(e)];
+    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
+    uint32_t role = role_bits(t->role);
+
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US);
+    if (t->role.guest != GUEST_LONG || (raw & PTE_LARGE) || !(e & ENTRY_LINK))
+        return false;
+    if (t->role.wp0) {
+        rights |= SH_WRITE;
+        role &= ~((raw & PTE_RW ? 0 : ROLE_FOLD_RW) | (raw & PTE_US ? 0 : ROLE_FOLD_US));
+    }
+    return ENTRY_RIGHTS(e) == rights && child->gfn == (raw & f->frame_mask) >> PAGE_SHIFT &&
+           role_bits(child->role) == role - ROLE_LEVEL;
+}
+
 /* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
  * was done but A and D, take the complete way. */
 struct guest_walk;
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result);
-void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w,
-                 const uint16_t way[3]); /* tables of levels 1 to 3 */
 static inline void usual_forget(struct shadow *s)
 {
     s->changes++;

@@ -58,8 +58,11 @@ void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights
 void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights)
 {
     begin(ops, OP_W0(OP_DOWNGRADE, rights, 0, cap));
+    uint64_t *to = &ops->word[ops->count];
+#pragma GCC unroll 8
     for (uint32_t i = 0; i < MASK_WORDS; i++)
-        append(ops, mask[i]);
+        to[i] = mask[i];
+    ops->count += MASK_WORDS;
 }
 
 void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index)

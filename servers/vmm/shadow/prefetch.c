@@ -137,14 +137,14 @@ static void prefetch_runs(struct shadow *s, struct table *t, uint32_t from, uint
         uint64_t raw = e->raw.wide[from - e->first], gfn = (raw & f->frame_mask) >> PAGE_SHIFT;
         uint32_t n = 1, rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & f->nx ? 0 : SH_EXEC);
         bool may_write = (raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
-        if (!may_be_hot(raw, false) || (raw & f->reserved[1][0]) || !is_ram(s, gfn)) {
+        uint64_t ram = ram_from(s, gfn);
+        if (!may_be_hot(raw, false) || (raw & f->reserved[1][0]) || !ram) {
             from++;
             continue;
         }
         if (may_write)
             rights |= SH_WRITE | SH_DIRTY;
-        while (from + n < to && e->raw.wide[from + n - e->first] == raw + n * PAGE_BYTES &&
-               is_ram(s, gfn + n))
+        while (from + n < to && n < ram && e->raw.wide[from + n - e->first] == raw + n * PAGE_BYTES)
             n++;
         n = leaf_run(s, t, from, gfn, rights, may_write, n, ops);
         if (n == 0) {

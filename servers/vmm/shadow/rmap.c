@@ -64,11 +64,15 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
     if (*e & ENTRY_LINK) {
         s->table[ENTRY_CHILD(*e)].changes++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
-    } else if (*e & ENTRY_MAY_WRITE)
-        writer_remove(s, *e, REF(id, index));
+        s->held.page = NOTHING_HELD;
+    } else {
+        if (*e & ENTRY_MAY_WRITE)
+            writer_remove(s, *e, REF(id, index));
+        if (ENTRY_GFN(*e) == s->held.gfn)
+            s->held.page = NOTHING_HELD;
+    }
     mask_clear(t->filled, index);
     t->live--;
-    s->held.page = NOTHING_HELD;
 }
 
 void entries_forget(struct shadow *s, struct table *t)
@@ -183,6 +187,28 @@ void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
         writer_remove(s, *e, REF(id, index));
         *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
     }
+}
+
+/* The same for entries of one word of the bitmap that may be written; mask becomes those that had W. How
+ * many. */
+uint32_t leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t *mask)
+{
+    uint32_t id = table_id(s, t);
+    uint32_t n = 0;
+    uint64_t *entry = s->entry[id] + k * 64, had = 0;
+    const uint64_t drop = ENTRY_MAY_WRITE | SH_WRITE | SH_DIRTY | 0x7fffffull << 35;
+
+    for (uint64_t todo = *mask; todo; todo &= todo - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(todo);
+        uint64_t e = entry[i];
+        had |= (e >> 1 & 1) << i;
+        n += e >> 1 & 1;
+        writer_remove(s, e, REF(id, k * 64 + i));
+        entry[i] = e & ~drop;
+    }
+    BUILD_ASSERT(SH_WRITE == BIT(1));
+    *mask = had;
+    return n;
 }
 
 void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,

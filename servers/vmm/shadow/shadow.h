@@ -165,6 +165,7 @@ enum fill_result {
 struct fill_out {
     gpa_t gpa;
     uint32_t error;
+    bool bits_set; /* FILL_EMULATE_WRITE: A and D are set, so that gpa is what a translation would give */
 };
 
 /* shadow_fill - a #PF exit: emits what makes the access succeed, and neighbours with it.

@@ -116,17 +116,32 @@ static void resync_entry(struct shadow *s, const struct pte_format *f, struct ta
     }
 }
 
-/* Long-mode leaves in the present mode with CR0.WP: what their guest entries must read for `entry` to stand
- * as it is. base: bits that matter in any case. An answer of "no" is judged. */
-static inline bool leaf_stands(uint64_t base, uint64_t nx, uint64_t entry, uint64_t raw)
+#define STAND_KEY(entry) ((entry) >> 2 & (STAND_KEYS - 1 - 12))
+
+/* struct stand for long-mode leaves of a format, as they are with CR0.WP. */
+static const struct stand *stand_for(struct shadow *s, const struct pte_format *f)
+{
+    struct stand *x = &s->stand;
+
+    if (x->reserved == (f->reserved[1][0] | BIT(0)) && x->nx == f->nx)
+        return x;
+    x->reserved = f->reserved[1][0] | BIT(0); /* 0: not made yet */
+    x->nx = f->nx;
+    BUILD_ASSERT(SH_USER == BIT(2) && SH_EXEC == BIT(3) && ENTRY_MAY_WRITE == BIT(6));
+    for (uint32_t k = 0; k < STAND_KEYS; k++) {
+        uint64_t write = k & 16 ? PTE_RW | PTE_D : 0;
+        x->mask[k] = f->frame_mask | f->reserved[1][0] | PTE_P | PTE_A | PTE_US | write | (k & 2 ? f->nx : 0);
+        x->bits[k] = PTE_P | PTE_A | (k & 1 ? PTE_US : 0) | write;
+    }
+    return x;
+}
+
+/* An answer of "no" is judged. */
+static inline bool leaf_stands(const struct stand *x, uint64_t entry, uint32_t key, uint64_t raw)
 {
     uint64_t gfn = (entry & (GUEST_FRAMES_MAX - 1) << 8) << (PAGE_SHIFT - 8);
-    uint64_t write = (entry & ENTRY_MAY_WRITE) | (entry & ENTRY_MAY_WRITE) >> 5;
 
-    BUILD_ASSERT(ENTRY_MAY_WRITE == PTE_D && PTE_RW == PTE_D >> 5 && SH_EXEC == 8 &&
-                 (unsigned)SH_USER == PTE_US);
-    return (raw & (base | write | ((entry & SH_EXEC) << 60 & nx))) ==
-           (gfn | PTE_P | PTE_A | (entry & SH_USER) | write);
+    return (raw & x->mask[key]) == (gfn | x->bits[key]);
 }
 
 /* The guest entries behind the filled ones of a word, read at once. */
@@ -164,17 +179,16 @@ static void resync_any(struct shadow *s, const struct pte_format *f, struct tabl
     resync_entry(s, f, t, index, raw, r);
 }
 
-static void resync_word(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t k,
-                        struct resync *r)
+/* x: for leaves that go by comparison, else NULL. */
+static void resync_word(struct shadow *s, const struct pte_format *f, const struct stand *x, struct table *t,
+                        uint32_t k, struct resync *r)
 {
     struct filled_word w;
     const uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
-    uint64_t todo = t->filled[k], base = f->frame_mask | f->reserved[1][0] | PTE_P | PTE_A | PTE_US,
-             nx = f->nx;
+    uint64_t todo = t->filled[k], lost = 0;
 
     word_read(s, t, k, &w);
-    if (!w.read || f != &s->control.pte || f->guest != GUEST_LONG || t->role.level > 1 || t->role.wp0 ||
-        (t->flags & TABLE_ROM)) {
+    if (!w.read || !x) {
         for (; todo; todo &= todo - 1)
             resync_any(s, f, t, k * 64 + (uint32_t)__builtin_ctzll(todo), &w, r);
         return;
@@ -183,15 +197,18 @@ static void resync_word(struct shadow *s, const struct pte_format *f, struct tab
     for (; todo; todo &= todo - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(todo);
         uint64_t e = entry[i];
-        if (leaf_stands(base, nx, e, raw[i]))
+        uint32_t key = STAND_KEY(e);
+        if (leaf_stands(x, e, key, raw[i]))
             continue;
-        if ((e & ENTRY_MAY_WRITE) && leaf_stands(base, nx, e & ~(uint64_t)ENTRY_MAY_WRITE, raw[i])) {
-            r->writes += (e & SH_WRITE) != 0;
-            r->write[k] |= (e & SH_WRITE ? BIT(i) : 0);
-            leaf_lost_write(s, t, k * 64 + i);
+        if ((e & ENTRY_MAY_WRITE) && leaf_stands(x, e, key ^ STAND_KEY(ENTRY_MAY_WRITE), raw[i])) {
+            lost |= BIT(i);
         } else {
             resync_entry(s, f, t, k * 64 + i, raw[i], r);
         }
+    }
+    if (lost) {
+        r->writes += leaves_lost_write(s, t, k, &lost);
+        r->write[k] |= lost;
     }
 }
 
@@ -202,6 +219,10 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     struct pte_format other;
     const struct pte_format *f = format_of(s, t, &other);
     cptr_t cap = s->config.tables[table_id(s, t)];
+    bool usual = f == &s->control.pte && f->guest == GUEST_LONG && t->role.level == 1 && !t->role.wp0 &&
+                 !(t->flags & TABLE_ROM);
+
+    const struct stand *x = usual ? stand_for(s, f) : NULL;
 
     if (t->live == 0)
         return false;
@@ -212,7 +233,7 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     __builtin_memset(&r, 0, offsetof(struct resync, index));
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         if (t->filled[k])
-            resync_word(s, f, t, k, &r);
+            resync_word(s, f, x, t, k, &r);
     }
     if (r.drops)
         op_downgrade(ops, cap, r.drop, 0);

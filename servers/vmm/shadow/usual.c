@@ -12,21 +12,60 @@ static inline bool usual_mode(const struct control *c)
 
 static inline uint32_t changes_of(const struct shadow *s, const struct chain *k)
 {
-    return s->changes + s->table[k->table[0]].changes + s->table[k->table[1]].changes +
-           s->table[k->table[2]].changes;
+    return s->changes + k->table[0]->changes + k->table[1]->changes + k->table[2]->changes;
 }
 
-void usual_learn(struct shadow *s, uint64_t va, const struct guest_walk *w, const uint16_t way[3])
+/* The same for a large page of 2 MiB, with CR0.WP (want_link in pte.h). */
+static bool large_link_is_current(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    const struct pte_format *f = &s->control.pte;
+    const struct table *child = &s->table[ENTRY_CHILD(e)];
+    uint32_t rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & f->nx ? 0 : SH_EXEC);
+    struct role role = {
+        .hw = t->role.hw, .level = 1, .guest = GUEST_DIRECT, .smep = t->role.smep, .smap = t->role.smap
+    };
+
+    if ((raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D))
+        rights |= SH_WRITE;
+    return (e & ENTRY_LINK) && ENTRY_RIGHTS(e) == rights && child->gfn == pte_large_gfn(f, 2, raw) &&
+           role_equal(child->role, role);
+}
+
+static bool link_stands(const struct shadow *s, const struct table *t, uint64_t e, uint64_t raw)
+{
+    bool large = t->role.level == 2 && (raw & PTE_LARGE);
+
+    if (raw & s->control.pte.reserved[t->role.level][large])
+        return false;
+    return large ? large_link_is_current(s, t, e, raw) : link_is_current(s, t, e, raw);
+}
+
+/* Down the links for va, as far as the guest's entries have A and the links say what they say. NULL: fill.c
+ * makes them. */
+static struct table *find_table(struct shadow *s, uint64_t va, const struct gmem_walk *w)
 {
     struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
+    uint32_t id = s->top[0];
 
-    if (!usual_mode(&s->control) || s->config.nested || w->leaf > 2)
-        return;
-    *k = (struct chain){ .region = va >> 21,
-                         .raw = { w->raw[2], w->raw[3], w->raw[4] },
-                         .top = s->top[0],
-                         .table = { way[0], way[1], way[2] } };
+    if (id == NO_TABLE || !(w->raw[4] & w->raw[3] & w->raw[2] & PTE_A))
+        return NULL;
+    k->region = ~0ull;
+    for (uint32_t level = 4; level > 1; level--) {
+        struct table *t = &s->table[id];
+        uint32_t index = (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
+        uint64_t e = s->entry[id][index];
+        if (!mask_test(t->filled, index) || !link_stands(s, t, e, w->raw[level]))
+            return NULL;
+        t->writes = t->zeros = 0;
+        t->recent = 1;
+        id = ENTRY_CHILD(e);
+        k->table[level - 2] = &s->table[id];
+        k->raw[level - 2] = w->raw[level];
+    }
+    k->region = va >> 21;
+    k->top = s->top[0];
     k->changes = changes_of(s, k);
+    return &s->table[id];
 }
 
 static inline bool is_guest_fault(struct shadow *s, const struct shadow_access *a, uint32_t why,
@@ -48,14 +87,15 @@ static bool reserved_above(const struct pte_format *f, const struct gmem_walk *w
     return found;
 }
 
-static inline struct table *known_table(const struct shadow *s, uint64_t va, const struct gmem_walk *w)
+/* The table at level 1 for va. */
+static inline struct table *known_table(struct shadow *s, uint64_t va, const struct gmem_walk *w)
 {
     const struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
 
     if (k->region != va >> 21 || k->top != s->top[0] || k->raw[0] != w->raw[2] || k->raw[1] != w->raw[3] ||
         k->raw[2] != w->raw[4] || k->changes != changes_of(s, k))
-        return NULL;
-    return &s->table[k->table[0]];
+        return find_table(s, va, w);
+    return k->table[0];
 }
 
 /* The leaf for a guest's entry that has A, and D for a write. False: it is there already. */
@@ -78,6 +118,23 @@ static bool set_leaf(struct shadow *s, struct table *t, uint32_t index, uint64_t
     }
     leaf_set(s, t, index, gfn, rights, may_write, ops);
     return true;
+}
+
+/* A write to a frame that holds a table. */
+static enum fill_result write_usual(struct shadow *s, const struct shadow_access *a,
+                                    const struct gmem_walk *w, uint64_t gfn, struct shadow_ops *ops)
+{
+    uint64_t mask = s->control.pte.frame_mask;
+    struct guest_walk g = { .top = 4, .leaf = w->last, .gfn = gfn };
+
+    g.at[4] = s->control.regs.cr3 & mask; /* the frames are what matters */
+    for (uint32_t level = 3; level >= w->last; level--)
+        g.at[level] = w->raw[level + 1] & mask;
+    enum fill_result result = table_write(s, a, &g, ops);
+    if (result == FILL_OK)
+        return result;
+    orphans_end(s, ORPHANS_BATCH, ops);
+    return result;
 }
 
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
@@ -104,13 +161,25 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
     uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
     uint64_t need = PTE_A | (a->write ? PTE_D : 0);
     uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
-    if (!is_ram(s, gfn) || (a->write && frame_protected(&s->frame[gfn])))
+    if (!ram_from(s, gfn))
         return false;
     if ((raw & need) != need) {
         uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;
         if (w.last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
             return false;
         raw |= need;
+    }
+    if (a->write && frame_protected(&s->frame[gfn])) {
+        out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
+        out->bits_set = true;
+        *result = write_usual(s, a, &w, gfn, ops);
+        if (*result != FILL_OK)
+            return true;
+        t = known_table(s, va, &w); /* others may have ended */
+        if (!t) {
+            *result = FILL_RETRY;
+            return true;
+        }
     }
     if (w.last == 2) /* a direct table's entries have all rights */
         raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
@@ -123,6 +192,8 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
         prefetch_direct(s, t, index, ops);
     else
         prefetch_usual(s, t, index, w.raw[0], ops);
+    if (s->orphan_head != NO_TABLE)
+        orphans_end(s, ORPHANS_BATCH, ops);
     *result = FILL_OK;
     return true;
 }

@@ -427,6 +427,24 @@ TEST(quick_store_to_a_table_is_the_emulators)
 
 /* Registers that do not lead to the faulting address: the instruction is another than the one that faulted.
  */
+/* Clearing a page that was a table: the page is writable from here on, the instruction goes on by itself. */
+TEST(string_store_to_a_table_is_left_to_the_processor)
+{
+    static const uint8_t codes[][16] = {
+        { 0xf3, 0xaa }, { 0xf3, 0x48, 0xab }, { 0xf3, 0xa4 }, { 0xf3, 0x48, 0xa5 }
+    };
+
+    for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        uint64_t gpr[GPRS] = { [RAX] = 0, [RCX] = 4, [RDI] = ENTRY, [RSI] = CODE }, emulated;
+        struct umbra_reply_page reply;
+        uint64_t value = store_one(codes[i], gpr, ENTRY, false, &reply, &emulated);
+        CHECK(value != 0);
+        CHECK_EQ(emulated, 0);
+        CHECK_EQ(reply.groups & STATE_RIP, 0);
+        CHECK(reply.op_words > 0);
+    }
+}
+
 TEST(quick_store_elsewhere_than_the_fault_is_emulated)
 {
     static const uint8_t code[16] = { 0x48, 0x89, 0x37 };

@@ -19,10 +19,10 @@ static inline void end_wait(struct notification *n, struct tcb *to)
     queue_remove(q, to);
 }
 
-/* The current thread stays ready, behind others of its priority: none is ready above it. */
+/* The current thread stays ready, the first of its priority: none is ready above it. */
 static inline void step_back(struct tcb *t)
 {
-    queue_push(&cpu.ready[t->priority], t);
+    queue_first(&cpu.ready[t->priority], t);
     cpu.ready_bits[t->priority / 64] |= BIT(t->priority % 64);
     cpu.highest = t->priority + 1;
     t->queued = 1;

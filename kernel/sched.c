@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The scheduler: 256 fixed priorities, first in first out within one; budgets per period. A budget that is
- * its whole period never ends; its thread goes behind the others of its priority then.
+ * its whole period never ends; its thread goes behind the others of its priority then. Who only gives way to
+ * a higher priority is the first of its own again.
  *
  * Invariants: a thread is in a ready queue exactly if it is READY or GUEST, has a scheduling context with
  * budget left and is not cpu.current. Who has no budget waits for its context's refill. Threads without a
@@ -35,17 +36,22 @@ static bool may_run(const struct tcb *t)
     return (t->state == THREAD_READY || t->state == THREAD_GUEST) && t->sc && t->sc->remaining;
 }
 
-static void ready_insert(struct tcb *t)
+static void ready_insert_at(struct tcb *t, void (*insert)(struct thread_queue *q, struct tcb *t))
 {
     if (t->queued || t == cpu.current || !may_run(t))
         return;
-    queue_push(&cpu.ready[t->priority], t);
+    insert(&cpu.ready[t->priority], t);
     cpu.ready_bits[t->priority / 64] |= BIT(t->priority % 64);
     t->queued = 1;
     if (t->priority >= cpu.highest)
         cpu.highest = t->priority + 1;
     if (cpu.current && t->priority >= cpu.current->priority)
         cpu.reschedule = true; /* of the same priority: the end of the turn needs the timer */
+}
+
+static void ready_insert(struct tcb *t)
+{
+    ready_insert_at(t, queue_push);
 }
 
 void thread_ready(struct tcb *t)
@@ -211,7 +217,7 @@ struct tcb *sched_choose(void)
             cpu.current = t = NULL;
         } else if (cpu.highest > t->priority + 1u || (cpu.turn_over && sched_has_peer(t))) {
             cpu.current = NULL;
-            ready_insert(t);
+            ready_insert_at(t, cpu.turn_over ? queue_push : queue_first);
             t = NULL;
         }
     }

@@ -247,16 +247,8 @@ struct regs *syscall_invoke(struct tcb *t, struct cap *c)
     return leave_quickly(t);
 }
 
-struct regs *kernel_syscall(void)
+static __attribute__((noinline)) struct regs *other_call(struct tcb *t, uint64_t number)
 {
-    struct tcb *t = cpu.current;
-    uint64_t number = t->regs.rax;
-
-    ASSERT(cpu.last == t && !cpu.attention);
-    if (number == (uint64_t)SYS_CALL)
-        return fastpath_call(t);
-    if (number == (uint64_t)SYS_REPLY_RECV)
-        return fastpath_reply_recv(t);
     if (number == (uint64_t)SYS_NULL) {
         COUNT(SYSCALLS);
         t->regs.rax = ERR_OK;
@@ -265,6 +257,24 @@ struct regs *kernel_syscall(void)
     if (number == (uint64_t)SYS_SIGNAL)
         return fastpath_signal(t);
     return number == (uint64_t)SYS_YIELD ? fastpath_yield(t) : syscall_complete(t);
+}
+
+/* Compared one by one: a jump through a table would be a slow one where processors must guess none. */
+static inline struct regs *system_call(struct tcb *t, uint64_t number)
+{
+    if (number == (uint64_t)SYS_CALL)
+        return fastpath_call(t);
+    if (number == (uint64_t)SYS_REPLY_RECV)
+        return fastpath_reply_recv(t);
+    return other_call(t, number);
+}
+
+struct regs *kernel_syscall(void)
+{
+    struct tcb *t = cpu.current;
+
+    ASSERT(cpu.last == t && !cpu.attention);
+    return system_call(t, t->regs.rax);
 }
 
 enum { VECTOR_PAGE_FAULT = 14, VECTOR_IRQ_FIRST = 32 };
@@ -289,18 +299,23 @@ static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
     return kernel_leave();
 }
 
-struct regs *kernel_entry(uint64_t fault_address)
+static inline struct regs *interruption(struct tcb *t, unsigned vector, uint64_t fault_address)
 {
-    struct tcb *t = cpu.current;
-    uint64_t vector = t->regs.vector;
     struct regs *next;
 
-    ASSERT(cpu.last == t && !cpu.attention);
     if (vector < VECTOR_IRQ_FIRST)
         return exception(t, vector, fault_address);
     arch_interrupt(vector);
     next = fastpath_line(t);
     return next ? next : kernel_leave();
+}
+
+struct regs *kernel_entry(uint64_t fault_address)
+{
+    struct tcb *t = cpu.current;
+
+    ASSERT(cpu.last == t && !cpu.attention);
+    return interruption(t, t->regs.vector, fault_address);
 }
 
 struct regs *kernel_leave(void)

@@ -104,6 +104,17 @@ static inline void queue_push(struct thread_queue *q, struct tcb *t)
     q->tail = t;
 }
 
+static inline void queue_first(struct thread_queue *q, struct tcb *t)
+{
+    t->prev = NULL;
+    t->next = q->head;
+    if (q->head)
+        q->head->prev = t;
+    else
+        q->tail = t;
+    q->head = t;
+}
+
 static inline void queue_remove(struct thread_queue *q, struct tcb *t)
 {
     if (t->prev)

@@ -249,15 +249,8 @@ struct regs *syscall_invoke(struct tcb *t, struct cap *c)
     return leave_quickly(t);
 }
 
-static inline struct regs *system_call(struct tcb *t)
+static __attribute__((noinline)) struct regs *other_call(struct tcb *t, uint64_t number)
 {
-    uint64_t number = t->regs.rax;
-
-    ASSERT(cpu.last == t && !cpu.attention);
-    if (number == (uint64_t)SYS_CALL)
-        return fastpath_call(t);
-    if (number == (uint64_t)SYS_REPLY_RECV)
-        return fastpath_reply_recv(t);
     if (number == (uint64_t)SYS_NULL) {
         COUNT(SYSCALLS);
         t->regs.rax = ERR_OK;
@@ -268,12 +261,23 @@ static inline struct regs *system_call(struct tcb *t)
     return number == (uint64_t)SYS_YIELD ? fastpath_yield(t) : syscall_complete(t);
 }
 
+/* Compared one by one: a jump through a table would be a slow one where processors must guess none. */
+static inline struct regs *system_call(struct tcb *t, uint64_t number)
+{
+    if (number == (uint64_t)SYS_CALL)
+        return fastpath_call(t);
+    if (number == (uint64_t)SYS_REPLY_RECV)
+        return fastpath_reply_recv(t);
+    return other_call(t, number);
+}
+
 struct regs *kernel_syscall(void)
 {
     struct tcb *t = cpu.current;
 
+    ASSERT(cpu.last == t && !cpu.attention);
     stretch_begin(STRETCH_SYSCALL + (unsigned)(-(int64_t)t->regs.rax & 15)); /* 0: a Linux call */
-    struct regs *next = system_call(t);
+    struct regs *next = system_call(t, t->regs.rax);
     stretch_end();
     return next;
 }
@@ -300,11 +304,10 @@ static struct regs *exception(struct tcb *t, unsigned vector, uint64_t address)
     return kernel_leave();
 }
 
-static inline struct regs *enter(struct tcb *t, uint64_t vector, uint64_t fault_address)
+static inline struct regs *interruption(struct tcb *t, unsigned vector, uint64_t fault_address)
 {
     struct regs *next;
 
-    ASSERT(cpu.last == t && !cpu.attention);
     if (vector < VECTOR_IRQ_FIRST)
         return exception(t, vector, fault_address);
     arch_interrupt(vector);
@@ -315,10 +318,11 @@ static inline struct regs *enter(struct tcb *t, uint64_t vector, uint64_t fault_
 struct regs *kernel_entry(uint64_t fault_address)
 {
     struct tcb *t = cpu.current;
-    uint64_t vector = t->regs.vector;
+    unsigned vector = t->regs.vector;
 
-    stretch_begin(vector < VECTOR_IRQ_FIRST ? STRETCH_FAULT + (unsigned)vector : STRETCH_LINE);
-    struct regs *next = enter(t, vector, fault_address);
+    ASSERT(cpu.last == t && !cpu.attention);
+    stretch_begin(vector < VECTOR_IRQ_FIRST ? STRETCH_FAULT + vector : STRETCH_LINE);
+    struct regs *next = interruption(t, vector, fault_address);
     stretch_end();
     return next;
 }

@@ -119,16 +119,18 @@ static err_t write_regs(const struct invocation *v, struct tcb *t)
     return ERR_OK;
 }
 
+#define REG(r) (offsetof(struct regs, r) / 8)
+
 static err_t read_regs(struct invocation *v, struct tcb *t)
 {
+    static const uint8_t order[] = { REG(rip), REG(rsp), REG(rflags), 0,        REG(rax), REG(rcx), REG(rdx),
+                                     REG(rbx), REG(rbp), REG(rsi),    REG(rdi), REG(r8),  REG(r9),  REG(r10),
+                                     REG(r11), REG(r12), REG(r13),    REG(r14), REG(r15) };
+
     if (cpu.last == t)
         arch_thread_leave(t); /* its bases are in the registers */
-    const struct regs *r = &t->regs;
-    const uint64_t out[] = { r->rip, r->rsp, r->rflags, t->fs_base, r->rax, r->rcx, r->rdx,
-                             r->rbx, r->rbp, r->rsi,    r->rdi,     r->r8,  r->r9,  r->r10,
-                             r->r11, r->r12, r->r13,    r->r14,     r->r15 };
-    for (unsigned i = 0; i < sizeof(out) / sizeof(out[0]); i++)
-        result(v, out[i]);
+    for (unsigned i = 0; i < sizeof(order); i++)
+        result(v, i == 3 ? t->fs_base : ((const uint64_t *)&t->regs)[order[i]]);
     return ERR_OK;
 }
 

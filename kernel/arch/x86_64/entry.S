@@ -5,60 +5,28 @@
 #define TSS_RSP0       (tss + 4)
 #define USER_RSP       (cpu)
 #define VECTOR_SYSCALL 0x100
-/* Offsets from the end of struct regs. */
-#define R15     -176
-#define R14     -168
-#define R13     -160
-#define R12     -152
-#define R10     -136
-#define R9      -128
-#define R8      -120
-#define RDI     -112
-#define RSI     -104
-#define RBP     -96
-#define RBX     -88
-#define RDX     -80
-#define RAX     -64
-#define VECTOR  -56
-#define RIP     -40
-#define RFLAGS  -24
-#define RSP     -16
-#define REGS_BYTES 176
+#define REGS_BYTES     176
+#define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+#define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+#define SYSCALL_REGS   rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 /* and RAX; RCX and R11 are lost */
+
+/* o_rax ..: offsets from the end of struct regs */
+    .set o, -REGS_BYTES
+    .irp r, ALL_BACKWARDS, vector, error, rip, cs, rflags, rsp, ss
+    .set o_\r, o
+    .set o, o + 8
+    .endr
 
     .macro push_general
-    push %rax
-    push %rcx
-    push %rdx
-    push %rbx
-    push %rbp
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    .irp r, ALL_REGS
+    push %\r
+    .endr
     .endm
 
     .macro pop_general
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rbp
-    pop %rbx
-    pop %rdx
-    pop %rcx
-    pop %rax
+    .irp r, ALL_BACKWARDS
+    pop %\r
+    .endr
     .endm
 
     .text
@@ -67,46 +35,26 @@
 syscall_entry:
     mov %rsp, USER_RSP
     mov TSS_RSP0, %rsp
-    mov %rcx, RIP(%rsp)
-    mov %r11, RFLAGS(%rsp)
+    mov %rcx, o_rip(%rsp)
+    mov %r11, o_rflags(%rsp)
     mov USER_RSP, %rcx
-    mov %rcx, RSP(%rsp)
-    movq $VECTOR_SYSCALL, VECTOR(%rsp)
-    mov %rax, RAX(%rsp)
-    mov %rdx, RDX(%rsp)
-    mov %rbx, RBX(%rsp)
-    mov %rbp, RBP(%rsp)
-    mov %rsi, RSI(%rsp)
-    mov %rdi, RDI(%rsp)
-    mov %r8, R8(%rsp)
-    mov %r9, R9(%rsp)
-    mov %r10, R10(%rsp)
-    mov %r12, R12(%rsp)
-    mov %r13, R13(%rsp)
-    mov %r14, R14(%rsp)
-    mov %r15, R15(%rsp)
+    mov %rcx, o_rsp(%rsp)
+    movq $VECTOR_SYSCALL, o_vector(%rsp)
+    .irp r, rax, SYSCALL_REGS
+    mov %\r, o_\r(%rsp)
+    .endr
     mov $kernel_stack_top, %rsp
     call kernel_syscall
     .globl user_return
 user_return: /* RAX = registers to continue with */
-    cmpl $VECTOR_SYSCALL, REGS_BYTES + VECTOR(%rax)
+    cmpl $VECTOR_SYSCALL, REGS_BYTES + o_vector(%rax)
     jne 1f
-    mov REGS_BYTES + R15(%rax), %r15
-    mov REGS_BYTES + R14(%rax), %r14
-    mov REGS_BYTES + R13(%rax), %r13
-    mov REGS_BYTES + R12(%rax), %r12
-    mov REGS_BYTES + R10(%rax), %r10
-    mov REGS_BYTES + R9(%rax), %r9
-    mov REGS_BYTES + R8(%rax), %r8
-    mov REGS_BYTES + RDI(%rax), %rdi
-    mov REGS_BYTES + RSI(%rax), %rsi
-    mov REGS_BYTES + RBP(%rax), %rbp
-    mov REGS_BYTES + RBX(%rax), %rbx
-    mov REGS_BYTES + RDX(%rax), %rdx
-    mov REGS_BYTES + RIP(%rax), %rcx
-    mov REGS_BYTES + RFLAGS(%rax), %r11
-    mov REGS_BYTES + RSP(%rax), %rsp
-    mov REGS_BYTES + RAX(%rax), %rax
+    .irp r, SYSCALL_REGS, rsp
+    mov REGS_BYTES + o_\r(%rax), %\r
+    .endr
+    mov REGS_BYTES + o_rip(%rax), %rcx
+    mov REGS_BYTES + o_rflags(%rax), %r11
+    mov REGS_BYTES + o_rax(%rax), %rax
     sysretq
 1:  mov %rax, %rsp
     pop_general

@@ -301,9 +301,9 @@ static void random_guest(const struct shape *shape, uint64_t seed, uint64_t step
     struct world *w;
 
     if (seed % 3 == 1)
-        tuning = (struct shadow_tuning){ 64, 512, 1, 1, 1, 1 };
+        tuning = (struct shadow_tuning){ 64, 512, 1, 1, 1, 1, 1, 3 };
     if (seed % 3 == 2)
-        tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3 };
+        tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3, 2, 4 };
     check_note("%s UMBRA_SEED=%lu", shape->name, (unsigned long)seed);
     w = world_new(pools[seed % 4], &tuning, seed, WORLD_RAM);
     if (seed % 2 == 0)

@@ -26,9 +26,11 @@ static bool code(const struct vmm *v, uint64_t *bytes)
 
 static bool retired(struct vmm *v, unsigned length)
 {
-    v->reply->rip = v->exit->rip + length;
-    v->reply->shadow = 0;
-    v->reply->groups |= STATE_RIP;
+    struct umbra_reply_page *reply = v->reply;
+
+    reply->rip = v->exit->rip + length;
+    reply->shadow = 0;
+    reply->groups |= STATE_RIP;
     return true;
 }
 
@@ -47,12 +49,13 @@ bool vmm_quick_cpuid(struct vmm *v)
     if (!code(v, &bytes) || (bytes & 0xffff) != 0xa20f)
         return false;
     struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)x->gpr[RAX], (uint32_t)x->gpr[RCX]);
-    v->reply->gpr[RAX] = r.eax;
-    v->reply->gpr[RCX] = r.ecx;
-    v->reply->gpr[RDX] = r.edx;
-    v->reply->gpr[RBX] = r.ebx;
-    v->reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
-    v->reply->groups = STATE_GPRS;
+    struct umbra_reply_page *reply = v->reply;
+    reply->gpr[RAX] = r.eax;
+    reply->gpr[RCX] = r.ecx;
+    reply->gpr[RDX] = r.edx;
+    reply->gpr[RBX] = r.ebx;
+    reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
+    reply->groups = STATE_GPRS;
     return retired(v, 2);
 }
 

@@ -58,19 +58,43 @@ struct bus_entry {
     {                                                                                                        \
         first, last, widths, true, device##_port_in, device##_port_out                                       \
     }
-static const struct bus_entry bus[] = {
-    DEVICE(0x020, 0x021, 1, pic),  DEVICE(0x040, 0x043, 1, pit),        DEVICE(0x060, 0x060, 1, kbd),
-    DEVICE(0x061, 0x061, 1, pit),  DEVICE(0x064, 0x064, 1, kbd),        DEVICE(0x070, 0x071, 1, cmos),
-    QUIET(0x080, 0x080, 1, power), DEVICE(0x092, 0x092, 1, kbd),        DEVICE(0x0a0, 0x0a1, 1, pic),
-    QUIET(0x0ed, 0x0ed, 1, power), DEVICE(0x3f8, 0x3ff, 1, uart),       DEVICE(0x4d0, 0x4d1, 1, pic),
-    QUIET(0x604, 0x604, 2, power), QUIET(0xcf8, 0xcf8, 1 | 4, pci),     QUIET(0xcf9, 0xcf9, 1, power),
-    QUIET(0xcfa, 0xcfb, 1, pci),   QUIET(0xcfc, 0xcff, 1 | 2 | 4, pci), QUIET(0x8900, 0x8900, 1, power),
-};
+/* clang-format off */
+/* By port. Those below 100h, which polls and delays are of, are found without a search. */
+#define LOW_PORTS(E)                                                                                         \
+    E(DEVICE, 0x020, 0x021, 1, pic)                                                                          \
+    E(DEVICE, 0x040, 0x043, 1, pit)                                                                          \
+    E(DEVICE, 0x060, 0x060, 1, kbd)                                                                          \
+    E(DEVICE, 0x061, 0x061, 1, pit)                                                                          \
+    E(DEVICE, 0x064, 0x064, 1, kbd)                                                                          \
+    E(DEVICE, 0x070, 0x071, 1, cmos)                                                                         \
+    E(QUIET,  0x080, 0x080, 1, power)                                                                        \
+    E(DEVICE, 0x092, 0x092, 1, kbd)                                                                          \
+    E(DEVICE, 0x0a0, 0x0a1, 1, pic)                                                                          \
+    E(QUIET,  0x0ed, 0x0ed, 1, power)
+#define HIGH_PORTS(E)                                                                                        \
+    E(DEVICE, 0x3f8, 0x3ff, 1, uart)                                                                         \
+    E(DEVICE, 0x4d0, 0x4d1, 1, pic)                                                                          \
+    E(QUIET,  0x604, 0x604, 2, power)                                                                        \
+    E(QUIET,  0xcf8, 0xcf8, 1 | 4, pci)                                                                      \
+    E(QUIET,  0xcf9, 0xcf9, 1, power)                                                                        \
+    E(QUIET,  0xcfa, 0xcfb, 1, pci)                                                                          \
+    E(QUIET,  0xcfc, 0xcff, 1 | 2 | 4, pci)                                                                  \
+    E(QUIET,  0x8900, 0x8900, 1, power)
+#define ENTRY(kind, first, last, widths, device) kind(first, last, widths, device),
+#define PLACE(kind, first, last, widths, device) AT_##first,
+#define MARK(kind, first, last, widths, device) [first ... last] = AT_##first + 1,
+
+static const struct bus_entry bus[] = { LOW_PORTS(ENTRY) HIGH_PORTS(ENTRY) };
 #define BUS_ENTRIES (sizeof(bus) / sizeof(bus[0]))
+enum { LOW_PORTS(PLACE) BUS_LOW };
+static const uint8_t place[0x100] = { LOW_PORTS(MARK) }; /* in bus[], plus 1 */
+/* clang-format on */
 
 static const struct bus_entry *find(uint16_t port)
 {
-    size_t low = 0, high = BUS_ENTRIES;
+    size_t low = BUS_LOW, high = BUS_ENTRIES;
+    if (port < sizeof(place))
+        return place[port] ? &bus[place[port] - 1] : NULL;
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (port > bus[middle].last)

@@ -535,3 +535,32 @@ TEST(a_load_that_the_kernel_served_is_known_with_the_next_exit)
     CHECK_EQ(answer[0].op_words, answer[1].op_words);
     CHECK_MEM_EQ(answer[0].ops, answer[1].ops, 8 * answer[0].op_words);
 }
+
+static void lapic_set(struct rig *r, uint64_t reg, uint32_t value)
+{
+    machine_write(&r->segment.state.machine, &r->vmm.undo.dev, 1000, (gpa_t){ LAPIC_BASE + reg },
+                  (const uint8_t *)&value, 4);
+}
+
+/* That nothing waits is remembered from exit to exit, until the machine has something to say. */
+TEST(interrupt_that_comes_when_none_waited_is_injected)
+{
+    struct rig *r = rig_new();
+
+    put(r, CODE, 0xa20f);
+    fetch_page(r, CODE);
+    for (unsigned i = 0; i < 3; i++) {
+        set_exit(r, EXIT_CPUID);
+        CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+        CHECK_EQ(r->reply.event, 0);
+    }
+    lapic_set(r, 0xf0, 0x1ff);
+    lapic_set(r, 0x300, 0x40041); /* to itself */
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.event, EVENT_MAKE(0x41, EVENT_INTERRUPT));
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.event, 0);
+    rig_free(r);
+}

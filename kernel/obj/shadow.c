@@ -439,17 +439,20 @@ static err_t op_root_list(struct batch *b, unsigned index, cptr_t p, uint64_t cr
 bool shadow_serve_cr3(struct vcpu *v, uint64_t cr3)
 {
     struct shadow_root *r = &v->root;
-    uint64_t i = 0;
+    uint64_t i = v->left; /* back and forth is the usual way */
 
-    v->list_cr3[ROOT_LIST_MAX] = cr3;
-    while (v->list_cr3[i] != cr3)
-        i++;
+    if (v->list_cr3[i] != cr3) {
+        v->list_cr3[ROOT_LIST_MAX] = cr3;
+        for (i = 0; v->list_cr3[i] != cr3;)
+            i++;
+    }
     const struct shadow_root *l = &v->list[i];
     if (i == ROOT_LIST_MAX || l->epoch != v->vm->space->epoch)
         return false;
     if (v->place != i + 1) { /* root_enter(), for a guest that runs: both are long and of this epoch */
         if (v->place) {
-            v->list[v->place - 1].tlb = r->tlb;
+            v->left = v->place - 1;
+            v->list[v->left].tlb = r->tlb;
             r->table[0] = l->table[0];
             r->tlb = l->tlb;
         } else {

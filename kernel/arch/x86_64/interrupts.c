@@ -185,13 +185,11 @@ void arch_port_out(uint16_t port, unsigned width, uint64_t value)
         __asm__ volatile("outl %0, %w1" : : "a"((uint32_t)value), "Nd"(port));
 }
 
-/* Not for secrets: the VMM's source of variation, mixed from the clock (SplitMix64's finaliser). */
+/* Not for secrets: the VMM's source of variation, mixed from the clock by a linear congruential generator. */
 uint64_t arch_random(void)
 {
     static uint64_t state;
-    uint64_t z = state += 0x9e3779b97f4a7c15 ^ rdtsc();
 
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
+    state = (state ^ rdtsc()) * 0xd1342543de82ef95 + 1;
+    return state ^ state >> 32;
 }

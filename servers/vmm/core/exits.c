@@ -292,24 +292,28 @@ static void check_epoch(struct vmm *v)
     shadow_root(v->shadow, &v->ops);
 }
 
+/* Whether the answer may need more than "go on": the usual exit injects nothing and waits for nothing. What
+ * the machine says is known until it settles anew. */
+static bool events_due(struct vmm *v)
+{
+    const struct vmm_state *s = v->state;
+
+    if (v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE)
+        return true;
+    if (v->undo.dev.settled) {
+        v->undo.dev.settled = false;
+        v->idle = !machine_intr(&s->machine) && !machine_nmi(&s->machine);
+    }
+    return !v->idle;
+}
+
 /* What most exceptions are: nothing else is to be delivered, or waits. */
 static bool exception_alone(struct vmm *v)
 {
-    const struct vmm_state *s = v->state;
-
-    if (v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
-        machine_intr(&s->machine) || machine_nmi(&s->machine))
+    if (events_due(v))
         return false;
     v->reply->event = v->exception;
     return true;
-}
-
-/* Whether the answer may need more than "go on": the usual exit injects nothing and waits for nothing. */
-static bool events_due(const struct vmm *v)
-{
-    const struct vmm_state *s = v->state;
-    return v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
-           machine_intr(&s->machine) || machine_nmi(&s->machine);
 }
 
 enum vmm_end vmm_handle(struct vmm *v)

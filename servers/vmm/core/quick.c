@@ -26,9 +26,11 @@ static bool code(const struct vmm *v, uint64_t *bytes)
 
 static bool retired(struct vmm *v, unsigned length)
 {
-    v->reply->rip = v->exit->rip + length;
-    v->reply->shadow = 0;
-    v->reply->groups |= STATE_RIP;
+    struct umbra_reply_page *reply = v->reply;
+
+    reply->rip = v->exit->rip + length;
+    reply->shadow = 0;
+    reply->groups |= STATE_RIP;
     return true;
 }
 
@@ -47,12 +49,13 @@ bool vmm_quick_cpuid(struct vmm *v)
     if (!code(v, &bytes) || (bytes & 0xffff) != 0xa20f)
         return false;
     struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)x->gpr[RAX], (uint32_t)x->gpr[RCX]);
-    v->reply->gpr[RAX] = r.eax;
-    v->reply->gpr[RCX] = r.ecx;
-    v->reply->gpr[RDX] = r.edx;
-    v->reply->gpr[RBX] = r.ebx;
-    v->reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
-    v->reply->groups = STATE_GPRS;
+    struct umbra_reply_page *reply = v->reply;
+    reply->gpr[RAX] = r.eax;
+    reply->gpr[RCX] = r.ecx;
+    reply->gpr[RDX] = r.edx;
+    reply->gpr[RBX] = r.ebx;
+    reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
+    reply->groups = STATE_GPRS;
     return retired(v, 2);
 }
 
@@ -180,24 +183,41 @@ bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
            shadow_not_emulated(v->shadow, gpa, &v->ops);
 }
 
+/* IN of one or two bytes whose copy stands right behind it: the guest will do it again at once, so both are
+ * done in this exit. Nothing that the guest could see happens between them: an interrupt may always come
+ * later, and no breakpoint is armed. Returns the length of what else was done. */
+static unsigned in_again(struct vmm *v, unsigned port, unsigned width, uint32_t *value)
+{
+    uint64_t bytes, length = v->exit->info[1] - v->exit->rip;
+
+    if (length - 1 > 1 || v->exit->cpl || (v->state->dr7 & 0xff) || !code(v, &bytes))
+        return 0;
+    uint64_t mask = (1ull << 8 * length) - 1;
+    if (((bytes ^ bytes >> 8 * length) & mask) != 0)
+        return 0;
+    vmm_bus.in(v, port, width, value);
+    return (unsigned)length;
+}
+
 /* Ports: the processor says port, width and the next RIP. */
 bool vmm_quick_io(struct vmm *v)
 {
     const struct umbra_exit_page *x = v->exit;
     uint64_t info = x->info[0];
-    unsigned width = EXIT_IO_WIDTH(info);
+    unsigned port = EXIT_IO_PORT(info), width = EXIT_IO_WIDTH(info), more = 0;
     uint32_t value;
 
     if ((info & (EXIT_IO_STRING | EXIT_IO_REP)) || !x->info[1] || (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)))
         return false;
     if (info & EXIT_IO_IN) {
-        vmm_bus.in(v, EXIT_IO_PORT(info), width, &value);
+        vmm_bus.in(v, port, width, &value);
+        more = in_again(v, port, width, &value);
         uint64_t mask = width == 4 ? 0xffffffff : (1ull << 8 * width) - 1;
         set_gpr(v, RAX, width == 4 ? value : (x->gpr[RAX] & ~mask) | (value & mask));
     } else {
-        vmm_bus.out(v, EXIT_IO_PORT(info), width, (uint32_t)x->gpr[RAX]);
+        vmm_bus.out(v, port, width, (uint32_t)x->gpr[RAX]);
     }
-    v->reply->rip = x->info[1];
+    v->reply->rip = x->info[1] + more;
     v->reply->shadow = 0;
     v->reply->groups |= STATE_RIP;
     return true;

@@ -60,7 +60,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     if (c->memory_bytes > TOP_OF_RAM_MAX)
         return false;
     *v = (struct vmm){ .state = &g->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid };
-    v->undo = (struct undo){ .dev = { undo_note },
+    v->undo = (struct undo){ .dev = { .note = undo_note, .settled = true },
                              .state = (uint64_t *)(void *)&g->state,
                              .state_words = VMM_STATE_WORDS,
                              .sums = g->undo.sum,

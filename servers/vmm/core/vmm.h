@@ -106,6 +106,7 @@ struct vmm {
     uint64_t now;      /* the guest's clock: the exit's TSC less hidden ticks */
     uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
     uint64_t epoch;    /* of the shadow tables, 0: there are none */
+    bool idle;         /* the machine has no interrupt for the processor, since it settled last */
     bool resumed;      /* this incarnation's first exit: */
     uint64_t since;    /* the guest's clock stands still from here */
     uint64_t lost;     /* and so many ticks are hidden */

@@ -46,31 +46,58 @@ static void pci_port_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, 
 struct bus_entry {
     uint16_t first, last;
     uint8_t widths; /* set of 1, 2 and 4: accesses taken whole; with 1 in it wider ones are split */
+    bool quiet;     /* no interrupt and no deadline follows from an access: post codes and delays are many */
     port_in in;
     port_out out;
 };
 
 #define DEVICE(first, last, widths, device)                                                                  \
     {                                                                                                        \
-        first, last, widths, device##_port_in, device##_port_out                                             \
+        first, last, widths, false, device##_port_in, device##_port_out                                      \
     }
-static const struct bus_entry bus[] = {
-    DEVICE(0x020, 0x021, 1, pic),           DEVICE(0x040, 0x043, 1, pit),
-    DEVICE(0x060, 0x060, 1, kbd),           DEVICE(0x061, 0x061, 1, pit),
-    DEVICE(0x064, 0x064, 1, kbd),           DEVICE(0x070, 0x071, 1, cmos),
-    DEVICE(0x080, 0x080, 1, power),         DEVICE(0x092, 0x092, 1, kbd),
-    DEVICE(0x0a0, 0x0a1, 1, pic),           DEVICE(0x0ed, 0x0ed, 1, power),
-    DEVICE(0x0f4, 0x0f4, 1 | 2 | 4, power), DEVICE(0x3f8, 0x3ff, 1, uart),
-    DEVICE(0x4d0, 0x4d1, 1, pic),           DEVICE(0x510, 0x511, 1 | 2, fwcfg),
-    DEVICE(0x604, 0x604, 2, power),         DEVICE(0xcf8, 0xcf8, 1 | 4, pci),
-    DEVICE(0xcf9, 0xcf9, 1, power),         DEVICE(0xcfa, 0xcfb, 1, pci),
-    DEVICE(0xcfc, 0xcff, 1 | 2 | 4, pci),   DEVICE(0x8900, 0x8900, 1, power),
-};
+#define QUIET(first, last, widths, device)                                                                   \
+    {                                                                                                        \
+        first, last, widths, true, device##_port_in, device##_port_out                                       \
+    }
+/* clang-format off */
+/* By port. Those below 100h, which polls and delays are of, are found without a search. */
+#define LOW_PORTS(E)                                                                                         \
+    E(DEVICE, 0x020, 0x021, 1, pic)                                                                          \
+    E(DEVICE, 0x040, 0x043, 1, pit)                                                                          \
+    E(DEVICE, 0x060, 0x060, 1, kbd)                                                                          \
+    E(DEVICE, 0x061, 0x061, 1, pit)                                                                          \
+    E(DEVICE, 0x064, 0x064, 1, kbd)                                                                          \
+    E(DEVICE, 0x070, 0x071, 1, cmos)                                                                         \
+    E(QUIET,  0x080, 0x080, 1, power)                                                                        \
+    E(DEVICE, 0x092, 0x092, 1, kbd)                                                                          \
+    E(DEVICE, 0x0a0, 0x0a1, 1, pic)                                                                          \
+    E(QUIET,  0x0ed, 0x0ed, 1, power)                                                                        \
+    E(DEVICE, 0x0f4, 0x0f4, 1 | 2 | 4, power)
+#define HIGH_PORTS(E)                                                                                        \
+    E(DEVICE, 0x3f8, 0x3ff, 1, uart)                                                                         \
+    E(DEVICE, 0x4d0, 0x4d1, 1, pic)                                                                          \
+    E(QUIET,  0x510, 0x511, 1 | 2, fwcfg)                                                                    \
+    E(QUIET,  0x604, 0x604, 2, power)                                                                        \
+    E(QUIET,  0xcf8, 0xcf8, 1 | 4, pci)                                                                      \
+    E(QUIET,  0xcf9, 0xcf9, 1, power)                                                                        \
+    E(QUIET,  0xcfa, 0xcfb, 1, pci)                                                                          \
+    E(QUIET,  0xcfc, 0xcff, 1 | 2 | 4, pci)                                                                  \
+    E(QUIET,  0x8900, 0x8900, 1, power)
+#define ENTRY(kind, first, last, widths, device) kind(first, last, widths, device),
+#define PLACE(kind, first, last, widths, device) AT_##first,
+#define MARK(kind, first, last, widths, device) [first ... last] = AT_##first + 1,
+
+static const struct bus_entry bus[] = { LOW_PORTS(ENTRY) HIGH_PORTS(ENTRY) };
 #define BUS_ENTRIES (sizeof(bus) / sizeof(bus[0]))
+enum { LOW_PORTS(PLACE) BUS_LOW };
+static const uint8_t place[0x100] = { LOW_PORTS(MARK) }; /* in bus[], plus 1 */
+/* clang-format on */
 
 static const struct bus_entry *find(uint16_t port)
 {
-    size_t low = 0, high = BUS_ENTRIES;
+    size_t low = BUS_LOW, high = BUS_ENTRIES;
+    if (port < sizeof(place))
+        return place[port] ? &bus[place[port] - 1] : NULL;
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (port > bus[middle].last)
@@ -117,21 +144,25 @@ static void count_absent(struct machine *m, struct dev_ctx *ctx, uint16_t port, 
 
 /* ---- one access ---- */
 
-enum route { ROUTE_WHOLE, ROUTE_BYTES, ROUTE_NOWHERE };
-
-/* How an access travels: whole if its device takes the width and all its ports are the device's; in bytes if
- * any byte finds a device that takes bytes. */
-static enum route route_of(uint16_t port, unsigned width)
+/* The device that takes an access whole, or NULL. */
+static const struct bus_entry *find_whole(uint16_t port, unsigned width)
 {
     const struct bus_entry *e = find(port);
-    if (e && (e->widths & width))
-        return ROUTE_WHOLE;
-    for (unsigned i = 0; width > 1 && i < width; i++) {
-        const struct bus_entry *b = find((uint16_t)(port + i));
-        if (b && (b->widths & 1))
-            return ROUTE_BYTES;
-    }
-    return ROUTE_NOWHERE;
+    return e && (e->widths & width) ? e : NULL;
+}
+
+/* The device that takes byte i of a wider access. */
+static const struct bus_entry *find_byte(uint16_t port, unsigned i)
+{
+    return find_whole((uint16_t)(port + i), 1);
+}
+
+static bool any_byte(uint16_t port, unsigned width)
+{
+    for (unsigned i = 0; width > 1 && i < width; i++)
+        if (find_byte(port, i))
+            return true;
+    return false;
 }
 
 static uint32_t ones(unsigned width)
@@ -139,48 +170,34 @@ static uint32_t ones(unsigned width)
     return width == 4 ? 0xffffffff : (1u << width * 8) - 1;
 }
 
-static uint32_t byte_in(struct machine *m, struct dev_ctx *ctx, uint16_t port)
+/* An access that no device takes whole travels in bytes if any of them finds one. Returns whether one did. */
+static bool split_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t *value)
 {
-    const struct bus_entry *e = find(port);
-    return e && (e->widths & 1) ? e->in(m, ctx, port, 1) & 0xff : 0xff;
-}
-
-static void byte_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, uint32_t value)
-{
-    const struct bus_entry *e = find(port);
-    if (e && (e->widths & 1))
-        e->out(m, ctx, port, 1, value & 0xff);
-}
-
-static uint32_t access_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)
-{
-    uint32_t value = 0;
-    switch (route_of(port, width)) {
-    case ROUTE_WHOLE:
-        return find(port)->in(m, ctx, port, width) & ones(width);
-    case ROUTE_BYTES:
-        for (unsigned i = 0; i < width; i++)
-            value |= byte_in(m, ctx, (uint16_t)(port + i)) << 8 * i;
-        return value;
-    default:
+    *value = ones(width);
+    if (!any_byte(port, width)) {
         count_absent(m, ctx, port, false);
-        return ones(width);
+        return false;
     }
+    for (unsigned i = 0; i < width; i++) {
+        const struct bus_entry *e = find_byte(port, i);
+        uint32_t byte = e ? e->in(m, ctx, (uint16_t)(port + i), 1) & 0xff : 0xff;
+        *value = (*value & ~(0xffu << 8 * i)) | byte << 8 * i;
+    }
+    return true;
 }
 
-static void access_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
+static bool split_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
 {
-    switch (route_of(port, width)) {
-    case ROUTE_WHOLE:
-        find(port)->out(m, ctx, port, width, value & ones(width));
-        break;
-    case ROUTE_BYTES:
-        for (unsigned i = 0; i < width; i++)
-            byte_out(m, ctx, (uint16_t)(port + i), value >> 8 * i);
-        break;
-    default:
+    if (!any_byte(port, width)) {
         count_absent(m, ctx, port, true);
+        return false;
     }
+    for (unsigned i = 0; i < width; i++) {
+        const struct bus_entry *e = find_byte(port, i);
+        if (e)
+            e->out(m, ctx, (uint16_t)(port + i), 1, value >> 8 * i & 0xff);
+    }
+    return true;
 }
 
 /* ---- devices in memory ---- */
@@ -260,7 +277,7 @@ static uint64_t next_due(const struct machine *m, uint64_t now)
     return next;
 }
 
-/* The end of every call: what became due is done, the interrupt controller looks, the deadline is set. */
+/* The end of a call: what became due is done, the interrupt controller looks, the deadline is set. */
 static void settle(struct machine *m, struct dev_ctx *ctx)
 {
     if (ctx->now >= m->deadline) {
@@ -277,6 +294,15 @@ static void settle(struct machine *m, struct dev_ctx *ctx)
     uint64_t deadline = due < soonest ? soonest : due;
     if (deadline != m->deadline)
         DEV_SET(ctx, m->deadline, deadline);
+    if (ctx->undo)
+        ctx->undo->settled = true;
+}
+
+/* After an access from which nothing follows, time alone may have something to do. */
+static inline void settle_after(struct machine *m, struct dev_ctx *ctx, bool quiet)
+{
+    if (!quiet || ctx->now >= m->deadline)
+        settle(m, ctx);
 }
 
 /* ---- the interface ---- */
@@ -322,8 +348,14 @@ uint32_t machine_in(struct machine *m, struct dev_undo *undo, uint64_t now, uint
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
     if (!good_width(width))
         return 0xffffffff;
-    uint32_t value = access_in(m, &ctx, port, width);
-    settle(m, &ctx);
+    const struct bus_entry *e = find_whole(port, width);
+    uint32_t value;
+    bool quiet = e ? e->quiet : false;
+    if (e)
+        value = e->in(m, &ctx, port, width) & ones(width);
+    else
+        quiet = !split_in(m, &ctx, port, width, &value);
+    settle_after(m, &ctx, quiet);
     return value;
 }
 
@@ -333,8 +365,13 @@ void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
     if (!good_width(width))
         return;
-    access_out(m, &ctx, port, width, value);
-    settle(m, &ctx);
+    const struct bus_entry *e = find_whole(port, width);
+    bool quiet = e ? e->quiet : false;
+    if (e)
+        e->out(m, &ctx, port, width, value & ones(width));
+    else
+        quiet = !split_out(m, &ctx, port, width, value);
+    settle_after(m, &ctx, quiet);
 }
 
 void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint8_t *to, unsigned n)

@@ -21,6 +21,7 @@
 /* Who wants to hear of a change before it happens. note gets the old contents' place; NULL: nobody. */
 struct dev_undo {
     void (*note)(struct dev_undo *undo, void *field, size_t bytes);
+    bool settled; /* set by the machine when interrupts and deadlines may be others than before */
 };
 
 /* Outputs that devices share. level: bit n is ISA interrupt line n. rose: lines that rose since the interrupt

@@ -64,6 +64,7 @@ struct table {
     uint32_t changes;  /* struct chain; outlives the table */
     uint16_t live;     /* filled entries */
     uint8_t flags, writes, zeros, recent;
+    uint8_t streak; /* intervals one after the other with a write, up to that one */
 };
 
 /* What is known of a guest frame; exists for RAM. All zero is "nothing". */
@@ -77,8 +78,9 @@ struct frame {
 
 struct unsynced {
     uint64_t gfn;
-    uint32_t quiet; /* sync points without a change */
-    bool upper;     /* above level 1: a last resort, ends at the next sync point */
+    uint32_t quiet;    /* sync points without a change */
+    uint32_t patience; /* so many of them, and it is protected again */
+    bool upper;        /* above level 1: a last resort, ends at the next sync point */
 };
 
 struct list_slot {

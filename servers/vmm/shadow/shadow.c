@@ -41,6 +41,8 @@ struct shadow_tuning shadow_default_tuning(void)
         .flood_writes = 3,
         .zero_writes = 2,
         .unsync_writes = 1,
+        .unsync_streak = 2,
+        .steady_syncs = 32,
     };
 }
 
@@ -72,7 +74,7 @@ static bool config_ok(const struct shadow_config *c)
            map_ok(c->map, c->frames) && power_of_two(c->tuning.prefetch, 64) &&
            power_of_two(c->tuning.prefetch_direct, ENTRIES) && c->tuning.unsync_writes >= 1 &&
            c->tuning.flood_writes >= 1 && c->tuning.flood_writes <= 255 && c->tuning.unsync_writes <= 255 &&
-           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255;
+           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255 && c->tuning.unsync_streak <= 255;
 }
 
 /* All tables in the pool, nothing known of frames that no table tells of. */

@@ -297,7 +297,7 @@ void sync_point(struct shadow *s, struct shadow_ops *ops)
     for (uint32_t i = 0; i < s->unsynced_count;) {
         struct unsynced *u = &s->unsynced[i];
         u->quiet = frame_resync(s, u->gfn, ops) ? 0 : u->quiet + 1;
-        if (u->quiet < s->config.tuning.quiet_syncs && !u->upper)
+        if (u->quiet < u->patience && !u->upper)
             i++;
         else if (!frame_reprotect(s, u->gfn, ops))
             i++;
@@ -328,6 +328,16 @@ static bool make_place(struct shadow *s, struct shadow_ops *ops)
     return frame_reprotect(s, oldest, ops);
 }
 
+/* What was written in interval after interval may hold the same again at a sync point. */
+static uint32_t patience(const struct shadow *s, uint64_t gfn)
+{
+    const struct shadow_tuning *tuning = &s->config.tuning;
+    const struct table *t = table_first(s, gfn);
+    bool steady = t && tuning->unsync_streak && t->streak >= tuning->unsync_streak;
+
+    return steady ? tuning->steady_syncs : tuning->quiet_syncs;
+}
+
 bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
 {
     struct frame *f = frame_of(s, gfn);
@@ -339,7 +349,8 @@ bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
     if (f->shadows > 4 || !make_place(s, ops) || !list_drop_above(s, gfn, ops))
         return false;
     f->unsynced = 1;
-    s->unsynced[s->unsynced_count++] = (struct unsynced){ .gfn = gfn, .upper = f->upper > 0 };
+    s->unsynced[s->unsynced_count++] =
+        (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;
     s->counters.unsyncs++;
     return true;

@@ -35,6 +35,20 @@ static bool on_walk(const struct guest_walk *w, uint64_t gfn)
     return false;
 }
 
+/* The first look at a table in this interval. */
+static void begin_interval(const struct shadow *s, struct table *t)
+{
+    if (t->interval == s->interval)
+        return;
+    if (s->interval - t->interval > 1)
+        t->streak = 0;
+    else if (t->streak < 255)
+        t->streak++;
+    t->interval = s->interval;
+    if (t->role.level == 1)
+        t->writes = t->zeros = 0;
+}
+
 static void look_at_shadows(struct shadow *s, uint64_t gfn, struct write_case *c)
 {
     uint32_t count = 0;
@@ -48,17 +62,12 @@ static void look_at_shadows(struct shadow *s, uint64_t gfn, struct write_case *c
         guest = (enum guest_format)t->role.guest;
         if (is_current_top(s, t))
             c->pinned = true;
-        if (t->interval != s->interval) {
-            t->interval = s->interval;
-            if (t->role.level == 1)
-                t->writes = 0;
-        }
-        if (t->writes >= (t->role.level > 1 ? tuning->flood_writes : tuning->unsync_writes)) {
-            if (t->role.level > 1)
-                c->flood = true;
-            else
-                c->repeated = true;
-        }
+        begin_interval(s, t);
+        if (t->role.level > 1)
+            c->flood |= t->writes >= tuning->flood_writes;
+        else
+            c->repeated |= t->writes >= tuning->unsync_writes ||
+                           (tuning->unsync_streak && t->streak >= tuning->unsync_streak);
     }
     if (count > 2)
         c->level1 = false;

@@ -343,6 +343,57 @@ TEST(quick_ports_are_the_emulators)
     }
 }
 
+/* The same IN twice in a row, in one exit: registers, device and RIP are as after two exits of the emulator.
+ */
+TEST(quick_in_is_repeated_where_it_stands_twice)
+{
+    static const struct {
+        uint8_t code[6], length;
+        uint64_t port, dr7;
+        uint8_t cpl;
+        bool both;
+    } in[] = {
+        { { 0xe4, 0x40, 0xe4, 0x40 }, 2, 0x40, 0, 0, true }, /* a counter: low byte, high byte */
+        { { 0xec, 0xec, 0xec }, 1, 0x40, 0, 0, true },
+        { { 0xe4, 0x40, 0xe4, 0x41 }, 2, 0x40, 0, 0, false },
+        { { 0xe4, 0x40, 0xec }, 2, 0x40, 0, 0, false },
+        { { 0xe4, 0x40, 0xe4, 0x40 }, 2, 0x40, 1, 0, false }, /* a breakpoint may be on the second */
+        { { 0xe4, 0x40, 0xe4, 0x40 }, 2, 0x40, 0, 3, false },
+    };
+    for (unsigned i = 0; i < sizeof(in) / sizeof(in[0]); i++) {
+        uint64_t rax[2] = { 0x5555, 0x5555 }, rip[2] = { CODE, CODE };
+        struct machine left[2];
+        for (unsigned emulated = 0; emulated < 2; emulated++) {
+            struct rig *r = rig_new();
+            CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, in[i].code, sizeof(in[i].code)), GMEM_OK);
+            fetch_page(r, CODE);
+            r->segment.state.dr7 = in[i].dr7;
+            for (unsigned exits = 0; exits < (emulated && in[i].both ? 2u : 1u); exits++) {
+                set_exit(r, EXIT_IO);
+                r->exit.rip = rip[emulated];
+                r->exit.gpr[RAX] = rax[emulated];
+                r->exit.gpr[RDX] = in[i].port;
+                r->exit.cpl = in[i].cpl;
+                r->exit.info[0] = in[i].port << 16 | 1 << 4 | EXIT_IO_IN;
+                r->exit.info[1] = emulated ? 0 : CODE + in[i].length;
+                memset(&r->reply, 0, sizeof(r->reply));
+                CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+                rip[emulated] = r->reply.rip;
+                rax[emulated] = r->reply.gpr_mask & 1u << RAX ? r->reply.gpr[RAX] : rax[emulated];
+            }
+            left[emulated] = r->segment.state.machine;
+            rig_free(r);
+        }
+        check_note("row %u", i);
+        CHECK_EQ(rip[0], CODE + in[i].length * (in[i].both ? 2u : 1u));
+        if (in[i].cpl) /* to the emulator this page is the kernel's */
+            continue;
+        CHECK_EQ(rip[0], rip[1]);
+        CHECK_EQ(rax[0], rax[1]);
+        CHECK_MEM_EQ(&left[0], &left[1], sizeof(left[0]));
+    }
+}
+
 /* A root of the current epoch that the kernel lost is set again. */
 TEST(exit_root_in_the_same_epoch_sets_the_root_again)
 {
@@ -501,4 +552,33 @@ TEST(a_load_that_the_kernel_served_is_known_with_the_next_exit)
     CHECK_EQ(answer[0].event, answer[1].event);
     CHECK_EQ(answer[0].op_words, answer[1].op_words);
     CHECK_MEM_EQ(answer[0].ops, answer[1].ops, 8 * answer[0].op_words);
+}
+
+static void lapic_set(struct rig *r, uint64_t reg, uint32_t value)
+{
+    machine_write(&r->segment.state.machine, &r->vmm.undo.dev, 1000, (gpa_t){ LAPIC_BASE + reg },
+                  (const uint8_t *)&value, 4);
+}
+
+/* That nothing waits is remembered from exit to exit, until the machine has something to say. */
+TEST(interrupt_that_comes_when_none_waited_is_injected)
+{
+    struct rig *r = rig_new();
+
+    put(r, CODE, 0xa20f);
+    fetch_page(r, CODE);
+    for (unsigned i = 0; i < 3; i++) {
+        set_exit(r, EXIT_CPUID);
+        CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+        CHECK_EQ(r->reply.event, 0);
+    }
+    lapic_set(r, 0xf0, 0x1ff);
+    lapic_set(r, 0x300, 0x40041); /* to itself */
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.event, EVENT_MAKE(0x41, EVENT_INTERRUPT));
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(r->reply.event, 0);
+    rig_free(r);
 }

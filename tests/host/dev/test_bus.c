@@ -420,7 +420,7 @@ TEST(machine_undo_log_rolls_any_call_back)
 {
     static struct rig r;
     static struct machine before;
-    static struct log log = { .undo = { note } };
+    static struct log log = { .undo = { .note = note } };
     uint64_t s = 0x9e3779b97f4a7c15ull, seed;
     rig_init(&r);
     for (int i = 0; i < 20000; i++) {
@@ -433,6 +433,41 @@ TEST(machine_undo_log_rolls_any_call_back)
         CHECK_MEM_EQ(&r.m, &before, sizeof(before));
         random_call(&r.m, NULL, &r.now, seed); /* and now for good */
     }
+}
+
+/* After accesses to quiet ports, and to ports where nothing is, the machine does not settle: it would find
+ * nothing to do. It says so to who wants to know whether an interrupt may wait now. */
+TEST(machine_has_nothing_to_settle_after_a_quiet_access)
+{
+    static const uint16_t quiet[] = { 0x80, 0xed, 0x604, 0xcf8, 0xcf9, 0xcfc, 0x8900, 0x1f0, 0x1234 };
+    static struct rig r;
+    static struct machine settled, left;
+    struct log log = { .undo = { .note = note } };
+    uint64_t s = 0x2545f4914f6cdd1dull;
+    unsigned skipped = 0;
+    rig_init(&r);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t seed = next_seed(&s);
+        uint16_t port = quiet[seed % (sizeof(quiet) / sizeof(quiet[0]))];
+        check_note("call %d seed %llx", i, (unsigned long long)seed);
+        random_call(&r.m, NULL, &r.now, seed);
+        r.now += seed >> 40 & 1023;
+        log.undo.settled = false;
+        log.used = 0;
+        if (seed >> 33 & 1)
+            machine_in(&r.m, &log.undo, r.now, port, 1u << seed % 3);
+        else
+            machine_out(&r.m, &log.undo, r.now, port, 1u << seed % 3, (uint32_t)(seed >> 24));
+        if (log.undo.settled)
+            continue;
+        skipped++;
+        left = settled = r.m;
+        machine_set_tpr(&settled, NULL, r.now, settled.lapic.tpr); /* nothing, and settling */
+        CHECK_MEM_EQ(&settled, &left, sizeof(left));
+    }
+    CHECK_LT(10000, skipped);
+    machine_out(&r.m, &log.undo, r.now, 0x21, 1, 0xff);
+    CHECK(log.undo.settled);
 }
 
 TEST(machine_copied_to_another_place_continues_alike)

@@ -27,7 +27,7 @@ static void line(struct rig *r, unsigned irq, bool high)
 {
     struct dev_ctx ctx = { .now = r->now, .lines = &r->m.lines };
     dev_line(&ctx, irq, high);
-    out8(r, 0x80, 0); /* any access: the controllers look */
+    in8(r, 0x21); /* an access to a device that interrupts: the controllers look */
 }
 
 TEST(ioapic_registers)

@@ -239,7 +239,7 @@ static void raise_line(struct rig *r, bool high)
 {
     struct dev_ctx ctx = { .now = r->now, .lines = &r->m.lines };
     dev_line(&ctx, 3, high);
-    out8(r, 0x80, 0);
+    in8(r, 0x21); /* the controllers look */
 }
 
 TEST(lapic_lint0_as_fixed_vector_takes_edges)

@@ -200,7 +200,7 @@ static void note(struct dev_undo *undo, void *field, size_t bytes)
 TEST(msr_changes_of_the_segment_are_announced)
 {
     struct rig r = make();
-    struct dev_undo undo = { note };
+    struct dev_undo undo = { .note = note };
     static const uint32_t stored[] = { 0x10, 0x3b, 0x1d9, 0x277, 0xc0010010, 0xc0010015, 0xc0011029 };
     for (unsigned i = 0; i < 7; i++) {
         CHECK(!msr_write(&r.s, &r.cpu, &r.limits, &undo, stored[i], 0).gp);

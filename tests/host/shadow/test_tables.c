@@ -201,6 +201,26 @@ TEST(quiet_table_is_protected_again)
     finish(w);
 }
 
+/* Only zeros in a row within one interval are a page that is cleared. */
+TEST(entries_cleared_in_different_intervals_do_not_end_the_table)
+{
+    struct shadow_tuning tuning = shadow_default_tuning();
+    tuning.unsync_streak = 0;
+    struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
+    lay_out(w);
+    for (uint32_t i = 7; i < 12; i++)
+        put(w, 4, i, 0x20000 | HOT);
+    start(w);
+    reads(w, PAGE(7));
+    for (uint32_t i = 8; i < 12; i++) {
+        CHECK(writes(w, TABLE_VA(4, i), 0).emulated);
+        world_cr3(w, 0x1000);
+    }
+    CHECK_EQ(shadow_counters(w->s)->zaps, 0);
+    CHECK_EQ(reads(w, PAGE(7)).exits, 0);
+    finish(w);
+}
+
 TEST(upper_write_unlinks_at_once)
 {
     struct world *w = quiet_world();

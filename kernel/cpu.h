@@ -82,17 +82,6 @@ static inline uint64_t sched_slice_end(const struct sched *s, uint64_t now)
     return !sched_is_full(s) && s->period_start + s->period < end ? s->period_start + s->period : end;
 }
 
-static inline void queue_first(struct thread_queue *q, struct tcb *t)
-{
-    t->prev = NULL;
-    t->next = q->head;
-    if (q->head)
-        q->head->prev = t;
-    else
-        q->tail = t;
-    q->head = t;
-}
-
 static inline void queue_push(struct thread_queue *q, struct tcb *t)
 {
     t->next = NULL;

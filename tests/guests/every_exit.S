@@ -72,7 +72,7 @@ round:
     mov %ax, %ds
     push %si
     mov $0x20, %si
-    mov $40, %cx
+    mov $80, %cx                /* in two exits */
     rep movsb                   /* from there to memory */
     pop %si
     pop %ds

@@ -11,9 +11,8 @@
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
-#define FAILURES_MAX 3u    /* of those that should wait: the program itself is broken */
-#define DEATHS_MAX   3u    /* on the same exit: the guest would kill every other VMM, too */
-#define LATER_US     1000u /* chosen: some ten exits, and what fills the shadow tables again */
+#define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
+#define DEATHS_MAX   3u /* on the same exit: the guest would kill every other VMM, too */
 
 static void stop(struct process *p)
 {
@@ -97,6 +96,8 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
+#define LATER_US 1000u /* chosen: some ten exits, and what fills the shadow tables again */
+
 /* A guest that is served again has the processor for itself at first. */
 static void later(struct init *in, struct component *c)
 {
@@ -111,6 +112,7 @@ static void take_over(struct component *c, struct process *p)
 
     p->state = PROCESS_READY;
     c->taken_over = true;
+    c->spent = 0;
     component_answer(p->reply, &m);
 }
 

@@ -65,6 +65,25 @@ TEST(the_highest_priority_is_chosen_first_in_first_out)
     CHECK(sched_choose() == NULL);
 }
 
+TEST(who_gives_way_to_a_higher_priority_goes_on_before_its_own)
+{
+    init(0, 64, 1000, 1000);
+    init(1, 64, 1000, 1000);
+    CHECK(sched_choose() == thread[0]);
+    fake.now += 300;
+    init(2, 255, 1000, 1000);
+    CHECK(sched_choose() == thread[2]);
+    fake.now += 50;
+    thread_block(thread[2], THREAD_RECV);
+    CHECK(sched_choose() == thread[0]);
+    CHECK(after(699) == thread[0]); /* what is left of its turn */
+    CHECK(after(1) == thread[1]);
+    thread_ready(thread[2]); /* just as a turn ends: then the next one has come */
+    CHECK(after(1000) == thread[2]);
+    thread_block(thread[2], THREAD_RECV);
+    CHECK(sched_choose() == thread[0]);
+}
+
 TEST(a_budget_ends_and_is_refilled_at_the_period)
 {
     fake.now = 1000000;

@@ -60,7 +60,7 @@ def stops_of(outcome):
 
 @needs_verify
 @pytest.mark.parametrize("stops, hang_every, scale, until", [
-    (50, 26, "12", 6_000_000_000), pytest.param(210, 21, "100", 22_000_000_000, marks=pytest.mark.long)])
+    (50, 26, "12", 6_000_000_000), pytest.param(210, 21, "40", 22_000_000_000, marks=pytest.mark.long)])
 def test_neighbour_of_a_dying_vmm_waits_no_longer_than_before(headless, stops, hang_every, scale, until):
     hangs = stops // hang_every
     alone = headless(*guests(scale, ALONE), "--until", "gap at least 8388608", seconds=900)

@@ -58,9 +58,18 @@ static cptr_t builder(struct init *in, struct component *c)
     return c->builder;
 }
 
+static struct process *next_of(struct component *c)
+{
+    return &c->process[c->now == &c->process[0]];
+}
+
 void background_begin(struct init *in, struct component *c)
 {
+    struct process *next = next_of(c);
+
     divide(in, c);
+    if (next->state != PROCESS_NONE) /* it may hold that part, dead or not */
+        sys_invoke2(next->tcb, TCB_SET_SCHED, next->sched, c->d->priority);
     err_t e = sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), PRIORITY(c));
     if (e != ERR_OK)
         fail(in, e, "work in the background for %s", c->name);
@@ -69,7 +78,8 @@ void background_begin(struct init *in, struct component *c)
 void background_end(struct init *in, struct component *c)
 {
     sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
-    struct process *next = &c->process[c->now == &c->process[0]];
+    struct process *next = next_of(c);
+
     if (next->state != PROCESS_STARTED)
         share_whole(in, c);
     else

@@ -58,7 +58,8 @@ err_t supervisor_stop_at_impl(void *self, uint64_t badge, uint64_t from, uint8_t
         return e;
     if (c->stop.of[place] >= count)
         return ERR_RANGE;
-    if (next->state != PROCESS_WAITING || c->now != &c->process[badge & INIT_BADGE_OTHER ? 1 : 0])
+    if (next->state != PROCESS_WAITING || libc_tsc() >= from ||
+        c->now != &c->process[badge & INIT_BADGE_OTHER ? 1 : 0])
         return ERR_WRONG_STATE;
     c->stop.from = from;
     c->stop.at = from + first + c->stop.of[place]++ * step;

@@ -6,12 +6,14 @@ import re
 
 import pytest
 from linux_guest import needs_verify, verifying_guest
+from test_gap import longest_stretch
 from test_restart import SMALL, require_whole
 from umbra import layout
 
 # enum inject_at: bits of stop_exits
 EXITS = ["cpuid", "io", "msr", "absent", "table", "user-write", "cr3", "cr", "dr", "invlpg", "hlt", "event", "window",
          "exception", "other"]
+WAY = 200       # ticks: the interrupt's own way
 PARTS = ["--scale", "0.05", "storm", "memory", "cow", "maps", "faults", "code", "fpu", "timers"]
 STOPPED = re.compile(r"^vmm0: stopped: (-?\d+) ticks \(wanted (\d+)\) after \d+, exit (\d+) \(\w+, place (\d+)\), (answered|pending), "
                      r"rip (0x\w+)$", re.M)
@@ -52,7 +54,7 @@ def require_same(headless, undisturbed, *settings):
     outcome = headless(*guest(), *settings, seconds=1500)
     require_whole(outcome)
     assert outcome.console == undisturbed["console"]
-    return STOPPED.findall(outcome.kernel_log)
+    return STOPPED.findall(outcome.kernel_log), longest_stretch(outcome)
 
 
 def table_of(found):
@@ -68,7 +70,7 @@ PLENTY = {"io", "absent", "table", "user-write", "cr3", "other"}     # a boot an
     ("short", EXITS, 0, 241, 6), pytest.param("long", EXITS, 0, 17, 130, marks=pytest.mark.long),
     pytest.param("consecutive", ["io", "absent", "table", "user-write", "cr3"], 100, 1, 150, marks=pytest.mark.long)])
 def test_vmm_stopped_at_ticks_of_exits_of_every_kind_is_not_noticed(headless, undisturbed, name, exits, first, step, count):
-    found = require_same(headless, undisturbed, *stops(*exits, first=first, step=step, count=count))
+    found, path = require_same(headless, undisturbed, *stops(*exits, first=first, step=step, count=count))
     text = table_of(found)
     (layout.BUILD / "log" / ("restart-ticks-%s.txt" % name)).write_text(text)
     print(text)
@@ -76,4 +78,5 @@ def test_vmm_stopped_at_ticks_of_exits_of_every_kind_is_not_noticed(headless, un
         wanted = [int(f[1]) for f in found if int(f[3]) == place]
         assert wanted == [first + n * step for n in range(len(wanted))]
         assert len(wanted) == count or exit_kind not in PLENTY or exit_kind not in exits
-    assert all(int(f[0]) >= int(f[1]) for f in found)
+    late = [int(f[0]) - int(f[1]) for f in found]   # another timer's interrupt may come just before the tick
+    assert -WAY <= min(late) and max(late) <= path + WAY

@@ -345,6 +345,8 @@ void report_take(struct init *in, struct component *c, const struct process *p, 
 void report_look(struct init *in, struct component *c, const struct process *p);
 /* Prints what is due. */
 void report_say(struct init *in, struct component *c);
+/* The same in the background. */
+void report_now(struct init *in, struct component *c);
 /* The last reports of a component, one after the other; good until the next call. "": none. */
 const char *report_text(const struct init *in, const struct component *c, size_t *bytes);
 

@@ -76,7 +76,7 @@ void report_take(struct init *in, struct component *c, const struct process *p, 
     if (!r)
         return;
     if (r->due)
-        report_say(in, c);
+        report_now(in, c);
     snprintf(r->why, sizeof(r->why), "%s: %s", how, text);
     r->due = true;
     r->looked = r->has_regs = r->has_exit = false;
@@ -180,6 +180,15 @@ void report_say(struct init *in, struct component *c)
     else if (c->taken_over)
         printf("init: %s has taken over\n", c->name);
     c->taken_over = false;
+}
+
+void report_now(struct init *in, struct component *c)
+{
+    if (c->guest)
+        background_begin(in, c);
+    report_say(in, c);
+    if (c->guest)
+        background_end(in, c);
 }
 
 const char *report_text(const struct init *in, const struct component *c, size_t *bytes)

@@ -99,6 +99,8 @@ static struct process *successor(struct component *c)
     return p->state == PROCESS_WAITING || p->state == PROCESS_STARTED ? p : NULL;
 }
 
+#define LATER_US 1000u /* chosen: some ten exits, and what fills the shadow tables again */
+
 /* A guest that is served again has the processor for itself at first. */
 static void later(struct init *in, struct component *c)
 {
@@ -113,6 +115,7 @@ static void take_over(struct component *c, struct process *p)
 
     p->state = PROCESS_READY;
     c->taken_over = true;
+    c->spent = 0;
     component_answer(p->reply, &m);
 }
 

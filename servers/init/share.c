@@ -73,10 +73,19 @@ static cptr_t builder(struct init *in, struct component *c)
     return c->builder;
 }
 
+static struct process *next_of(struct component *c)
+{
+    return &c->process[c->now == &c->process[0]];
+}
+
 void background_begin(struct init *in, struct component *c)
 {
+    struct process *next = next_of(c);
+
     if (c->guest)
         divide(in, c);
+    if (c->guest && next->state != PROCESS_NONE) /* it may hold that part, dead or not */
+        sys_invoke2(next->tcb, TCB_SET_SCHED, next->sched, c->d->priority);
     err_t e =
         sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), c->guest ? PRIORITY(c) : lowest_priority(in));
     if (e != ERR_OK)
@@ -86,9 +95,10 @@ void background_begin(struct init *in, struct component *c)
 void background_end(struct init *in, struct component *c)
 {
     sys_invoke2(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, INIT_PRIORITY);
+    struct process *next = next_of(c);
+
     if (!c->guest)
         return;
-    struct process *next = &c->process[c->now == &c->process[0]];
     if (next->state != PROCESS_STARTED)
         share_whole(in, c);
     else

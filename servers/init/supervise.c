@@ -170,7 +170,7 @@ static void died(struct init *in, struct component *c, struct process *p, const 
     }
     if (c->restartable && restart(in, c))
         return;
-    report_say(in, c);
+    report_now(in, c);
     if (!c->guest && !c->needed && any_guest(in)) {
         rebuild(in, c);
         return;

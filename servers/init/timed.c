@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <umbra/vcpu.h>
 
-#define POSTPONE_US 500u /* chosen: there is no VMM that has served */
-
 static struct component *sender(struct init *in, uint64_t badge)
 {
     return &in->component[DESC_BADGE_CLIENT(badge)];
@@ -60,7 +58,8 @@ err_t supervisor_stop_at_impl(void *self, uint64_t badge, uint64_t from, uint8_t
         return e;
     if (c->stop.of[place] >= count)
         return ERR_RANGE;
-    if (next->state != PROCESS_WAITING || c->now != &c->process[badge & INIT_BADGE_OTHER ? 1 : 0])
+    if (next->state != PROCESS_WAITING || libc_tsc() >= from ||
+        c->now != &c->process[badge & INIT_BADGE_OTHER ? 1 : 0])
         return ERR_WRONG_STATE;
     c->stop.from = from;
     c->stop.at = from + first + c->stop.of[place]++ * step;
@@ -87,8 +86,6 @@ err_t supervisor_stop_every_impl(void *self, uint64_t badge, uint64_t from, uint
 /* The next tick of one that is stopped over and over; those that have passed are left out. */
 static void next_tick(struct stop *s, uint64_t now)
 {
-    s->left--;
-    s->made++;
     do
         s->from += s->period;
     while (s->from <= now);
@@ -128,14 +125,17 @@ static bool stops(struct init *in, struct component *c, uint64_t now, char *text
         s->at = 0;
         return false;
     }
-    if (s->period && !has_served(in, c)) {
-        s->at = now + in->boot->tsc_hz / 1000000 * POSTPONE_US;
-        return false;
+    bool counts = !s->period || has_served(in, c);
+    if (s->period && counts) {
+        s->left--;
+        s->made++;
     }
     if (s->period)
         next_tick(s, now);
     else
         s->at = 0;
+    if (!counts)
+        return false;
     if (was.hang_every && s->made % was.hang_every == 0) {
         printf("init: %s: its VMM is to hang\n", c->name);
         s->restarts = c->restarts + 1;

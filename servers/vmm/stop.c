@@ -66,7 +66,7 @@ static enum stop_place place_of(const struct umbra_exit_page *x)
 /* Exits that a guest has few of, most of them before anybody waits to take over. */
 static bool is_rare(enum stop_place place)
 {
-    return place == AT_MSR || place == AT_DR || place == AT_EXCEPTION;
+    return place == AT_CPUID || place == AT_MSR || place == AT_DR || place == AT_HLT || place == AT_EXCEPTION;
 }
 
 /* Refused as long as nobody waits to take over: then it is a later exit, or, of the rare ones, waited for. */

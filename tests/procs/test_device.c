@@ -233,6 +233,22 @@ TEST(the_log_takes_a_long_line)
     CHECK_OK(sys_call(SLOT_KERNEL, &m));
 }
 
+/* A guest's or an idle time is none; release builds count nothing. */
+TEST(the_longest_stretch_is_of_the_kernel)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_STRETCHES, 1), .w = { KERNEL_STRETCHES_FORGET } }, log = m;
+
+    CHECK_OK(sys_call(SLOT_KERNEL, &m));
+    CHECK_EQ(TAG_WORDS(m.tag), 3);
+    cptr_t n = new_object(OBJ_NOTIFICATION, 0);
+    CHECK(timed_notification(500, n));
+    CHECK_EQ(sys_wait(n), 0x8000);
+    log.tag = TAG(KERNEL_STRETCHES, 1), log.w[0] = KERNEL_STRETCHES_LOG;
+    CHECK_OK(sys_call(SLOT_KERNEL, &log));
+    CHECK(log.w[0] < boot->tsc_hz / 1000 * 400);
+    CHECK_EQ(log.w[0] != 0, boot->debug);
+}
+
 TEST(counters_count)
 {
     struct sys_message a = { .tag = TAG(KERNEL_COUNTERS, 0) }, b = a;

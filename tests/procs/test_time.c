@@ -407,6 +407,26 @@ TEST(a_thread_without_budget_waits_for_its_period)
     CHECK(count[0] > before);
 }
 
+/* The others of its priority wait for the end of its turn. */
+TEST(a_turn_is_not_made_longer_by_a_configuration)
+{
+    uint64_t ms = boot->tsc_hz / 1000;
+
+    CHECK(set_up() && thread_make(&threads[0], NULL, 0, 50, 0) && thread_make(&threads[1], NULL, 1, 50, 0));
+    CHECK_OK(budget(threads[0].sched, 400 * ms, 400 * ms, 255));
+    CHECK_OK(budget(threads[1].sched, 4000 * ms, 4000 * ms, 255));
+    cptr_t t = timer_on(1);
+    CHECK_OK(thread_start(&threads[0], spinner, 0));
+    CHECK_OK(thread_start(&threads[1], spinner, 1));
+    CHECK_OK(sys_invoke1(t, TIMER_SET, now() + 50 * ms));
+    CHECK_EQ(sys_wait(note), 1);
+    CHECK(count[0] > 0);
+    CHECK_OK(budget(threads[0].sched, 4000 * ms, 4000 * ms, 255));
+    CHECK_OK(sys_invoke1(t, TIMER_SET, now() + 900 * ms));
+    CHECK_EQ(sys_wait(note), 1);
+    CHECK(count[1] > 0);
+}
+
 TEST(consumed_counts_ticks_since_the_last_call)
 {
     CHECK(set_up() && thread_make(&threads[0], spinner, 0, 100, 0));

@@ -9,11 +9,11 @@ from linux_guest import needs_verify, verdicts, verifying_guest
 from test_restart import SMALL
 from umbra import layout
 
-PERIOD = 10_000_000     # ticks: the budget period of component vmm (idl/interfaces/components.idl)
+PERIOD = 10_000         # us: the budget period of component vmm (idl/interfaces/components.idl)
 FIRST = 3_600_000       # us: both guests have booted
 EVERY = 20_000          # us
+ALONE = 4_200_000_000   # ticks: so long a run in which nobody dies
 BEFORE = 100_000_000    # ticks: the guests' counters begin so much after the machine's at most
-BUSY = ["storm", "memory", "cow", "maps", "faults", "code", "fpu", "timers"]
 
 
 def vm(name, parts):
@@ -22,8 +22,8 @@ def vm(name, parts):
 
 
 def guests(scale, until):
-    """Guest a works all the time, b measures until its tick, and verifies before that."""
-    return [*vm("a", ["--scale", scale, *BUSY]),
+    """Guest a works all the time and writes nothing before it ends, b verifies and then measures until its tick."""
+    return [*vm("a", ["--scale", scale, "storm"]),
             *vm("b", ["--scale", "0.02", "--gap", str(until), "storm", "memory", "cow", "faults", "gap"]), "--icount"]
 
 
@@ -43,6 +43,11 @@ def longest_gap(outcome):
     return [int(n) for n in re.search(r"^gap from (\d+) to (\d+) longest (\d+) at \d+$", said, re.M).groups()] + [own]
 
 
+def ticks(us, outcome):
+    """As init counts them: whole ticks a microsecond."""
+    return us * (int(re.search(r"^umbra: \d+ boot modules, TSC (\d+) kHz", outcome.kernel_log, re.M)[1]) // 1000)
+
+
 def longest_stretch(outcome):
     return int(re.search(r"^stat kernel longest_stretch (\d+)$", outcome.kernel_log, re.M)[1])
 
@@ -55,18 +60,18 @@ def stops_of(outcome):
 
 @needs_verify
 @pytest.mark.parametrize("stops, hang_every, scale, until", [
-    (50, 26, "1.5", 6_200_000_000), pytest.param(210, 21, "3", 24_000_000_000, marks=pytest.mark.long)])
+    (50, 26, "12", 6_000_000_000), pytest.param(210, 21, "40", 22_000_000_000, marks=pytest.mark.long)])
 def test_neighbour_of_a_dying_vmm_waits_no_longer_than_before(headless, stops, hang_every, scale, until):
     hangs = stops // hang_every
-    alone = headless(*guests(scale, until), "--until", "gap at least 8388608", seconds=900)
+    alone = headless(*guests(scale, ALONE), "--until", "gap at least 8388608", seconds=900)
     assert alone.status == 0, alone.said
     [undisturbed] = re.findall(r"^b\|gap from \d+ to \d+ longest (\d+) at \d+$", alone.console, re.M)
     outcome = headless(*guests(scale, until), *dying(stops, hang_every), seconds=1500)
     began, ended, gap, own = longest_gap(outcome)
-    path, made = longest_stretch(outcome), stops_of(outcome)
+    path, made, period = longest_stretch(outcome), stops_of(outcome), ticks(PERIOD, outcome)
     text = "".join("%-44s %10d\n" % row for row in (
-        ("VMM stopped, times", len(made)), ("VMM hung, times", hangs), ("ticks from stop to stop", EVERY * 1000),
-        ("longest gap of the neighbour, ticks", gap), ("of them its own timer interrupt, on average", own), ("budget period", PERIOD), ("longest path of the kernel", path),
+        ("VMM stopped, times", len(made)), ("VMM hung, times", hangs), ("ticks from stop to stop", ticks(EVERY, outcome)),
+        ("longest gap of the neighbour, ticks", gap), ("of them its own timer interrupt, on average", own), ("budget period", period), ("longest path of the kernel", path),
         ("longest gap when nobody dies", int(undisturbed))))
     (layout.BUILD / "log" / ("gap-%d.txt" % stops)).write_text(text)
     print(text)
@@ -74,6 +79,6 @@ def test_neighbour_of_a_dying_vmm_waits_no_longer_than_before(headless, stops, h
     assert outcome.console.index("b|verify all ok") < outcome.console.index("a|verify all ok")   # a was busy all the time
     assert len(made) == stops - hangs
     assert len(re.findall(r"^vmm0: hangs: ", outcome.kernel_log, re.M)) == hangs
-    assert sum(late > 1000 for _, late in made) <= 2 * hangs    # the others to the microsecond
+    assert max(late for _, late in made) <= path    # to the tick, but for what the kernel had begun
     assert began < made[0][0] - BEFORE and ended > made[-1][0]
-    assert gap - own <= PERIOD + path
+    assert gap <= period + path

@@ -7,6 +7,7 @@
 #define GAP_STEP    64 /* passes between two reads: the reads must not be all that is done */
 #define GAP_OWN_MIN 8192
 #define GAP_OWN_MAX 65536
+#define GAP_WARM_UP 50000000 /* ticks: what was written before is still shown meanwhile */
 
 static uint64_t gap_end; /* the tick until which it goes on */
 
@@ -42,7 +43,12 @@ static void say_own(uint64_t ticks, uint64_t count)
 
 static void part_gap(void)
 {
-    uint64_t longer[64] = { 0 }, longest = 0, at = 0, own = 0, owns = 0, began = gap_read(), last = began;
+    uint64_t longer[64] = { 0 }, longest = 0, at = 0, own = 0, owns = 0, warm = gap_read() + GAP_WARM_UP,
+             began, last;
+
+    while (gap_pass() < warm)
+        ;
+    began = last = gap_read();
 
     while (last < gap_end) {
         uint64_t now = gap_pass(), gap = now - last;

@@ -15,7 +15,6 @@
 
 #define FAILURES_MAX 3u /* of those that should wait: the program itself is broken */
 #define DEATHS_MAX   3u /* on the same exit, or before a server has done anything: the next would die, too */
-#define LATER_US     1000u /* chosen: some ten exits, and what fills the shadow tables again */
 
 static void stop(struct process *p)
 {

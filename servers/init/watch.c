@@ -9,7 +9,7 @@
 #define LOOK_MS  100u   /* chosen */
 #define HANG_MS  500u   /* chosen: loading a guest's images takes some 100 in the emulator */
 #define AUDIT_MS 10000u /* chosen: of the largest guest, in the emulator */
-#define IDLE_MS  500u   /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
+#define IDLE_MS  1000u  /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
 #define NOBODY   (~0ull)
 
 void watch_at(struct init *in, uint64_t tsc)

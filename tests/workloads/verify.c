@@ -48,6 +48,12 @@ static const struct part parts[] = {
     { "echo", part_echo },
 };
 
+/* Only if its name is given. */
+static bool is_asked(const struct part *part)
+{
+    return part->run == part_echo;
+}
+
 struct options {
     bool ticks;
     unsigned seconds; /* a part that takes longer hangs */
@@ -129,17 +135,9 @@ static enum outcome run_part(const struct part *part, const struct options *opti
     return outcome;
 }
 
-/* Somebody must type: it runs only if it is named. */
-static bool asks(const struct part *part)
+static bool named(const char *name, char **names)
 {
-    return part->run == part_echo;
-}
-
-static bool chosen(const struct part *part, char **names)
-{
-    if (!*names)
-        return !asks(part);
-    while (*names && strcmp(*names, part->name))
+    while (*names && strcmp(*names, name))
         names++;
     return *names != NULL;
 }
@@ -149,7 +147,8 @@ static int run_parts(char **names, const struct options *options)
     unsigned failed = 0, missing = 0, passed = 0;
 
     for (unsigned i = 0; i < COUNT(parts); i++) {
-        if (!chosen(&parts[i], names))
+        bool all = !*names && !is_asked(&parts[i]);
+        if (!all && !named(parts[i].name, names))
             continue;
         enum outcome outcome = run_part(&parts[i], options);
         failed += outcome == FAILED;
@@ -195,7 +194,7 @@ static char **parse(char **words, struct options *options)
         }
         if (!strcmp(*words, "--list")) {
             for (unsigned i = 0; i < COUNT(parts); i++)
-                if (!asks(&parts[i]))
+                if (!is_asked(&parts[i]))
                     dprintf(1, "%s\n", parts[i].name);
             exit(0);
         }

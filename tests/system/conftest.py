@@ -25,8 +25,9 @@ def words(request):
 
 def outcome_of(status, console, said, stats):
     known = json.loads(stats.read_text()) if stats.is_file() else {}
-    log = (layout.ROOT / known["kernel_log"]).read_text(errors="replace") if known else ""
-    return Outcome(status, console, said, known, log)
+    path = layout.ROOT / known["kernel_log"] if known else None
+    log = path.read_text(errors="replace") if path else ""
+    return Outcome(status, console, said, known, log, path.with_name(path.name.replace("kernel", "run")).read_bytes() if path else b"")
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def dialogue(words, tmp_path):
 
 @pytest.fixture(scope="session")
 def quiet_run():
-    """The console of a guest that nobody disturbed, by its options."""
+    """Every byte that a guest writes which nobody disturbs, by its options."""
     known = {}
 
     def console(headless, guest):
@@ -78,6 +79,6 @@ def quiet_run():
         if key not in known:
             outcome = headless(*guest, seconds=400)
             require_whole(outcome)
-            known[key] = outcome.console
+            known[key] = outcome.serial
         return known[key]
     return console

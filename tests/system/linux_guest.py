@@ -25,6 +25,7 @@ class Outcome:
     said: str           # by build.py, on standard error
     stats: dict
     kernel_log: str
+    serial: bytes = b""     # of the machine: of a guest that is alone all that it wrote, nothing stripped
 
     def ended(self, name="linux"):
         return self.stats["guests"][name]["ended"]

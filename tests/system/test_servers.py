@@ -24,9 +24,10 @@ def deaths(outcome):
 
 
 def typed():
-    """Much output, and many short lines typed; both say what is missing or doubled."""
-    return 8 * "#\n" + "f() { %s; }\nf first\n" % NUMBERS + "".join("echo line-%03d-$((%d * 3))\n" % (n, n) for n in range(LINES)) + \
-        "f last\npoweroff -f\n"
+    """Many short lines typed, and much output; both say what is missing or doubled. What counts is printed by the last line
+    that is typed: what is typed ahead is echoed into the output by the guest."""
+    return 8 * "#\n" + "f() { %s; }\n" % NUMBERS + "".join('r="$r line-%03d-$((%d * 3))"\n' % (n, n) for n in range(LINES)) + \
+        "echo; for i in $r; do echo $i; done; f first; f last; sleep 2; poweroff -f\n"
 
 
 def require_whole(console):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ORG: 0x100000 */
 /* A Multiboot 1 kernel with address fields that says on the serial port what it was told: memory sizes, the memory map,
- * its command line, each module's string and content; then what firmware configuration says of memory and processors.
+ * its command line, each module's string and content; then what firmware configuration says of memory and processors, and what
+ * text memory keeps and the hole below it reads as.
  * It ends itself by the debug-exit port: 5, or 9 if it was entered otherwise than the specification says. */
         .code32
 file:   .long 0x1badb002, 0x10003, -(0x1badb002 + 0x10003)
@@ -76,6 +77,16 @@ start:  mov $stack, %esp
         shr $8, %ecx
         dec %edi
         jnz 7b
+        call line
+        movl $0x12345678, 0xb8000
+        movl $0x9abcdef0, 0xbfffc
+        movl $0x11111111, 0xb7ffc
+        mov 0xb8000, %eax
+        call hex
+        mov 0xbfffc, %eax
+        call hex
+        mov 0xb7ffc, %eax
+        call hex
         call line
         mov $5, %al
         jmp leave

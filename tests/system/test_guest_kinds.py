@@ -33,7 +33,8 @@ def test_multiboot_kernel_is_told_memory_modules_and_firmware_configuration(head
     modules = "%s a word,%s" % (one, str(two).replace(",", ",,"))
     outcome = headless("--kernel", kernel, "--append", "x=1 y", "--initrd", modules, "--mem", "24M", seconds=SMALL_SECONDS)
     assert lines(outcome) == ["0000027f 00005c00", *MAP, "%s x=1 y" % kernel, "%s a word=first" % one,
-                              "%s=%s" % (two, "second" * 1000), "01800000 00000001 QEMU"], outcome.said
+                              "%s=%s" % (two, "second" * 1000), "01800000 00000001 QEMU",
+                              "12345678 9abcdef0 ffffffff"], outcome.said
     assert outcome.ended() == "failed: debug exit with value 5", outcome.kernel_log
     assert outcome.stats["guests"]["linux"]["counts"]["exit_value"] == 5
     assert outcome.status == 1 and "guest linux ended: failed: debug exit with value 5" in outcome.said

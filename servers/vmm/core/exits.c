@@ -276,24 +276,25 @@ static void check_epoch(struct vmm *v)
     shadow_root(v->shadow, &v->ops);
 }
 
-/* What most exceptions are: nothing else is to be delivered, or waits. */
-static bool exception_alone(struct vmm *v)
-{
-    const struct vmm_state *s = v->state;
-
-    if (v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
-        machine_intr(&s->machine) || machine_nmi(&s->machine))
-        return false;
-    v->reply->event = v->exception;
-    return true;
-}
-
 /* Whether the answer may need more than "go on": the usual exit injects nothing and waits for nothing. */
 static bool events_due(const struct vmm *v)
 {
     const struct vmm_state *s = v->state;
-    return v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
+    return v->exception || v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE ||
            machine_intr(&s->machine) || machine_nmi(&s->machine);
+}
+
+/* An exception beside which nothing is to be delivered or waits, as most are: it is the answer's event. */
+static bool exception_alone(struct vmm *v)
+{
+    uint64_t event = v->exception;
+
+    v->exception = 0;
+    bool more = events_due(v);
+    v->exception = event;
+    if (!more)
+        v->reply->event = event;
+    return !more;
 }
 
 enum vmm_end vmm_handle(struct vmm *v)
@@ -304,7 +305,7 @@ enum vmm_end vmm_handle(struct vmm *v)
     check_epoch(v);
     enum vmm_end end = dispatch(v);
     v->deadline = v->state->machine.deadline;
-    if (end == VMM_RUNS && (v->exception ? !exception_alone(v) : events_due(v)))
+    if (end == VMM_RUNS && events_due(v) && !(v->exception && exception_alone(v)))
         end = vmm_events(v);
     vmm_cpu_store(v);
     v->reply->op_words = v->ops.count;

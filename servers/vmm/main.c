@@ -338,7 +338,8 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("shadow_", "resets", c->resets);
     say_counter("shadow_", "in_use", shadow_in_use(p->vmm.shadow));
     say_counter("shadow_", "pool", p->env.config->vm_shadow_tables);
-    say_counter("shadow_", "state_bytes", shadow_bytes(p->env.config->vm_shadow_tables, p->env.config->vm_pages));
+    say_counter("shadow_", "state_bytes",
+                shadow_bytes(p->env.config->vm_shadow_tables, p->env.config->vm_pages));
     fflush(stdout); /* what comes after the report is not heard */
 }
 

@@ -8,8 +8,9 @@
 #define ROUNDS_MAX 512
 
 enum kind { EXITS, SYSCALLS, CR3, FPU, FLUSHES, FILLS, PREFETCHES, KINDS };
-static const char *const keys[KINDS] = { "exits", "syscalls", "cr3",       "fpu",
-                                         "flushes",   "fills",    "prefetches" };
+static const char *const keys[KINDS] = {
+    "exits", "syscalls", "cr3", "fpu", "flushes", "fills", "prefetches"
+};
 
 struct counts {
     uint64_t n[KINDS];

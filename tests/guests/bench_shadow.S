@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ORG: 0x100000 */
-/* A 64-bit guest that measures what its memory management costs (measure.h); docs/evaluation.md says what each row does.
+/* A 64-bit guest that measures what its memory management costs (measure.inc); docs/evaluation.md says what each row does.
  * Entered in long mode with the first 4 GB mapped 1:1 by 2 MB pages. Its tables are pages of its own from 4 MB on, seen
  * through that mapping; what they map is memory from 16 MB on, seen from 1 GB on (REGION: 2 MB each, behind one table)
  * or, in the address space that is built and destroyed, from 512 GB on. A table's entries: PRESENT is present, writable,

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from umbra import bench, bench_linux, layout
-from umbra.errors import Failure
+from umbra import bench, bench_linux, layout, profile
+from umbra.errors import Failure, Usage
 
 from test_proc_harness import KERNEL, LINK
 
@@ -91,3 +91,22 @@ def test_every_row_of_the_guest_program_is_known():
     text = (layout.ROOT / "tests/workloads/bench_guest.c").read_text()
     assert set(bench_linux.ROWS) <= set(re.findall(r'^    \{ "(\w+)", sample_', text, re.M))
     assert {"linux." + row for row in bench_linux.ROWS if row != bench_linux.LOOP} <= set(bench.facts())
+
+
+def test_a_row_that_nothing_measures_says_why():
+    known = bench.facts()
+    available = {name for _, names, _ in bench.sources(known) for name in names}
+    missing = {name for name in set(known) - available if name.split(".")[0] in ("exit", "shadow", "linux", "restart", "scale")}
+    assert missing == {name for name in known if known[name].get("missing")} and "linux.nested_ratio" in missing
+
+
+def test_rows_of_guests_have_numbers_for_a_profile():
+    assert profile.row_of("tests/procs/bench_shadow.c", "shadow.fill_one") == 2
+    with pytest.raises(Usage):
+        profile.row_of("tests/procs/bench_shadow.c", "shadow.memory_percent")
+
+
+def test_a_trace_knows_the_guest_from_its_host():
+    line = b"Trace 0: 0x7ff8 [0000000000000000/0000000000100123/%08x/ff020201] \n"
+    found = profile.TRACE.findall(line % 0xb0 + line % (profile.IN_GUEST | 0xb0))
+    assert [(int(a, 16), bool(int(f, 16) & profile.IN_GUEST)) for a, f in found] == [(0x100123, False), (0x100123, True)]

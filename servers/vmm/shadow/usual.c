@@ -87,6 +87,23 @@ static bool reserved_above(const struct pte_format *f, const struct gmem_walk *w
     return found;
 }
 
+static inline bool reserved_in(const struct pte_format *f, const struct gmem_walk *w)
+{
+    return (w->raw[4] & f->reserved[4][0]) | (w->raw[3] & f->reserved[3][0]) |
+           (w->raw[2] & f->reserved[2][w->last == 2]) | (w->last == 1 ? w->raw[1] & f->reserved[1][0] : 0);
+}
+
+static bool is_mmio(struct shadow *s, uint64_t gfn, uint64_t va, struct fill_out *out,
+                    enum fill_result *result)
+{
+    if (gmem_kind(s->config.map, (gfn_t){ gfn }) != GMEM_MMIO)
+        return false;
+    out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
+    s->counters.mmio++;
+    *result = FILL_MMIO;
+    return true;
+}
+
 /* The table at level 1 for va. */
 static inline struct table *known_table(struct shadow *s, uint64_t va, const struct gmem_walk *w)
 {
@@ -137,6 +154,52 @@ static enum fill_result write_usual(struct shadow *s, const struct shadow_access
     return result;
 }
 
+/* The access is allowed, to memory. */
+static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, const struct gmem_walk *w,
+                              uint64_t gfn, struct fill_out *out, struct shadow_ops *ops,
+                              enum fill_result *result)
+{
+    const struct pte_format *f = &s->control.pte;
+    uint64_t va = a->va.v, raw = w->raw[w->last], need = PTE_A | (a->write ? PTE_D : 0);
+    uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
+    struct table *t = known_table(s, va, w);
+    if (!t || (t->flags & TABLE_ROM))
+        return false;
+    if ((raw & need) != need) {
+        uint64_t at = (w->raw[2] & f->frame_mask) + index * 8;
+        if (w->last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
+            return false;
+        raw |= need;
+    }
+    if (a->write && frame_protected(&s->frame[gfn])) {
+        out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
+        out->bits_set = true;
+        *result = write_usual(s, a, w, gfn, ops);
+        if (*result != FILL_OK)
+            return true;
+        t = known_table(s, va, w); /* others may have ended */
+        if (!t) {
+            *result = FILL_RETRY;
+            return true;
+        }
+    }
+    if (w->last == 2) /* a direct table's entries have all rights */
+        raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
+    if (!set_leaf(s, t, index, raw, ops))
+        return false;
+    t->recent = 1;
+    s->spurious_kind = 0;
+    s->counters.fills++;
+    if (w->last == 2)
+        prefetch_direct(s, t, index, ops);
+    else
+        prefetch_usual(s, t, index, w->raw[0], ops);
+    if (s->orphan_head != NO_TABLE)
+        orphans_end(s, ORPHANS_BATCH, ops);
+    *result = FILL_OK;
+    return true;
+}
+
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result)
 {
@@ -151,49 +214,15 @@ bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out
     uint64_t raw = w.raw[w.last];
     if (!(raw & PTE_P))
         return !reserved_above(f, &w) && is_guest_fault(s, a, 0, out, result);
-    struct table *t = w.last <= 2 ? known_table(s, va, &w) : NULL;
-    if (!t || (w.last == 1 && (raw & f->reserved[1][0])) || /* those above have none: they were linked */
-        (t->flags & TABLE_ROM))
+    if (w.last > 2 || reserved_in(f, &w))
         return false;
     uint64_t all = raw & w.raw[2] & w.raw[3] & w.raw[4], any = raw | w.raw[2] | w.raw[3] | w.raw[4];
     if (!walk_allows(c, a, ((uint32_t)all & (PTE_RW | PTE_US)) | (any & f->nx ? PTE_NX : 0)))
         return is_guest_fault(s, a, PF_P, out, result);
-    uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
     uint64_t need = PTE_A | (a->write ? PTE_D : 0);
-    uint64_t gfn = w.last == 2 ? t->gfn + index : (raw & f->frame_mask) >> PAGE_SHIFT;
+    uint64_t gfn = w.last == 2 ? pte_large_gfn(f, 2, raw) + (va >> PAGE_SHIFT & (ENTRIES - 1))
+                               : (raw & f->frame_mask) >> PAGE_SHIFT;
     if (!ram_from(s, gfn))
-        return false;
-    if ((raw & need) != need) {
-        uint64_t at = (w.raw[2] & f->frame_mask) + index * 8;
-        if (w.last == 2 || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
-            return false;
-        raw |= need;
-    }
-    if (a->write && frame_protected(&s->frame[gfn])) {
-        out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
-        out->bits_set = true;
-        *result = write_usual(s, a, &w, gfn, ops);
-        if (*result != FILL_OK)
-            return true;
-        t = known_table(s, va, &w); /* others may have ended */
-        if (!t) {
-            *result = FILL_RETRY;
-            return true;
-        }
-    }
-    if (w.last == 2) /* a direct table's entries have all rights */
-        raw = gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D;
-    if (!set_leaf(s, t, index, raw, ops))
-        return false;
-    t->recent = 1;
-    s->spurious_kind = 0;
-    s->counters.fills++;
-    if (w.last == 2)
-        prefetch_direct(s, t, index, ops);
-    else
-        prefetch_usual(s, t, index, w.raw[0], ops);
-    if (s->orphan_head != NO_TABLE)
-        orphans_end(s, ORPHANS_BATCH, ops);
-    *result = FILL_OK;
-    return true;
+        return (all & PTE_A) && (raw & need) == need && is_mmio(s, gfn, va, out, result);
+    return usual_leaf(s, a, &w, gfn, out, ops, result);
 }

@@ -29,11 +29,11 @@ def test_verifying_workload_passes_as_32_bit_code_below_a_64_bit_kernel(headless
 
 @pytest.mark.long
 @pytest.mark.parametrize("flavour", guest.FLAVOURS_32)
-def test_shell_takes_commands_and_powers_off(headless, tmp_path, flavour):
-    initrd = tmp_path / "initrd"
-    initrd.write_bytes(guest.initramfs_bytes(guest.busybox("i386"), names=guest.applets(guest.busybox())))
-    outcome = headless("--kernel", guest.kernel(flavour), "--initrd", initrd, "--append", QUIET,
-                       typed="#\n#\nuname -rm\necho $((6 * 7))\npoweroff -f\n")
+def test_shell_runs_a_script_and_powers_off(headless, tmp_path, flavour):
+    initrd, script = tmp_path / "initrd", b"#!/bin/sh\nuname -rm\necho $((6 * 7))\npoweroff -f\n"
+    initrd.write_bytes(guest.initramfs_bytes(guest.busybox("i386"), [("etc/start", 0o100755, script)],
+                                             guest.applets(guest.busybox())))
+    outcome = headless("--kernel", guest.kernel(flavour), "--initrd", initrd, "--append", QUIET)
     assert re.search(r"^6\.1\..*-%s i686$" % flavour, outcome.console, re.M), outcome.console[-3000:]
     assert re.search(r"^42$", outcome.console, re.M)
     assert outcome.status == 0, outcome.said

@@ -289,9 +289,9 @@ static bool exception_alone(struct vmm *v)
 {
     uint64_t event = v->exception;
 
-    v->exception = 0;
+    raise(v, 0);
     bool more = events_due(v);
-    v->exception = event;
+    raise(v, event);
     if (!more)
         v->reply->event = event;
     return !more;

@@ -14,7 +14,7 @@
 #include "sys/sys.h"
 #include <stdio.h>
 
-#define TURNS_MAX 64u /* of one interrupt; a serial port that never rests waits for the next */
+#define TURNS_MAX 64u /* of one interrupt; then others' signals are looked at */
 
 static const struct serial COM1 = { CAP_SERIAL_PORTS, 0x3f8 };
 
@@ -57,17 +57,20 @@ static void wake(struct console *c)
     }
 }
 
-/* The line is edge-triggered: it is acknowledged only when the UART asks for nothing more. */
-static void interrupt(struct console *c)
+/* The line is edge-triggered: it is acknowledged only when the UART asks for nothing more. False: it still
+ * does, and what it asked for last will not be said again. */
+static bool interrupt(struct console *c)
 {
     for (unsigned i = 0; i < TURNS_MAX; i++) {
         receive(c);
         transmit(c);
-        if (!serial_pending(&COM1))
-            break;
+        if (!serial_pending(&COM1)) {
+            flow_step();
+            sys_invoke0(CAP_SERIAL_IRQ, IRQ_ACK);
+            return true;
+        }
     }
-    flow_step();
-    sys_invoke0(CAP_SERIAL_IRQ, IRQ_ACK);
+    return false;
 }
 
 /* Both directions of a console are connected, or none is. */
@@ -88,7 +91,7 @@ static void connect(struct flow *f, const struct console_config *config)
     }
 }
 
-static void start(struct console *c, const struct component_info *info)
+static bool start(struct console *c, const struct component_info *info)
 {
     struct flow_left left = port_left(info);
 
@@ -100,8 +103,9 @@ static void start(struct console *c, const struct component_info *info)
         serial_init(&COM1, false);
     c->flow.state->port_set = true;
     flow_step();
-    interrupt(c); /* a predecessor may have left the line unacknowledged */
+    bool rests = interrupt(c); /* a predecessor may have left the line unacknowledged */
     wake(c);
+    return rests;
 }
 
 int main(void)
@@ -118,15 +122,14 @@ int main(void)
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         return 1;
     inject_open(console_config(info), info->incarnation);
-    start(&c, info);
-    for (;;) {
+    for (bool rests = start(&c, info);;) {
         c.flow.state->done++;
-        uint64_t events = sys_wait(CAP_NOTIFICATION);
+        uint64_t events = rests ? sys_wait(CAP_NOTIFICATION) : EVENT_SERIAL_IRQ;
         if (events == 0)
             return 1;
         transmit(&c);
         if (events & EVENT_SERIAL_IRQ)
-            interrupt(&c);
+            rests = interrupt(&c);
         flow_step();
         wake(&c);
     }

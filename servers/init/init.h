@@ -192,7 +192,7 @@ struct init {
     uint32_t watch_place;
     uint64_t ends_at; /* all guests have ended, servers have until then; 0: not yet */
     bool ends_clean;
-    uint64_t ends_done; /* what servers had done when it was looked at last */
+    uint64_t ends_used; /* ticks of processor time that servers had used when it was looked at last */
     uint32_t ends_left; /* so often more time is given */
     const char *step;   /* what is being done, for fail() */
     const char *subject;

@@ -65,32 +65,39 @@ static void say_counters(void)
 }
 
 /* The guests' last output is still on its way when they end: servers get so long to bring it out, and so long
- * again if one dies over that or has brought out more, but not for ever. */
+ * again if one dies over that or is busy still, but not for ever. */
 static void let_servers_finish(struct init *in)
 {
     in->ends_at = libc_tsc() + in->boot->tsc_hz / 1000 * FINISH_MS;
     watch_at(in, in->ends_at);
 }
 
-static uint64_t servers_done(const struct init *in)
+static uint64_t servers_used(struct init *in)
 {
-    uint64_t done = 0;
+    uint64_t used = 0;
 
     for (uint32_t i = 0; i < in->desc.header.components; i++)
-        done += in->component[i].done ? *in->component[i].done : 0;
-    return done;
+        used += in->component[i].done ? watch_used(&in->component[i]) : 0;
+    return used;
+}
+
+/* Whether servers have used more than a hundredth of the processor since this was asked last: one that spins
+ * is found to hang, and the next one goes on. */
+static bool servers_busy(struct init *in)
+{
+    uint64_t before = in->ends_used;
+
+    in->ends_used = servers_used(in);
+    return in->ends_used - before > in->boot->tsc_hz / 1000 * FINISH_MS / 100;
 }
 
 static void finish(struct init *in)
 {
-    uint64_t done = servers_done(in);
-
     if (libc_tsc() < in->ends_at) {
         watch_at(in, in->ends_at);
         return;
     }
-    if (done != in->ends_done && in->ends_left) {
-        in->ends_done = done;
+    if (servers_busy(in) && in->ends_left) {
         in->ends_left--;
         let_servers_finish(in);
         return;
@@ -124,7 +131,7 @@ static void end_if_last(struct init *in)
         clean &= c->clean;
     }
     in->ends_clean = clean;
-    in->ends_done = servers_done(in);
+    in->ends_used = servers_used(in);
     in->ends_left = FINISH_MORE;
     let_servers_finish(in);
 }
@@ -391,10 +398,10 @@ static void handle(struct init *in, struct umbra_message *m)
     if (m->tag & TAG_SIGNAL) {
         if (m->badge & SIGNAL_STOP)
             handle_timed(in);
+        if (m->badge & SIGNAL_WATCH)
+            handle_hanging(in);
         if (m->badge & SIGNAL_WATCH && in->ends_at)
             finish(in);
-        else if (m->badge & SIGNAL_WATCH)
-            handle_hanging(in);
     } else if (m->badge & DESC_BADGE_FAULT) {
         handle_fault(in, m);
     } else {

@@ -8,6 +8,7 @@
 
 #include "component/component.h"
 #include "lib/vmm_env/env.h"
+#include "libc/libc.h"
 #include "memory.h"
 #include "servers/vmm/audit.h"
 #include "servers/vmm/boot/image.h"
@@ -23,7 +24,8 @@
 #define MEMORY_REFUSED      "memmgr refuses the guest's memory"
 #define RELEASE_PAGES       256 /* chosen: a millisecond of memmgr */
 #define MEMORY_TRIES        100 /* chosen: deaths of memmgr over one request; init gives up earlier */
-#define ANNOUNCE_ENTRIES    32  /* chosen: about two FIFOs of the serial port */
+#define DRAIN_MS            200 /* chosen: less than what is taken for hanging (HANG_MS in servers/init/watch.c) */
+#define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
 
@@ -356,13 +358,27 @@ static void say_counters(const struct process *p, const char *const kinds[])
     fflush(stdout); /* what comes after the report is not heard */
 }
 
+/* No exit comes any more to bring the last output with. A full ring is emptied within milliseconds; a console
+ * that hangs is not waited for. */
+static void console_end(struct process *p)
+{
+    uint64_t until = libc_tsc() + p->env.info->tsc_hz / 1000 * DRAIN_MS;
+
+    for (;;) {
+        console_output(p);
+        sys_signal(CAP_WRITTEN);
+        if (!uart_waiting(&p->vmm.state->machine.uart) || libc_tsc() > until)
+            return;
+        sys_yield();
+    }
+}
+
 static _Noreturn void finish(struct process *p, enum vmm_end end)
 {
     static const char *const kinds[] = EXIT_KIND_NAMES;
     char text[96];
 
-    console_output(p);
-    sys_signal(CAP_WRITTEN); /* of what was announced with an exit to come, which does not come */
+    console_end(p);
     say_counters(p, kinds);
     inject_finish();
     if (end == VMM_END_EXIT)

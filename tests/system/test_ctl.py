@@ -19,7 +19,7 @@ NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug"
                                                    for n in ("init", "memmgr", "console", "control", "vmm", "tinyvmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
-SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
+SLACK = 250_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
 SECONDS = 60
 
 

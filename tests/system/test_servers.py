@@ -25,9 +25,10 @@ def deaths(outcome):
 
 def typed():
     """Many short lines typed, and much output; both say what is missing or doubled. What counts is printed by the last line
-    that is typed: what is typed ahead is echoed into the output by the guest."""
+    that is typed: what is typed ahead is echoed into the output by the guest. It ends when no console hangs any
+    more: then what its serial port holds would be lost."""
     return 8 * "#\n" + "f() { %s; }\n" % NUMBERS + "".join('r="$r line-%03d-$((%d * 3))"\n' % (n, n) for n in range(LINES)) + \
-        "echo; for i in $r; do echo $i; done; f first; f last; poweroff -f\n"
+        "echo; for i in $r; do echo $i; done; f first; f last; sleep 5; poweroff -f\n"
 
 
 def require_whole(console):

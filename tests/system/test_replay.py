@@ -71,7 +71,7 @@ def test_crash_is_reproduced_up_to_the_death(crash):
     ("servers/vmm/core/quick.c", "v->reply->rip = x->info[1] + more;", "v->reply->rip = x->info[1] + more + (x->seq > 2000);",
      r"exit 2\d\d\d \(io, rip \w+\): answer, word \d+ \(rip\): recorded: \w+; the core: \w+"),
     ("servers/vmm/dev/pit.c", "DEV_SET(ctx, c->next, decode_count(c, value));", "DEV_SET(ctx, c->next, decode_count(c, value) + 1);",
-     r"exit \d+ \(io, rip \w+\): (answer, word \d+ \(general register\)|the sum over the state): recorded: \w+; the core: \w+"),
+     r"exit \d+ \((io, rip \w+\): answer, word \d+ \(general register\)|\w+, rip \w+\): the sum over the state): recorded: \w+; the core: \w+"),
     ], ids=("tuning", "answer", "device"))
 def test_first_difference_of_a_changed_core_is_told(crash, tmp_path, path, old, new, verdict):
     done = replay.replay(crash, changed_core(tmp_path, path, old, new))

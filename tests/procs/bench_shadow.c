@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 // USES: tests/procs/core/*.c
 // USES: servers/vmm/core/*.c servers/vmm/shadow/*.c servers/vmm/x86/*.c servers/vmm/dev/*.c
-// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S servers/vmm/policy/*.c servers/vmm/gmem/*.c servers/vmm/gmem/*.S
+// USES: servers/vmm/boot/*.c servers/vmm/boot/*.S
+// USES: servers/vmm/policy/*.c servers/vmm/gmem/*.c servers/vmm/gmem/*.S
 // MODULES: guests/bench_shadow
 // ICOUNT: 1
 /* Shadow paging as the guest sees it: a hand-written 64-bit guest (tests/guests/bench_shadow.S) measures

@@ -19,7 +19,7 @@ NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug"
                                                    for n in ("init", "memmgr", "console", "control", "vmm", "tinyvmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
-SLACK = 250_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
+SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
 SECONDS = 60
 
 
@@ -386,9 +386,11 @@ def test_a_guest_that_is_started_again_begins_with_zeroed_memory(tickers):
         run.settle(1)
         run.text[0] = ""
         run.ask("start")
+        run.until(lambda: re.search("[ZD]\n", run.text[0]), "beginning")
+        run.text[0] = run.text[0][re.search("[ZD]\n", run.text[0]).start():]
         run.more(3)
         assert re.findall("[ZD]", run.text[0]) == ["Z"]
-        assert run.ticks()[0] < STEP + SLACK        # its time begins anew, too
+        assert run.ticks()[0] < STEP + 2 * SLACK    # its time begins anew, too, though the next VMM is built at once
         assert run.guest()["state"] == "running" and run.guest()["ended"] == ""
     run.until(lambda: run.guest()["successor"], "successor")
     run.ask("kill-vmm")
@@ -438,6 +440,7 @@ def test_running_guests_do_not_notice_that_memmgr_is_replaced(tickers):
     run.settle(1)
     run.text[0] = ""
     run.ask("start")
+    run.until(lambda: re.search("[ZD]\n", run.text[0]), "beginning")
     run.more(3)
     assert re.findall("[ZD]", run.text[0]) == ["Z"] and run.guest()["restarts"] == 0
     assert run.largest_gap(1) < STEP + SLACK
@@ -455,6 +458,7 @@ def test_memory_is_zero_and_nobody_elses_whenever_memmgr_dies(tickers):
         for guest in (0, 1):
             run.ask("start", guest)
         for guest in (0, 1):
+            run.until(lambda: re.search("[ZD]\n", run.text[guest]), "beginning of guest %d" % guest)
             run.more(2, guest)
             assert re.findall("[ZD]", run.text[guest]) == ["Z"], run.log()
     assert run.log().count("memmgr: crashed") >= 20
@@ -476,6 +480,7 @@ def test_memmgr_stopped_at_any_instruction_loses_no_guest(tickers):
                 run.channel.ask("restart-server", server="memmgr")
             except control.Refused:
                 pass        # the next one is not ready yet
+        run.until(lambda: re.search("[ZD]\n", run.text[0]), "beginning")
         run.more(2)
         assert re.findall("[ZD]", run.text[0]) == ["Z"], run.log()
     assert run.largest_gap(1) < STEP + 4 * SLACK and whole_lines(run.text[1])

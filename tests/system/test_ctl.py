@@ -332,11 +332,8 @@ def test_shadow_tables_of_a_running_guest_say_what_its_own_say(boot, tmp_path):
     machine.expect("^verify all ok", SECONDS * 3)
 
 
-@needs_verify
-def test_an_audit_finds_what_a_faulty_vmm_leaves_in_its_shadow_tables(boot, tmp_path):
-    """One that lets a page stay writable that the guest has made read-only, as it does with every page of a fork."""
-    faulty = other_vmm(tmp_path, "servers/vmm/shadow/sync.c", change=lambda text: text.replace("? LOSE_WRITE : KEEP", "? KEEP : KEEP"))
-    machine, path = boot_verifying(boot, tmp_path, "--scale", "100", "storm", "cow", "maps")
+def audit_of_faulty(machine, path, faulty):
+    """What an audit finds after an upgrade to a faulty VMM; None: the guest has ended."""
     with control.open_channel(str(path), SECONDS) as channel:
         while channel.guests()[0]["exits"] < 30000:
             time.sleep(0.1)
@@ -345,8 +342,24 @@ def test_an_audit_finds_what_a_faulty_vmm_leaves_in_its_shadow_tables(boot, tmp_
         channel.upgrade("vmm0")
         found, end = {"differences": 0}, time.monotonic() + SECONDS
         while not found["differences"] and time.monotonic() < end:
-            found = channel.audit("vmm0")
-        assert re.match(r"table \d+ entry \d+: (writer that the guest forbids|leaf with more rights)", found["first"]), found
+            try:
+                found = channel.audit("vmm0")
+            except control.Refused:
+                assert channel.guests()[0]["state"] == "ended"
+                return None
+    return found
+
+
+@needs_verify
+def test_an_audit_finds_what_a_faulty_vmm_leaves_in_its_shadow_tables(boot, tmp_path):
+    """One that lets a page stay writable that the guest has made read-only, as it does with every page of a fork."""
+    faulty = other_vmm(tmp_path, "servers/vmm/shadow/sync.c", change=lambda text: text.replace("? LOSE_WRITE : KEEP", "? KEEP : KEEP"))
+    found = None
+    for attempt in range(5):        # the guest may come to its own, wrong, end before
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        found = found or audit_of_faulty(*boot_verifying(boot, folder, "--scale", "100", "storm", "cow", "maps"), faulty)
+    assert found and re.match(r"table \d+ entry \d+: (writer that the guest forbids|leaf with more rights)", found["first"]), found
 
 
 @needs_verify

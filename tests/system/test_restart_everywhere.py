@@ -257,7 +257,7 @@ def typed_lines(count):
 
 
 @needs_verify
-@pytest.mark.parametrize("lines, every", [(2, 100), pytest.param(4, 1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lines, every", [(2, 50), pytest.param(4, 1, marks=pytest.mark.long)])
 def test_what_is_typed_is_echoed_while_vmms_die(dialogue, lines, every):
     """At accesses to the serial port, from about the first prompt on. More deaths a second than that, and the guest is busy
     with its clock alone: a tick of 4 ms is less than a death takes it."""

@@ -71,6 +71,13 @@ def test_until_ends_at_the_prompt_without_words_of_ours(words):
     assert not qemu_left()
 
 
+def test_release_build_gives_a_shell_too():
+    done = subprocess.run(["./build.py", "run", "--profile", "release", "--headless", "--quiet", "--until", "^/ # ", "--append", QUIET,
+                           "--timeout", str(SECONDS)], cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          errors="replace")
+    assert done.returncode == 0, done.stderr
+
+
 class Terminal:
     """build.py run on a terminal of its own."""
 

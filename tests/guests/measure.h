@@ -3,8 +3,7 @@
  * ticks between two readings of the time-stamp counter around what is measured. What the readings themselves
  * cost is row 0. Before and after each sample an OUT tells the VMM, which counts crossings in between
  * (tests/procs/core/measure.c); one more, of which nobody makes anything, so that the sample begins after an
- * ordinary exit. The macros are in
- * measure.inc; R8 to R10 belong to them. */
+ * ordinary exit. The macros are in measure.inc; R8 to R10 belong to them. */
 #ifndef GUEST_MEASURE_H
 #define GUEST_MEASURE_H
 

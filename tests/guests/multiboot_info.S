@@ -107,36 +107,7 @@ read_four:                      /* the first is the lowest */
         dec %ecx
         jnz 1b
         ret
-line:   mov $10, %al
-put:    push %edx
-        mov $0x3f8, %edx
-        out %al, %dx
-        pop %edx
-        ret
-text:   mov (%esi), %al
-        test %al, %al
-        jz 1f
-        call put
-        inc %esi
-        jmp text
-1:      ret
-hex:    push %ecx               /* eax in eight digits and a space */
-        mov $8, %ecx
-1:      rol $4, %eax
-        push %eax
-        and $15, %al
-        cmp $10, %al
-        jb 2f
-        add $39, %al
-2:      add $48, %al
-        call put
-        pop %eax
-        dec %ecx
-        jnz 1b
-        mov $32, %al
-        call put
-        pop %ecx
-        ret
+#include "say32.inc"
         .balign 4
 end:
         .set first, .

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`bench --profile ROW`: where the instructions of one sample of a row go, by function.
+"""`bench --profile-row ROW`: where the instructions of one sample of a row go, by function.
 
-QEMU executes one instruction at a time and names each (-d exec). Of the first samples of a row of a guest
-that measures itself (tests/guests/measure.h) the one whose length is the median is shown, from the first reading of the counter to the second:
-functions of the kernel and of the root task, inlined ones by themselves, with how often they were entered. A REP instruction
+QEMU executes one instruction at a time and names each (-d exec). Of the first samples of a row of a guest that measures itself
+(tests/guests/measure.h) the one whose length is the median is shown, from the first reading of the counter to the second: functions of the kernel and of the root task, inlined ones by themselves, with how often they were entered. A REP instruction
 counts once an iteration.
 """
 import collections

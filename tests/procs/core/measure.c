@@ -3,6 +3,7 @@
  * timed. They are averages over all samples of the row, of one unit. */
 #include "measure.h"
 #include "tests/guests/measure.h"
+#include "tests/procs/support/figures.h"
 
 #define ROWS       32
 #define ROUNDS_MAX 512
@@ -21,13 +22,10 @@ static unsigned samples_of[ROWS];
 
 static struct counts read_counts(void)
 {
-    struct sys_message m = { .tag = TAG(KERNEL_COUNTERS, 0) };
     const struct shadow_counters *s = shadow_counters(vmm.shadow);
     uint64_t c[COUNT_KERNEL_MAX];
 
-    sys_call(SLOT_KERNEL, &m);
-    for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
-        c[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
+    kernel_counters(c);
     return (struct counts){ { c[COUNT_EXITS], c[COUNT_SYSCALLS], c[COUNT_CR3_LOADS], c[COUNT_FPU_SWITCHES],
                               c[COUNT_FLUSHES], s->fills, s->prefetches } };
 }
@@ -56,26 +54,7 @@ static uint64_t median(unsigned row, unsigned rounds)
 
     for (unsigned i = 0; i < rounds; i++)
         gmem_read64(&vmm.mem, (gpa_t){ SAMPLES + row * PAGE_BYTES + 8 * i }, &s[i]);
-    for (unsigned i = 1; i < rounds; i++)
-        for (unsigned k = i; k && s[k] < s[k - 1]; k--) {
-            uint64_t t = s[k];
-            s[k] = s[k - 1];
-            s[k - 1] = t;
-        }
-    return s[rounds / 2];
-}
-
-static void print_decimal(uint64_t v)
-{
-    char text[24];
-    unsigned i = sizeof(text);
-
-    text[--i] = 0;
-    do {
-        text[--i] = '0' + v % 10;
-        v /= 10;
-    } while (v);
-    print(text + i);
+    return median_of(s, rounds);
 }
 
 /* In hundredths. */

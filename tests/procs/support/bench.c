@@ -1,41 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See bench.h. */
 #include "bench.h"
+#include "figures.h"
 
 uint64_t samples[ROUNDS];
-
-static uint64_t median(void)
-{
-    for (unsigned i = 1; i < ROUNDS; i++)
-        for (unsigned k = i; k && samples[k] < samples[k - 1]; k--) {
-            uint64_t t = samples[k];
-            samples[k] = samples[k - 1];
-            samples[k - 1] = t;
-        }
-    return samples[ROUNDS / 2];
-}
-
-static void print_decimal(uint64_t v)
-{
-    char text[24];
-    unsigned i = sizeof(text);
-
-    text[--i] = 0;
-    do {
-        text[--i] = '0' + v % 10;
-        v /= 10;
-    } while (v);
-    print(text + i);
-}
 
 struct counts read_counts(void)
 {
     struct counts r;
-    struct sys_message m = { .tag = TAG(KERNEL_COUNTERS, 0) };
 
-    sys_call(SLOT_KERNEL, &m);
-    for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
-        r.c[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
+    kernel_counters(r.c);
     return r;
 }
 
@@ -51,7 +25,7 @@ void show_once(const char *name, const struct counts *before, const struct count
     print("BENCH ");
     print(name);
     print(" ");
-    print_decimal(median());
+    print_decimal(median_of(samples, ROUNDS));
     print(" instructions");
     for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         uint64_t n = after->c[keys[i].counter] - before->c[keys[i].counter];

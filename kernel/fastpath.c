@@ -204,13 +204,6 @@ static __attribute__((noinline)) struct regs *answer_call_many(struct tcb *t, co
     return answer_call(t, c, rc, true);
 }
 
-static __attribute__((noinline)) struct regs *answer_exit(struct tcb *t, const struct cap *c)
-{
-    struct regs *next = fastpath_exit(t, c);
-
-    return next ? next : syscall_complete(t);
-}
-
 struct regs *fastpath_reply_recv(struct tcb *t)
 {
     struct cap *c, *rc;
@@ -218,7 +211,7 @@ struct regs *fastpath_reply_recv(struct tcb *t)
     if (unlikely(!quick_slot(t, (uint32_t)t->regs.rdi, &c)))
         return syscall_complete(t);
     if (c->type == OBJ_VCPU)
-        return answer_exit(t, c);
+        return fastpath_exit(t, c);
     if (unlikely(!quick_slot(t, t->regs.rdi >> 32, &rc)) || unlikely(c->type != OBJ_ENDPOINT) ||
         unlikely(!(c->rights & RIGHT_READ)) || unlikely(rc->type != OBJ_REPLY) ||
         unlikely(!(rc->rights & RIGHT_WRITE)))

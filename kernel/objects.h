@@ -134,12 +134,16 @@ struct vcpu {
     struct notification *bound;
     struct tcb *thread; /* that receives on it: GUEST or PARKED */
     uint64_t seq;       /* of the pending or last exit */
+    uint64_t open;      /* the same while the short path may answer it, else 0 */
     uint8_t pending;    /* an exit waits to be received or answered */
-    uint8_t parked, window, force_flush, broken, started;
-    uint32_t want;
+    uint8_t parked, window, force_flush, started;
+    uint8_t odd;       /* the next entry is not only registers: svm.c */
     uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
-    uint64_t event;    /* to be injected at the next entry */
+    uint32_t want, spare;
+    uint64_t event;          /* to be injected at the next entry */
+    uint64_t virtual;        /* was, as a virtual interrupt, at the last odd one */
     uint64_t cr0, cr4, efer; /* what the guest believes */
+    uint64_t format;         /* enum guest_format of a root that its mode can run on */
     uint64_t dr[4];
     struct shadow_root root;
     struct shadow_root list[ROOT_LIST_MAX];

@@ -15,7 +15,6 @@ static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a
 static void complete(struct tcb *t, struct vcpu *v)
 {
     v->ops_done = 0;
-
     t->state = THREAD_READY;
     t->vcpu = NULL;
     v->thread = NULL;
@@ -25,19 +24,25 @@ static void complete(struct tcb *t, struct vcpu *v)
     COUNT(EXITS_SENT);
 }
 
-void vcpu_exit(struct vcpu *v, enum exit_kind kind)
+static void read_groups(struct vcpu *v, uint32_t groups)
 {
-    struct umbra_exit_page *x = &v->exit;
+    arch_vcpu_read(v, groups);
+    if (groups & STATE_RANDOM)
+        v->exit.random = arch_random();
+    v->exit.valid |= groups;
+}
 
+void vcpu_wanted(struct vcpu *v, enum exit_kind kind)
+{
+    if (kind == EXIT_BROKEN)
+        v->open = 0; /* nothing answers it */
+    read_groups(v, v->want);
+}
+
+static void deliver(struct vcpu *v, enum exit_kind kind)
+{
     stretch_is(STRETCH_EXIT + kind);
-    x->kind = kind;
-    x->seq = ++v->seq;
-    x->epoch = v->vm->space->epoch;
-    x->tsc = arch_now();
-    x->random = arch_random();
-    x->valid = STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2 | v->want;
-    if (v->want)
-        arch_vcpu_read(v, v->want);
+    vcpu_exit(v, kind, v->vm->space->epoch);
     v->pending = 1;
     v->parked = 0;
 }
@@ -50,7 +55,7 @@ static void exit_before_entry(struct vcpu *v, enum exit_kind kind)
     v->exit.interrupted = v->event;
     v->event = 0;
     arch_vcpu_read(v, STATE_RIP | STATE_RFLAGS | STATE_CR2);
-    vcpu_exit(v, kind);
+    deliver(v, kind);
 }
 
 void vcpu_recv(struct tcb *t, struct vcpu *v)
@@ -84,6 +89,7 @@ static void stop_receiver(struct vcpu *v)
 {
     struct tcb *t = v->thread;
 
+    v->open = 0; /* what the short path takes for granted may not hold any more */
     if (!t)
         return;
     v->thread = NULL;
@@ -118,7 +124,7 @@ void vcpu_run(struct tcb *t)
         kind = arch_vcpu_run(v);
         if (kind == EXIT_NONE)
             return;
-        vcpu_exit(v, kind);
+        deliver(v, kind);
     }
     complete(t, v);
 }
@@ -150,9 +156,10 @@ static void copy_reply(const struct umbra_reply_page *shared, struct umbra_reply
     r->groups = s->groups;
     r->flags = s->flags;
     r->want = s->want;
+    r->spare = s->spare;
     r->op_words = s->op_words;
     r->event = s->event;
-    r->gpr_mask = r->groups & STATE_GPRS ? s->gpr_mask & 0xffff : 0;
+    r->gpr_mask = r->groups & STATE_GPRS ? s->gpr_mask : 0;
     for (unsigned m = r->gpr_mask; m; m &= m - 1) {
         unsigned i = __builtin_ctz(m);
         r->gpr[i] = s->gpr[i];
@@ -234,14 +241,17 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
         e = shadow_apply(v, t, v->reply.ops, r->op_words, index);
     if (e != ERR_OK)
         return e;
-    if (r->groups || r->want != v->want)
+    if (r->groups)
         arch_vcpu_write(v, r);
     v->want = r->want;
+    v->spare = r->spare & ~(1u << EXIT_BROKEN);
     v->event = r->event;
     v->exit.cr3_loads = 0;
     v->window = !!(r->flags & REPLY_WINDOW);
     v->parked = !!(r->flags & REPLY_PARK);
+    v->odd |= v->event || v->window;
     v->pending = 0;
+    v->open = 0;
     v->vm->public.answered = v->seq;
     return ERR_OK;
 }
@@ -349,8 +359,7 @@ static err_t sync(struct invocation *v, struct vcpu *vc)
         return ERR_RANGE;
     if (!vc->pending)
         return ERR_WRONG_STATE;
-    arch_vcpu_read(vc, groups);
-    vc->exit.valid |= groups;
+    read_groups(vc, groups);
     return ERR_OK;
 }
 

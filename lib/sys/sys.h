@@ -53,6 +53,19 @@ static inline err_t sys_reply_recv(cptr_t from, cptr_t reply, struct sys_message
     SYS_ASM(SYS_REPLY_RECV, from | (uint64_t)reply << 32);
 }
 
+/* Answer the pending exit of a vCPU and receive the next. An error: *word, the index of the operation that it
+ * is about. */
+static inline err_t sys_answer(cptr_t vcpu, uint64_t *word)
+{
+    uint64_t rax = (uint64_t)(int64_t)SYS_REPLY_RECV, rdi = vcpu, rsi = 0;
+
+    __asm__ volatile("syscall"
+                     : "+a"(rax), "+D"(rdi), "+S"(rsi), "=d"(*word)
+                     :
+                     : "rcx", "r8", "r9", "r10", "r11", "memory");
+    return (err_t)rax;
+}
+
 static inline err_t sys_simple(int64_t number, uint64_t argument)
 {
     uint64_t rax = (uint64_t)number, rdi = argument, rsi = 0;

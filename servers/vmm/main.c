@@ -36,6 +36,7 @@ struct process {
     cptr_t *tables;
     uint64_t armed;  /* deadline of CAP_CLOCK */
     uint64_t until;  /* the exit at whose delivery this incarnation is to die, 0 never */
+    bool console;    /* its rings are not as the state says, or output waits in them */
     bool attend;     /* something is to be done before an answer: */
     bool taken_over; /* the first one since a predecessor died */
 };
@@ -47,6 +48,7 @@ static _Noreturn void report(const struct process *p, end_reason_t reason, const
     uint64_t exits = 0;
 
     if (x && p->vmm.state) {
+        sys_invoke1(CAP_VCPU, VCPU_SYNC, STATE_SEGMENTS);
         for (unsigned i = 0; i < GPRS; i++)
             g.gpr[i] = x->gpr[i];
         g.rip = x->rip;
@@ -75,6 +77,7 @@ static void console_output(struct process *p)
     uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
     while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
+        p->console = true;
         size_t n =
             machine_take(&p->vmm.state->machine, &p->vmm.undo.dev, p->vmm.now, e->data, CONSOLE_ENTRY_DATA);
         if (!n)
@@ -87,11 +90,12 @@ static void console_output(struct process *p)
 
 /* Output may be shown when its exit is answered (I8), so the console hears of
  * it at the next exit; of a guest that writes on and on, now and then. */
-static void console_announce(const struct process *p)
+static void console_announce(struct process *p)
 {
     const struct console_output *out = p->env.output;
     uint64_t waiting = out->produced - __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE);
 
+    p->console = waiting || uart_waiting(&p->vmm.state->machine.uart); /* the ring was full */
     if (waiting && (waiting >= ANNOUNCE_ENTRIES || p->env.exit->kind != EXIT_IO))
         sys_signal(CAP_WRITTEN);
 }
@@ -113,6 +117,7 @@ static void console_input(struct process *p)
     }
     if (taken != p->vmm.state->input_taken)
         VMM_SET(&p->vmm, input_taken, taken);
+    p->console = true;
 }
 
 /* What an exit takes is the console's to overwrite when that exit is answered. */
@@ -194,6 +199,11 @@ static bool take_memory(uint32_t pages, bool released)
     return false;
 }
 
+static void sync_segments(void)
+{
+    sys_invoke1(CAP_VCPU, VCPU_SYNC, STATE_SEGMENTS);
+}
+
 static void open_guest(struct process *p, struct vmm_setup *s)
 {
     const struct vmm_config *c = p->env.config;
@@ -223,7 +233,8 @@ static void open_guest(struct process *p, struct vmm_setup *s)
                              .shadow_memory = shadow,
                              .cpuid = &p->cpuid,
                              .tsc_hz = p->env.info->tsc_hz,
-                             .seconds = GUEST_EPOCH_SECONDS };
+                             .seconds = GUEST_EPOCH_SECONDS,
+                             .sync = sync_segments };
     if (!vmm_init(&p->vmm, s))
         report(p, END_REASON_INTERNAL, "a limit is broken");
     inject_open(&p->vmm, c, p->env.info->incarnation);
@@ -396,32 +407,43 @@ static bool is_serial_port(uint32_t port)
     return (port & ~0x117u) == 0x2e8;
 }
 
-static void next_exit(struct process *p, err_t e, const struct sys_message *m)
+static _Noreturn void refused(const struct process *p, err_t e, uint64_t word)
 {
     char text[96];
 
-    if (e == ERR_OK)
-        return;
     snprintf(text, sizeof(text), "the kernel refuses the reply: error %d at word %llu", e,
-             (unsigned long long)m->w[0]);
+             (unsigned long long)word);
     report(p, END_REASON_INTERNAL, text);
 }
 
-static void answer(struct process *p, struct sys_message *m)
+static void first_exit(const struct process *p)
 {
+    struct sys_message m = { 0 };
+    err_t e = sys_recv(CAP_VCPU, 0, &m);
+
+    if (e != ERR_OK)
+        refused(p, e, 0);
+}
+
+static inline void answer(struct process *p)
+{
+    uint64_t word;
+
     set_clock(p);
-    next_exit(p, sys_reply_recv(CAP_VCPU, 0, m), m);
+    err_t e = sys_answer(CAP_VCPU, &word);
+    if (e != ERR_OK)
+        refused(p, e, word);
 }
 
 /* What most answers do not need. */
-static void attend(struct process *p, struct sys_message *m)
+static void attend(struct process *p)
 {
     if (p->taken_over) {
         p->vmm.state->stats.blackout = host_tsc() - p->env.exit->tsc;
         p->taken_over = false;
     }
     if (p->until && p->env.exit->seq + 1 >= p->until) {
-        answer(p, m);
+        answer(p);
         inject_crash();
     }
     p->attend = p->until != 0;
@@ -435,13 +457,15 @@ static void tell_audit(struct process *p)
                        r.first);
 }
 
-static _Noreturn void serve(struct process *p, struct sys_message *m)
+static _Noreturn void serve(struct process *p)
 {
     for (;;) {
         vmm_begin(&p->vmm);
         inject_begin(&p->vmm);
-        console_taken(p);
-        console_announce(p);
+        if (p->console) {
+            console_taken(p);
+            console_announce(p);
+        }
         if (p->env.exit->kind == EXIT_EVENT && p->env.exit->events & DESC_EVENT_AUDIT)
             tell_audit(p);
         if (p->env.exit->kind == EXIT_EVENT)
@@ -451,17 +475,18 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);
-        console_output(p);
+        if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
+            console_output(p);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
         if (p->attend)
-            attend(p, m);
-        answer(p, m);
+            attend(p);
+        answer(p);
     }
 }
 
 /* The first exit of this incarnation: of a guest that begins, or of one whose VMM is gone. */
-static void take_over(struct process *p, struct vmm_setup *s, struct sys_message *m)
+static void take_over(struct process *p, struct vmm_setup *s)
 {
     struct boot_plan plan;
 
@@ -469,7 +494,7 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
         p->env.output->input_taken; /* what was typed to a predecessor's guest is not lost, nor repeated */
     s->stopped_at =
         __atomic_load_n(&p->env.info->stopped_at, __ATOMIC_ACQUIRE); /* it came with being ready */
-    next_exit(p, sys_recv(CAP_VCPU, 0, m), m);
+    first_exit(p);
     inject_say();
     switch (vmm_resume(&p->vmm, s, host_tsc())) {
     case VMM_NEW:
@@ -477,10 +502,10 @@ static void take_over(struct process *p, struct vmm_setup *s, struct sys_message
         p->env.output->magic = CONSOLE_MAGIC;
         load_guest(p, &plan);
         protect_rom(p);
-        next_exit(p, sys_recv(CAP_VCPU, 0, m), m); /* the same exit, in the epoch that protecting began */
+        first_exit(p); /* the same exit, in the epoch that protecting began */
         vmm_start(&p->vmm, &plan.cpu);
         inject_end(&p->vmm);
-        answer(p, m);
+        answer(p);
         break;
     case VMM_CONTINUES:
         console_withdraw(p);
@@ -505,9 +530,8 @@ static _Noreturn void refuse_segment(const struct process *p)
 
 int main(void)
 {
-    static struct process p = { .armed = DEV_NEVER };
+    static struct process p = { .armed = DEV_NEVER, .console = true };
     struct vmm_setup setup;
-    struct sys_message m = { 0 };
 
     component_log_to(CAP_SUPERVISOR);
     if (!vmm_env_open(&p.env))
@@ -520,6 +544,6 @@ int main(void)
         refuse_segment(&p);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         report(&p, END_REASON_INTERNAL, "no supervisor");
-    take_over(&p, &setup, &m);
-    serve(&p, &m);
+    take_over(&p, &setup);
+    serve(&p);
 }

@@ -5,6 +5,7 @@
 #define TSS_RSP0       (tss + 4)
 #define USER_RSP       (cpu)
 #define VECTOR_SYSCALL 0x100
+#define KERNEL_OFFSET  0xffffffff80000000
 #define REGS_BYTES     176
 #define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 #define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
@@ -115,21 +116,13 @@ entry_kernel:
     add $16, %rsp
     iretq
 
-/* void svm_run(uint64_t vmcb_hpa, uint64_t *gpr, uint64_t host_vmcb_hpa): one world switch. gpr in encoding order;
- * RAX and RSP are in the VMCB. */
+/* svm_run: one world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in
+ * the VMCB. RSI and RSP are as before then, all other registers are lost. */
     .globl svm_run
 svm_run:
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    push %rdx
     push %rsi
     clgi
     sti
-    mov %rdi, %rax
     vmload %rax
     mov 8(%rsi), %rcx
     mov 16(%rsi), %rdx
@@ -147,33 +140,26 @@ svm_run:
     mov 48(%rsi), %rsi
     vmrun %rax
     vmsave %rax
-    push %rsi
-    mov 8(%rsp), %rsi
-    mov %rcx, 8(%rsi)
-    mov %rdx, 16(%rsi)
-    mov %rbx, 24(%rsi)
-    mov %rbp, 40(%rsi)
-    mov %rdi, 56(%rsi)
-    mov %r8, 64(%rsi)
-    mov %r9, 72(%rsi)
-    mov %r10, 80(%rsi)
-    mov %r11, 88(%rsi)
-    mov %r12, 96(%rsi)
-    mov %r13, 104(%rsi)
-    mov %r14, 112(%rsi)
-    mov %r15, 120(%rsi)
-    pop 48(%rsi)
-    add $8, %rsp
     pop %rax
+    mov %rcx, 8(%rax)
+    mov %rdx, 16(%rax)
+    mov %rbx, 24(%rax)
+    mov %rbp, 40(%rax)
+    mov %rsi, 48(%rax)
+    mov %rdi, 56(%rax)
+    mov %r8, 64(%rax)
+    mov %r9, 72(%rax)
+    mov %r10, 80(%rax)
+    mov %r11, 88(%rax)
+    mov %r12, 96(%rax)
+    mov %r13, 104(%rax)
+    mov %r14, 112(%rax)
+    mov %r15, 120(%rax)
+    mov %rax, %rsi
+    mov $(svm_host_vmcb - KERNEL_OFFSET), %eax
     vmload %rax
     cli
     stgi
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
     ret
 
     .bss

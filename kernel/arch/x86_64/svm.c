@@ -30,16 +30,14 @@
 #define SERVED_MAX       64       /* chosen: loads of CR3 between two looks at interrupts */
 #define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
 
-void svm_run(uint64_t vmcb_hpa, uint64_t *gpr, uint64_t host_vmcb_hpa);
-
 static uint8_t host_save[PAGE_BYTES] __attribute__((aligned(4096)));
-static uint8_t host_vmcb[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
-static uint64_t pae_root[4] __attribute__((aligned(32))); /* below 4 GB with the kernel */
-static bool supported, has_nrip, has_assists, has_mov_assist, has_flush_asid, is_tcg;
+static uint64_t pae_root[4] __attribute__((aligned(32)));         /* below 4 GB with the kernel */
+uint8_t svm_host_vmcb[PAGE_BYTES] __attribute__((aligned(4096))); /* entry.S */
+static bool supported, has_nrip, has_assists, has_mov_assist, has_flush_asid, says_more, is_tcg;
 static uint32_t asid_count, asid_next = 1;
-static uint64_t asid_generation = 1, cr4_allowed;
+static uint64_t asid_floor = ASIDS, cr4_allowed; /* that of a root, with its generation, is not below */
 
 static struct vmcb *vmcb_of(const struct vcpu *v)
 {
@@ -82,6 +80,7 @@ void svm_init(void)
     has_flush_asid = f.d & BIT(6);
     has_assists = f.d & BIT(7);
     has_mov_assist = has_nrip && has_assists;
+    says_more = has_nrip || has_assists;
     asid_count = f.b < ASIDS ? f.b : ASIDS;
     __builtin_memset(io_map, 0xff, sizeof(io_map));
     __builtin_memset(msr_map, 0xff, sizeof(msr_map));
@@ -89,7 +88,7 @@ void svm_init(void)
         msr_pass(swapped[i]);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, kernel_hpa(host_save).v);
-    __asm__ volatile("vmsave %%rax" : : "a"(kernel_hpa(host_vmcb).v) : "memory");
+    __asm__ volatile("vmsave %%rax" : : "a"(kernel_hpa(svm_host_vmcb).v) : "memory");
     cr4_allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
                   (seven.b & BIT(0) ? CR4_FSGSBASE : 0) | (seven.b & BIT(7) ? CR4_SMEP : 0) |
                   (seven.b & BIT(20) ? CR4_SMAP : 0) | (seven.c & BIT(2) ? CR4_UMIP : 0);
@@ -114,6 +113,7 @@ void arch_vcpu_init(struct vcpu *v)
     b->vintr = V_INTR_MASKING;   /* the guest's IF does not mask the host's interrupts */
     b->pat = 0x0606060606060606; /* write back */
     v->cr0 = 0x60000010;
+    v->format = GUEST_PAE;
     for (unsigned i = 0; i < SEGS; i++)
         b->seg[i] = (struct umbra_segment){ 0, i == SEG_LDTR ? 0x82 : i == SEG_TR ? 0x8b : 0x93, 0xffff, 0 };
     b->seg[SEG_CS] = (struct umbra_segment){ 0xf000, 0x9b, 0xffff, 0xffff0000 };
@@ -163,6 +163,7 @@ static void write_control(struct vcpu *v, struct vmcb *b)
     bool paged = v->cr0 & CR0_PG, is_long = v->efer & EFER_LMA;
     uint64_t cr4 = (v->cr4 & cr4_allowed) | CR4_PAE;
 
+    v->format = is_long ? GUEST_LONG : GUEST_PAE;
     b->cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_PG | CR0_WP | CR0_ET;
     b->cr4 = paged ? cr4 : cr4 & ~(CR4_SMEP | CR4_SMAP);
     b->efer = EFER_SVME | EFER_NXE | (v->efer & EFER_SCE) | (is_long ? EFER_LME | EFER_LMA : 0);
@@ -215,6 +216,7 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
             v->dr[i] = r->dr[i];
         b->dr6 = r->dr6;
         b->dr7 = r->dr7 | 0x400;
+        v->odd = 1;
     }
     if (r->groups & STATE_TSC)
         b->tsc_offset = r->tsc_offset;
@@ -224,27 +226,51 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
     }
 }
 
-void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
+/* The first four, which instructions return values in, one by one. */
+static ALWAYS_INLINE void take_gprs(struct vcpu *v, struct vmcb *b)
 {
     const volatile struct umbra_reply_page *r = &v->reply;
-    struct vmcb *b = vmcb_of(v);
+    unsigned mask = r->gpr_mask;
 
-    if (groups & STATE_GPRS) {
-        for (unsigned m = r->gpr_mask & 0xffff; m; m &= m - 1) {
-            unsigned i = __builtin_ctz(m);
-            v->exit.gpr[i] = r->gpr[i];
-        }
-        b->rax = v->exit.gpr[RAX];
-        b->rsp = v->exit.gpr[RSP];
+    if (mask & BIT(RAX))
+        b->rax = r->gpr[RAX];
+    if (mask & BIT(RCX))
+        v->exit.gpr[RCX] = r->gpr[RCX];
+    if (mask & BIT(RDX))
+        v->exit.gpr[RDX] = r->gpr[RDX];
+    if (mask & BIT(RBX))
+        v->exit.gpr[RBX] = r->gpr[RBX];
+    mask &= ~15u;
+    if (__builtin_expect(!mask, true))
+        return;
+    for (; mask; mask &= mask - 1) {
+        unsigned i = __builtin_ctz(mask);
+        v->exit.gpr[i] = r->gpr[i];
     }
+    b->rsp = v->exit.gpr[RSP];
+}
+
+static ALWAYS_INLINE void take_registers(struct vcpu *v, struct vmcb *b, uint32_t groups)
+{
+    const volatile struct umbra_reply_page *r = &v->reply;
+
+    if (groups & STATE_GPRS)
+        take_gprs(v, b);
     if (groups & STATE_RIP) {
         b->rip = r->rip;
         b->shadow = r->shadow & 1;
     }
+    if (__builtin_expect(!(groups & (STATE_RFLAGS | STATE_CR2)), true))
+        return;
     if (groups & STATE_RFLAGS)
         b->rflags = (r->rflags & RFLAGS_GUEST) | 2;
     if (groups & STATE_CR2)
         b->cr2 = r->cr2;
+}
+
+void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
+{
+    take_registers(v, vmcb_of(v), groups);
 }
 
 /* What is in every exit. */
@@ -259,6 +285,7 @@ static inline void read_always(struct vcpu *v, const struct vmcb *b)
     x->gpr[RSP] = b->rsp;
     x->rflags = b->rflags;
     x->cr2 = b->cr2;
+    __builtin_memcpy(&x->seg[SEG_CS], (const uint8_t *)b + offsetof(struct vmcb, seg[SEG_CS]), 8);
 }
 
 /* By words: the compiler would move each field by itself. */
@@ -303,32 +330,48 @@ void arch_vcpu_read(struct vcpu *v, uint32_t groups)
 
 /* --- entry --- */
 
+/* The ASID, and what becomes of the TLB, in one store. */
+static inline void set_asid(struct vmcb *b, uint16_t asid, uint64_t tlb_control)
+{
+    BUILD_ASSERT(offsetof(struct vmcb, tlb_control) == offsetof(struct vmcb, asid) + 4);
+    *(uint64_t *)(void *)((uint8_t *)b + offsetof(struct vmcb, asid)) = asid | tlb_control << 32;
+}
+
 /* A root whose translations may be stale gets a new ASID: nothing of it is in the TLB then. */
-static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
+static __attribute__((noinline)) void renew_asid(struct vcpu *v, struct vmcb *b)
 {
     struct shadow_root *r = &v->root;
+    bool all = asid_next >= asid_count;
 
+    if (all) {
+        asid_next = 1;
+        asid_floor += ASIDS;
+    }
+    COUNT(FLUSHES);
+    r->tlb.asid = asid_floor + asid_next++;
+    r->tlb.downgrades = v->vm->downgrades;
+    v->force_flush = 0;
+    set_asid(b, (uint16_t)r->tlb.asid, all);
+}
+
+static __attribute__((noinline)) uint64_t load_pae_root(const struct shadow_root *r)
+{
+    for (unsigned i = 0; i < 4; i++)
+        pae_root[i] = r->table[i].v ? r->table[i].v | PTE_P : 0;
+    return kernel_hpa(pae_root).v;
+}
+
+static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
+{
+    const struct shadow_root *r = &v->root;
+
+    BUILD_ASSERT(ASIDS == 1 << 16);
     COUNT(EXITS);
-    b->tlb_control = 0;
-    if (r->tlb.asid / ASIDS != asid_generation || r->tlb.downgrades != v->vm->downgrades || v->force_flush) {
-        if (asid_next >= asid_count) {
-            asid_next = 1;
-            asid_generation++;
-            b->tlb_control = 1; /* everything */
-        }
-        COUNT(FLUSHES);
-        r->tlb.asid = asid_generation * ASIDS + asid_next++;
-        r->tlb.downgrades = v->vm->downgrades;
-        v->force_flush = 0;
-    }
-    b->asid = (uint32_t)(r->tlb.asid % ASIDS);
-    if (r->format == GUEST_PAE) {
-        for (unsigned i = 0; i < 4; i++)
-            pae_root[i] = r->table[i].v ? r->table[i].v | PTE_P : 0;
-        b->cr3 = kernel_hpa(pae_root).v;
-    } else {
-        b->cr3 = r->table[0].v;
-    }
+    if (r->tlb.asid < asid_floor || r->tlb.downgrades != v->vm->downgrades || v->force_flush)
+        renew_asid(v, b);
+    else
+        set_asid(b, (uint16_t)r->tlb.asid, 0);
+    b->cr3 = __builtin_expect(r->format == GUEST_PAE, false) ? load_pae_root(r) : r->table[0].v;
 }
 
 void arch_vcpu_dump(const struct vcpu *v)
@@ -369,7 +412,7 @@ static enum exit_kind exception(struct umbra_exit_page *x, const struct vmcb *b,
 }
 
 /* The processor's exit code in Umbra's words (APM vol. 2, appendix C). */
-static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
+static __attribute__((noinline)) enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
 {
     struct umbra_exit_page *x = &v->exit;
     uint32_t code = (uint32_t)b->exit_code;
@@ -391,14 +434,14 @@ static enum exit_kind translate(struct vcpu *v, const struct vmcb *b)
         return instruction(x, INSN_RDTSCP);
     case SVM_EXIT_RDPMC:
         return instruction(x, INSN_RDPMC);
-    case SVM_EXIT_CPUID:
+    case SVM_EXIT_CPUID: /* behind a load of CR3 that was served; else arch_vcpu_go_on() knows it */
         return EXIT_CPUID;
+    case SVM_EXIT_HLT:
+        return EXIT_HLT;
     case SVM_EXIT_RSM:
         return instruction(x, INSN_RSM);
     case SVM_EXIT_INVD:
         return instruction(x, INSN_INVD);
-    case SVM_EXIT_HLT:
-        return EXIT_HLT;
     case SVM_EXIT_INVLPG:
         set_info(x, has_assists ? b->exit_info1 : 0, has_assists);
         return EXIT_INVLPG;
@@ -446,15 +489,18 @@ static void load_debug(const uint64_t *dr)
                      : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
-static void enter(struct vcpu *v, struct vmcb *b)
+/* v comes back by RSI: so nothing has to be kept in memory over the switch. */
+static ALWAYS_INLINE struct vcpu *svm_run(struct vcpu *v)
 {
-    fpu_own(v->fpu);
-    if (b->dr7 & 0xff)
-        load_debug(v->dr);
-    write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
-    stretch_end();
-    svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
-    stretch_begin(STRETCH_EXIT);
+    uint64_t vmcb = phys_to_hpa(v->vmcb).v;
+    void *gpr = v->exit.gpr;
+
+    __asm__ volatile("call svm_run"
+                     : "+a"(vmcb), "+S"(gpr)
+                     :
+                     : "rcx", "rdx", "rbx", "rbp", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "cc", "memory");
+    return (struct vcpu *)((uint8_t *)gpr - offsetof(struct vcpu, exit.gpr));
 }
 
 /* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if
@@ -486,7 +532,7 @@ static void look_again(void)
 
 /* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set
  * at entry. */
-static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
+static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
 {
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
@@ -495,6 +541,20 @@ static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window)
         look_again();
+}
+
+/* An entry with more than registers, and the next one, which takes it back. */
+static __attribute__((noinline)) void set_odd(struct vcpu *v, struct vmcb *b)
+{
+    uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
+
+    b->event = virtual ? 0 : v->event;
+    v->odd = v->event || v->window || (b->dr7 & 0xff);
+    v->event = 0;
+    v->virtual = virtual;
+    set_virtual(v, b, virtual);
+    if (b->dr7 & 0xff)
+        load_debug(v->dr);
 }
 
 /* --- loads of CR3 --- */
@@ -572,59 +632,96 @@ static bool root_is_kept(const struct vcpu *v, const struct vmcb *b)
     return !((b->cr3 ^ expected) & PTE_ADDRESS);
 }
 
-static ALWAYS_INLINE void run_once(struct vcpu *v, struct vmcb *b)
-{
-    prepare_root(v, b);
-    uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
-    b->event = virtual ? 0 : v->event;
-    v->event = 0;
-    set_virtual(v, b, virtual);
-    enter(v, b);
-    v->exit.interrupted = unfinished(b, virtual);
-}
-
 /* The guest has loaded CR3. While its loads are served it runs on; nothing is to be injected then, and the
- * registers that enter() loads are still its own. An interrupt of the host ends a world switch at once, but
+ * registers that an entry loads are still its own. An interrupt of the host ends a world switch at once, but
  * not on every processor: so after some loads it is as if one had come (I9). */
-static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v, struct vmcb *b)
+static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
 {
+    struct vmcb *b = vmcb_of(v);
+
     while ((uint32_t)b->exit_code == SVM_EXIT_CR3_WRITE && serve_cr3(v, b)) {
         if (v->exit.cr3_loads % SERVED_MAX == 0)
             return SVM_EXIT_INTR;
         prepare_root(v, b);
-        b->event = 0;
-        set_virtual(v, b, 0);
-        svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+        if (v->odd)
+            set_odd(v, b);
+        v = svm_run(v);
+        b = vmcb_of(v);
         v->exit.interrupted = unfinished(b, 0);
     }
     return (uint32_t)b->exit_code;
 }
 
-enum exit_kind arch_vcpu_run(struct vcpu *v)
+/* What the processor says of the instruction: not every one does. */
+static __attribute__((noinline)) void read_instruction(struct umbra_exit_page *x, const struct vmcb *b)
 {
-    struct vmcb *b = vmcb_of(v);
-    struct umbra_exit_page *x = &v->exit;
-    uint32_t code;
-
-    run_once(v, b);
-    code = (uint32_t)b->exit_code;
-    if (code == SVM_EXIT_CR3_WRITE)
-        code = serve_loads(v, b);
-    if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
-        arch_take_interrupts();
-        v->event = x->interrupted;
-        return EXIT_NONE;
-    }
-    if (code == SVM_EXIT_VINTR)
-        v->window = 0;
-    read_always(v, b);
     x->ilen = has_nrip && b->next_rip - b->rip <= 15 ? b->next_rip - b->rip : 0;
     x->nbytes = has_assists && b->bytes_fetched <= 15 ? b->bytes_fetched : 0;
     for (unsigned i = 0; i < x->nbytes; i++)
         x->bytes[i] = b->bytes[i];
-    if (!root_is_kept(v, b)) {
+}
+
+/* The rest of an exit of which kind and info are known. */
+static ALWAYS_INLINE enum exit_kind finish_exit(struct vcpu *v, const struct vmcb *b, enum exit_kind kind)
+{
+    struct umbra_exit_page *x = &v->exit;
+
+    read_always(v, b);
+    if (__builtin_expect(says_more, false))
+        read_instruction(x, b);
+    if (__builtin_expect(b->cr3 != v->root.table[0].v, false) && !root_is_kept(v, b)) {
         set_info(x, 0, 0);
         return EXIT_BROKEN;
     }
-    return translate(v, b);
+    return kind;
+}
+
+/* All but the most frequent exits, and interrupts of the host. */
+static __attribute__((noinline)) enum exit_kind other_exit(struct vcpu *v, uint32_t code)
+{
+    if (code == SVM_EXIT_CR3_WRITE)
+        code = serve_loads(v);
+    if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
+        arch_take_interrupts();
+        v->event = v->exit.interrupted;
+        v->odd |= v->event != 0;
+        return EXIT_NONE;
+    }
+    if (code == SVM_EXIT_VINTR)
+        v->window = 0;
+    return finish_exit(v, vmcb_of(v), translate(v, vmcb_of(v)));
+}
+
+enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+{
+    /* Those of which there is nothing more to say. */
+    static const uint8_t plain[0x80] = { [SVM_EXIT_CPUID] = EXIT_CPUID, [SVM_EXIT_HLT] = EXIT_HLT };
+    struct vmcb *b = vmcb_of(v);
+
+    take_registers(v, b, groups);
+    prepare_root(v, b);
+    if (__builtin_expect(v->odd, false))
+        set_odd(v, b);
+    write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
+    stretch_end();
+    v = svm_run(v);
+    stretch_begin(STRETCH_EXIT);
+    b = vmcb_of(v);
+    v->exit.interrupted = unfinished(b, __builtin_expect(v->odd, false) ? v->virtual : 0);
+    uint32_t code = (uint32_t)b->exit_code;
+    if (code == SVM_EXIT_PAGE_FAULT) {
+        set_info(&v->exit, b->exit_info2, b->exit_info1);
+        return finish_exit(v, b, EXIT_PAGE);
+    }
+    if (code < sizeof(plain) && plain[code]) {
+        set_info(&v->exit, 0, 0);
+        return finish_exit(v, b, plain[code]);
+    }
+    return other_exit(v, code);
+}
+
+enum exit_kind arch_vcpu_run(struct vcpu *v)
+{
+    fpu_own(v->fpu);
+    return arch_vcpu_go_on(v, 0);
 }

@@ -88,8 +88,9 @@ struct umbra_msrs {
 };
 
 /* State groups: which parts of the exit page are current, and which of the reply page are taken. RIP, RFLAGS,
- * GPRs, CR2, CPL and the interrupt shadow are in every exit; the others if the last reply asked (want) or by
- * VCPU_SYNC. Segments' FS and GS bases live in their umbra_segment. */
+ * GPRs, CR2, CPL, the interrupt shadow and CS but its base are in every exit; the others if the last reply
+ * asked (want, but for exits of the kinds in spare) or by VCPU_SYNC. Segments' FS and GS bases live in their
+ * umbra_segment. */
 enum {
     STATE_GPRS = 1, /* reply: those of gpr_mask */
     STATE_RIP = 2,  /* RIP and the interrupt shadow */
@@ -103,7 +104,8 @@ enum {
     STATE_TSC = 256,   /* TSC offset */
     STATE_FPU =
         512, /* reply only: guest FPU state back to its reset values (APM vol. 2, table 14-1); XCR0 = 1 */
-    STATE_ALL = 1023,
+    STATE_RANDOM = 1024, /* exit page only: a new random word */
+    STATE_ALL = 2047,
 };
 
 struct umbra_exit_page {
@@ -115,7 +117,7 @@ struct umbra_exit_page {
     uint64_t events;      /* EXIT_EVENT: the Notification's bits, taken */
     uint64_t epoch;  /* when the exit was delivered; the one field that a second delivery may find changed */
     uint64_t tsc;    /* host TSC at the exit: the VMM's only clock */
-    uint64_t random; /* the VMM's only randomness */
+    uint64_t random; /* STATE_RANDOM: the VMM's only randomness */
     uint64_t
         cr3_loads;  /* since the last answer the kernel alone served so many loads of CR3 (OP_ROOT_LIST), */
     uint64_t cr3;   /* of which this was the last value; means nothing if there were none */
@@ -130,7 +132,7 @@ struct umbra_exit_page {
     struct umbra_segment seg[SEGS];
     struct umbra_msrs msrs;
 };
-#define UMBRA_EXIT_VERSION 2
+#define UMBRA_EXIT_VERSION 3
 
 /* Reply operations, a list of 64-bit words: word 0 = code 0..7, rights 8..15, index 16..31, table
  * (cptr) 32..63. */
@@ -177,9 +179,10 @@ enum {
 struct umbra_reply_page {
     uint64_t seq; /* the exit that is answered */
     uint32_t flags, groups;
-    uint32_t gpr_mask, want; /* want: STATE_* groups to copy at every exit from now on */
+    uint32_t want, spare; /* want: STATE_* groups to copy from now on at every exit but those of the kinds in
+                             spare (1 << EXIT_*) */
+    uint16_t gpr_mask, shadow; /* shadow: STATE_RIP: interrupt shadow 0 or 1 */
     uint32_t op_words;
-    uint32_t shadow; /* STATE_RIP: interrupt shadow 0 or 1 */
     uint64_t event;  /* EVENT_* to inject at entry, 0 none */
     uint64_t gpr[GPRS];
     uint64_t rip, rflags, cr2;

@@ -9,6 +9,8 @@ void vmm_cpu_load(struct vmm *v)
 
     if (v->loaded)
         return;
+    if (v->sync && !(x->valid & STATE_SEGMENTS))
+        v->sync();
     for (unsigned i = 0; i < GPRS; i++)
         c->gpr[i] = x->gpr[i];
     c->rip = x->rip;
@@ -76,6 +78,7 @@ static void store_control(struct vmm *v)
         r->cr4 = c->cr4;
         r->efer = c->efer;
         r->groups |= STATE_CONTROL;
+        vmm_set_want(v, c->efer);
         VMM_SET(v, cr0, c->cr0);
         VMM_SET(v, cr4, c->cr4);
         VMM_SET(v, efer, c->efer);
@@ -99,16 +102,19 @@ void vmm_cpu_store(struct vmm *v)
     struct umbra_reply_page *r = v->reply;
     const struct umbra_exit_page *x = v->exit;
     const struct x86_cpu *c = &v->cpu;
+    unsigned mask = 0;
 
     if (!v->loaded)
         return;
     for (unsigned i = 0; i < GPRS; i++)
         if (c->gpr[i] != x->gpr[i]) {
             r->gpr[i] = c->gpr[i];
-            r->gpr_mask |= 1u << i;
+            mask |= 1u << i;
         }
-    if (r->gpr_mask)
+    if (mask) {
+        r->gpr_mask = (uint16_t)mask;
         r->groups |= STATE_GPRS;
+    }
     if (c->rip != x->rip || c->shadow != x->shadow) {
         r->rip = c->rip;
         r->shadow = c->shadow;

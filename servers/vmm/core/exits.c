@@ -12,6 +12,7 @@ const char *vmm_end_name(enum vmm_end e)
 static void raise(struct vmm *v, uint64_t event)
 {
     v->exception = event;
+    v->raised = true;
 }
 
 /* --- emulation --- */
@@ -95,6 +96,7 @@ enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa)
     case X86_HALT:
         retire(v, out.insn.length);
         VMM_SET(v, halted, 1);
+        v->restless = true;
         return VMM_RUNS;
     case X86_RETRY:
         return (enum vmm_end)v->state->ended;
@@ -131,7 +133,7 @@ enum vmm_end vmm_page_fault(struct vmm *v)
         return VMM_RUNS;
     case FILL_MMIO:
         v->state->stats.mmio++;
-        return vmm_emulate(v, NULL);
+        return vmm_quick_mmio(v, &a, out.gpa) ? VMM_RUNS : vmm_emulate(v, NULL);
     case FILL_EMULATE_WRITE:
         if (vmm_quick_store(v, &a, &out) || vmm_quick_string(v, &a, out.gpa))
             return VMM_RUNS;
@@ -168,40 +170,29 @@ static enum vmm_end no_root(struct vmm *v)
     return VMM_RUNS;
 }
 
-static bool quick(struct vmm *v)
+/* The short way of a kind, or the emulator. */
+static inline enum vmm_end either(struct vmm *v, bool (*quick)(struct vmm *))
 {
-    if (v->interrupted)
-        return false;
-    switch ((enum exit_kind)v->exit->kind) {
-    case EXIT_CPUID:
-        return vmm_quick_cpuid(v);
-    case EXIT_HLT:
-        return vmm_quick_hlt(v);
-    case EXIT_IO:
-        return vmm_quick_io(v);
-    case EXIT_CR:
-        return vmm_quick_cr3(v);
-    case EXIT_INVLPG:
-        return vmm_quick_invlpg(v);
-    default:
-        return false;
-    }
+    return !v->interrupted && quick(v) ? VMM_RUNS : vmm_emulate(v, NULL);
 }
 
-static enum vmm_end dispatch(struct vmm *v)
+static inline enum vmm_end dispatch(struct vmm *v, enum exit_kind kind)
 {
-    if (quick(v))
-        return VMM_RUNS;
-    switch ((enum exit_kind)v->exit->kind) {
+    switch (kind) {
     case EXIT_PAGE:
         return vmm_page_fault(v);
     case EXIT_IO:
+        return either(v, vmm_quick_io);
     case EXIT_CPUID:
+        return either(v, vmm_quick_cpuid);
     case EXIT_HLT:
-    case EXIT_MSR:
+        return either(v, vmm_quick_hlt);
     case EXIT_CR:
-    case EXIT_DR:
+        return either(v, vmm_quick_cr3);
     case EXIT_INVLPG:
+        return either(v, vmm_quick_invlpg);
+    case EXIT_MSR:
+    case EXIT_DR:
     case EXIT_INSTRUCTION:
         return vmm_emulate(v, NULL);
     case EXIT_EXCEPTION:
@@ -220,6 +211,18 @@ static enum vmm_end dispatch(struct vmm *v)
     }
 }
 
+/* Exits with a short way come without segments; who needs them all the same asks. Outside of long mode there
+ * is none of these ways. */
+#define SHORT_KINDS                                                                                          \
+    (1u << EXIT_PAGE | 1u << EXIT_CPUID | 1u << EXIT_HLT | 1u << EXIT_IO | 1u << EXIT_CR |                   \
+     1u << EXIT_INVLPG | 1u << EXIT_WINDOW | 1u << EXIT_EVENT | 1u << EXIT_ROOT)
+
+void vmm_set_want(struct vmm *v, uint64_t efer)
+{
+    v->reply->want = STATE_SEGMENTS;
+    v->reply->spare = efer & EFER_LMA && v->sync ? SHORT_KINDS : 0;
+}
+
 void vmm_set_tsc(struct vmm *v)
 {
     v->reply->tsc_offset = v->state->tsc_offset - v->state->hidden;
@@ -235,6 +238,7 @@ static void continue_guest(struct vmm *v)
 
     VMM_SET(v, hidden, s->hidden + v->lost);
     v->resumed = false;
+    vmm_set_want(v, s->efer);
     vmm_set_tsc(v);
     shadow_resume(v->shadow, &c, s->pdpte, &v->ops);
     v->epoch = v->exit->epoch;
@@ -259,6 +263,21 @@ static struct vmm_segment *segment_of(const struct vmm *v)
     return (struct vmm_segment *)(void *)((uint8_t *)v->state - offsetof(struct vmm_segment, state));
 }
 
+/* What most exits do not need. */
+static __attribute__((noinline)) void begin_more(struct vmm *v)
+{
+    if (v->exit->interrupted) {
+        v->interrupted = v->exit->interrupted;
+        v->broken_off = true;
+    }
+    if (v->resumed)
+        v->now = v->since - v->state->hidden;
+    if (v->exit->cr3_loads)
+        cr3_loaded(v);
+    if (v->resumed)
+        continue_guest(v);
+}
+
 void vmm_begin(struct vmm *v)
 {
     struct umbra_reply_page *r = v->reply;
@@ -267,24 +286,21 @@ void vmm_begin(struct vmm *v)
     uint64_t seq = x->seq, tsc = x->tsc;
 
     trace_exit(g->trace, x, seq, tsc);
-    r->groups = r->flags = r->gpr_mask = 0;
+    r->seq = seq;
+    r->groups = r->flags = 0;
     r->event = 0;
-    r->want = STATE_SEGMENTS;
-    v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
-    v->loaded = false;
-    v->exception = 0;
-    v->interrupted = x->interrupted;
-    v->now = (v->resumed ? v->since : tsc) - g->state.hidden;
+    v->ops.count = v->ops.last = 0;
+    v->now = tsc - g->state.hidden;
     undo_begin(&v->undo, seq);
-    if (x->cr3_loads)
-        cr3_loaded(v);
-    if (v->resumed)
-        continue_guest(v);
+    if (x->cr3_loads | x->interrupted | v->resumed)
+        begin_more(v);
 }
 
-/* A new epoch: the kernel has forgotten all tables. */
-static void check_epoch(struct vmm *v)
+/* Time has come, or a new epoch: the kernel has forgotten all tables. */
+static __attribute__((noinline)) void prepare(struct vmm *v)
 {
+    if (v->now >= v->state->machine.deadline)
+        machine_expire(&v->state->machine, &v->undo.dev, v->now);
     if (v->epoch == v->exit->epoch)
         return;
     v->epoch = v->exit->epoch;
@@ -298,13 +314,12 @@ static bool events_due(struct vmm *v)
 {
     const struct vmm_state *s = v->state;
 
-    if (v->interrupted || s->halted || s->machine.lines.request != DEV_REQUEST_NONE)
-        return true;
     if (v->undo.dev.settled) {
         v->undo.dev.settled = false;
         v->idle = !machine_intr(&s->machine) && !machine_nmi(&s->machine);
     }
-    return !v->idle;
+    v->restless = !v->idle || s->halted || s->machine.lines.request != DEV_REQUEST_NONE;
+    return v->interrupted || v->restless;
 }
 
 /* What most exceptions are: nothing else is to be delivered, or waits. */
@@ -316,21 +331,38 @@ static bool exception_alone(struct vmm *v)
     return true;
 }
 
-enum vmm_end vmm_handle(struct vmm *v)
+/* The answer is complete, and nothing has happened since it was found that nothing waits for the guest. */
+static inline bool all_done(const struct vmm *v, enum vmm_end end)
 {
-    v->state->stats.exits[v->exit->kind < EXIT_KINDS ? v->exit->kind : 0]++;
-    if (v->now >= v->state->machine.deadline)
-        machine_expire(&v->state->machine, &v->undo.dev, v->now);
-    check_epoch(v);
-    enum vmm_end end = dispatch(v);
+    return end == VMM_RUNS && !v->more && !v->undo.dev.settled;
+}
+
+static __attribute__((noinline)) enum vmm_end finish(struct vmm *v, enum vmm_end end)
+{
     v->deadline = v->state->machine.deadline;
     if (end == VMM_RUNS && (v->exception ? !exception_alone(v) : events_due(v)))
         end = vmm_events(v);
     vmm_cpu_store(v);
-    v->reply->op_words = v->ops.count;
-    v->reply->seq = v->exit->seq;
     if (v->state->ended != end)
         VMM_SET(v, ended, end);
+    v->exception = v->interrupted = 0;
+    v->loaded = v->raised = v->broken_off = false;
+    return end;
+}
+
+enum vmm_end vmm_handle(struct vmm *v)
+{
+    uint32_t kind = v->exit->kind;
+
+    if (kind >= EXIT_KINDS)
+        return finish(v, VMM_END_BROKEN);
+    v->state->stats.exits[kind]++;
+    if (v->now >= v->state->machine.deadline || v->epoch != v->exit->epoch)
+        prepare(v);
+    enum vmm_end end = dispatch(v, (enum exit_kind)kind);
+    if (!all_done(v, end))
+        end = finish(v, end);
+    v->reply->op_words = v->ops.count;
     return end;
 }
 

@@ -6,40 +6,8 @@
  *
  * The bytes are read anew every time, from where the processor's own tables (shadow_holds) say that it
  * fetched them. */
-#include "servers/vmm/core/vmm.h"
+#include "servers/vmm/core/quick.h"
 #include "servers/vmm/policy/cr.h"
-
-#define CS_LONG BIT(9)
-#define ROOM    16 /* bytes up to the page's end: more than any encoding below */
-
-/* 64-bit code without single-stepping or RF, its bytes within one page: the first eight of them. */
-static bool code(const struct vmm *v, uint64_t *bytes)
-{
-    const struct umbra_exit_page *x = v->exit;
-    gpa_t at;
-
-    if (!(v->state->efer & EFER_LMA) || !(x->seg[SEG_CS].attributes & CS_LONG) ||
-        (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)) || (x->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - ROOM)
-        return false;
-    return shadow_holds(v->shadow, (gva_t){ x->rip }, &at) && gmem_read64(&v->mem, at, bytes) == GMEM_OK;
-}
-
-static bool retired(struct vmm *v, unsigned length)
-{
-    struct umbra_reply_page *reply = v->reply;
-
-    reply->rip = v->exit->rip + length;
-    reply->shadow = 0;
-    reply->groups |= STATE_RIP;
-    return true;
-}
-
-static void set_gpr(struct vmm *v, unsigned i, uint64_t value)
-{
-    v->reply->gpr[i] = value;
-    v->reply->gpr_mask |= 1u << i;
-    v->reply->groups |= STATE_GPRS;
-}
 
 bool vmm_quick_cpuid(struct vmm *v)
 {
@@ -55,8 +23,10 @@ bool vmm_quick_cpuid(struct vmm *v)
     reply->gpr[RDX] = r.edx;
     reply->gpr[RBX] = r.ebx;
     reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
-    reply->groups = STATE_GPRS;
-    return retired(v, 2);
+    reply->rip = x->rip + 2;
+    reply->shadow = 0;
+    reply->groups = STATE_GPRS | STATE_RIP;
+    return true;
 }
 
 bool vmm_quick_hlt(struct vmm *v)
@@ -66,6 +36,7 @@ bool vmm_quick_hlt(struct vmm *v)
     if (!code(v, &bytes) || (bytes & 0xff) != 0xf4 || v->exit->cpl)
         return false;
     VMM_SET(v, halted, 1);
+    v->restless = true;
     return retired(v, 1);
 }
 
@@ -131,56 +102,6 @@ bool vmm_quick_invlpg(struct vmm *v)
         return false;
     shadow_invlpg(v->shadow, (gva_t){ va }, &v->ops);
     return retired(v, length);
-}
-
-/* MOV of a 64-bit register to [base] or [base + disp8], REX.W 89 /r: how kernels write page-table entries.
- * The guest's address must come out as the faulting one. */
-static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, uint64_t *value, unsigned *length)
-{
-    const uint64_t *gpr = v->exit->gpr;
-    unsigned rex = bytes & 0xff, modrm = bytes >> 16 & 0xff, mod = modrm >> 6, base = modrm & 7;
-
-    if ((rex & 0xf8) != 0x48 || (bytes >> 8 & 0xff) != 0x89 || mod > 1 || base == 4 ||
-        (mod == 0 && base == 5))
-        return false;
-    uint64_t at = gpr[base + 8 * (rex & 1)] + (mod ? (uint64_t)(int8_t)(bytes >> 24) : 0);
-    *value = gpr[(modrm >> 3 & 7) + 2 * (rex & 4)];
-    *length = 3 + mod;
-    return at == va && va % 8 == 0;
-}
-
-/* A write to a shadowed table that shadow_fill left to the emulator. */
-bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill)
-{
-    uint64_t bytes, value, old;
-    unsigned length;
-    struct fill_out out = *fill;
-
-    if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &value, &length) ||
-        (!out.bits_set && shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK) ||
-        gmem_kind(&v->map, gfn_of(out.gpa)) != GMEM_RAM || gmem_read64(&v->mem, out.gpa, &old) != GMEM_OK ||
-        !undo_guest(&v->undo, out.gpa, old, value, 8) || gmem_write64(&v->mem, out.gpa, value) != GMEM_OK)
-        return false;
-    shadow_table_written(v->shadow, out.gpa, 8, old, value, &v->ops);
-    return retired(v, length);
-}
-
-/* REP MOVS and REP STOS, with REX.W or without. */
-static bool is_string_store(uint64_t bytes)
-{
-    unsigned op = (bytes >> 8 & 0xff) == 0x48 ? bytes >> 16 & 0xff : bytes >> 8 & 0xff;
-
-    return (bytes & 0xff) == 0xf3 && (op == 0xa4 || op == 0xa5 || op == 0xaa || op == 0xab);
-}
-
-/* A string instruction writes to a shadowed table: the guest clears or copies a page, which is no table any
- * more, or will be written all over. It goes on by itself, without its 64 iterations an exit. */
-bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
-{
-    uint64_t bytes;
-
-    return !a->user && !v->interrupted && code(v, &bytes) && is_string_store(bytes) &&
-           shadow_not_emulated(v->shadow, gpa, &v->ops);
 }
 
 /* IN of one or two bytes whose copy stands right behind it: the guest will do it again at once, so both are

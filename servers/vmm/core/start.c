@@ -60,6 +60,8 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     if (c->memory_bytes > TOP_OF_RAM_MAX)
         return false;
     *v = (struct vmm){ .state = &g->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid };
+    v->sync = c->sync;
+    v->ops = (struct shadow_ops){ .word = c->reply->ops, .max = REPLY_OPS_MAX };
     v->undo = (struct undo){ .dev = { .note = undo_note, .settled = true },
                              .state = (uint64_t *)(void *)&g->state,
                              .state_words = VMM_STATE_WORDS,
@@ -112,12 +114,8 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     VMM_SET(v, efer, cpu->efer);
     v->epoch = v->exit->epoch;
     v->deadline = v->state->machine.deadline;
-    v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     shadow_load(v->shadow, &c, &v->ops);
     vmm_store_pdptes(v);
-    r->seq = v->exit->seq;
-    r->flags = 0;
-    r->event = 0;
     r->groups = STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CONTROL | STATE_SEGMENTS | STATE_TSC;
     r->gpr_mask = 0xffff;
     for (unsigned i = 0; i < GPRS; i++)
@@ -131,7 +129,7 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     for (unsigned i = 0; i < SEGS; i++)
         r->seg[i] = cpu->seg[i];
     r->tsc_offset = v->state->tsc_offset;
-    r->want = STATE_SEGMENTS;
+    vmm_set_want(v, cpu->efer);
     r->op_words = v->ops.count;
     vmm_commit(v);
 }

@@ -43,12 +43,15 @@ static uint64_t sum_of(const struct undo *u)
     return sum;
 }
 
+/* Over the older one: the other counts until this exit is answered. */
 static void put_sum(struct undo *u, uint64_t seq, uint64_t sum)
 {
     struct undo_sum s = { seq, sum, 0 };
 
     s.check = check_of_sum(&s);
-    u->sums[seq & 1] = s;
+    if (u->sums[u->last].seq != seq)
+        u->last ^= 1;
+    u->sums[u->last] = s;
     written();
 }
 
@@ -98,30 +101,32 @@ static uint32_t roll_back_guest(struct undo *u, const struct gmem *mem, uint64_t
     return n;
 }
 
+/* The sum of an exit before seq. */
+static bool sum_counts(const struct undo_sum *s, uint64_t seq)
+{
+    return s->check == check_of_sum(s) && s->seq < seq;
+}
+
 enum undo_result undo_recover(struct undo *u, const struct gmem *mem, uint64_t seq)
 {
     uint32_t n = roll_back_words(u, seq) + roll_back_guest(u, mem, seq);
-    const struct undo_sum *s = &u->sums[(seq - 1) & 1];
+    const struct undo_sum *s = u->sums;
 
+    u->last = sum_counts(&s[1], seq) && (!sum_counts(&s[0], seq) || s[1].seq > s[0].seq);
     u->sum = sum_of(u);
-    if (s->seq != seq - 1 || s->check != check_of_sum(s) || s->sum != u->sum)
+    if (!sum_counts(&s[u->last], seq) || s[u->last].sum != u->sum)
         return UNDO_CORRUPT;
     return n ? UNDO_ROLLED_BACK : UNDO_CLEAN;
 }
 
 void undo_reset(struct undo *u, uint64_t seq)
 {
+    u->sums[0] = u->sums[1] = (struct undo_sum){ 0 }; /* of another guest: its numbers mean nothing here */
     u->sum = sum_of(u);
     put_sum(u, seq, u->sum);
 }
 
 /* --- an exit --- */
-
-void undo_begin(struct undo *u, uint64_t seq)
-{
-    u->seq = seq;
-    u->words = u->writes = 0;
-}
 
 static void note_word(struct undo *u, uint32_t i)
 {
@@ -165,7 +170,7 @@ bool undo_guest(struct undo *u, gpa_t gpa, uint64_t old, uint64_t new, unsigned 
     return true;
 }
 
-void undo_commit(struct undo *u)
+void undo_put_sum(struct undo *u)
 {
     for (uint32_t k = 0; k < u->words; k++)
         u->sum += weight((uint32_t)u->word[k].index) * (u->state[u->word[k].index] - u->word[k].old);

@@ -9,7 +9,8 @@
  * Invariants (tests/host/core/test_restart.c stops in between): an entry counts only when it is whole, as
  * its check word says; a change is made only after its entry is whole; each word is written down once an
  * exit, so the record is never full. A weighted sum over the state, kept up to date by differences, tells a
- * state that somebody else wrote to. Not thread-safe, no globals, no system calls. */
+ * state that somebody else wrote to; an exit that changes nothing leaves it as it is. Not thread-safe, no
+ * globals, no system calls. */
 #ifndef VMM_CORE_UNDO_H
 #define VMM_CORE_UNDO_H
 
@@ -33,7 +34,7 @@ struct undo_sum {
 
 #define UNDO_RECORD(words)                                                                                   \
     struct {                                                                                                 \
-        struct undo_sum sum[2]; /* by the number's parity: the last committed and the one in the making */   \
+        struct undo_sum sum[2]; /* the last committed one, and the one before or in the making */            \
         struct undo_write write[UNDO_WRITES];                                                                \
         struct undo_word word[words];                                                                        \
     }
@@ -42,7 +43,11 @@ struct undo_sum {
 struct undo {
     struct dev_undo dev; /* first: what device models announce their changes to */
     uint64_t *state;
-    uint32_t state_words, words, writes; /* of the state; entries of this exit */
+    uint32_t state_words;
+    uint32_t last; /* in sums[]: of the last exit that changed the state */
+    struct {
+        uint32_t words, writes;
+    } __attribute__((aligned(8))); /* entries of this exit */
     uint64_t seq;
     uint64_t sum; /* of the state before this exit */
     struct undo_sum *sums;
@@ -62,13 +67,22 @@ enum undo_result {
 enum undo_result undo_recover(struct undo *u, const struct gmem *mem, uint64_t seq);
 /* undo_reset - the state is new: it is what exit seq left. */
 void undo_reset(struct undo *u, uint64_t seq);
-void undo_begin(struct undo *u, uint64_t seq);
+static inline void undo_begin(struct undo *u, uint64_t seq)
+{
+    u->seq = seq;
+    u->words = u->writes = 0;
+}
 /* undo_note - [field, field + bytes) of the state is about to change. What lies outside is ignored. */
 void undo_note(struct dev_undo *dev, void *field, size_t bytes);
 /* undo_guest - guest memory is about to change; bytes 1..8, old and new as little-endian numbers. False: no
  * room, do not write. */
 bool undo_guest(struct undo *u, gpa_t gpa, uint64_t old, uint64_t new, unsigned bytes);
 /* undo_commit - the last change of this exit is made; answer it next. */
-void undo_commit(struct undo *u);
+void undo_put_sum(struct undo *u);
+static inline void undo_commit(struct undo *u)
+{
+    if (u->words)
+        undo_put_sum(u);
+}
 
 #endif

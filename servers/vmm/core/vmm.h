@@ -21,7 +21,7 @@
 
 #define VMM_STATE_MAGIC 0x455441545356ull
 #ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
-#define VMM_STATE_VERSION 5
+#define VMM_STATE_VERSION 6
 #endif
 
 /* Frames of a colour display's text memory, B8000h: plain memory, so that who writes there need not exit. */
@@ -100,16 +100,25 @@ struct vmm {
     const struct cpuid_host *cpuid;
     struct shadow_ops ops;
     struct x86_cpu cpu; /* of this exit, once loaded */
-    bool loaded;
+    union {
+        struct {
+            bool loaded;     /* cpu is of this exit */
+            bool raised;     /* exception, */
+            bool broken_off; /* interrupted are not 0 */
+            bool restless;   /* something may wait for the guest: as of the last look */
+        };
+        uint32_t more; /* 0: the answer is what the short way made it */
+    };
     uint64_t exception; /* to raise after this exit, 0 none */
     uint64_t interrupted;
-    uint64_t now;      /* the guest's clock: the exit's TSC less hidden ticks */
-    uint64_t deadline; /* DEV_NEVER: none; the loop sets a timer */
-    uint64_t epoch;    /* of the shadow tables, 0: there are none */
-    bool idle;         /* the machine has no interrupt for the processor, since it settled last */
-    bool resumed;      /* this incarnation's first exit: */
-    uint64_t since;    /* the guest's clock stands still from here */
-    uint64_t lost;     /* and so many ticks are hidden */
+    uint64_t now;       /* the guest's clock: the exit's TSC less hidden ticks */
+    uint64_t deadline;  /* DEV_NEVER: none; the loop sets a timer */
+    uint64_t epoch;     /* of the shadow tables, 0: there are none */
+    bool idle;          /* the machine has no interrupt for the processor, since it settled last */
+    void (*sync)(void); /* see struct vmm_setup */
+    bool resumed;       /* this incarnation's first exit: */
+    uint64_t since;     /* the guest's clock stands still from here */
+    uint64_t lost;      /* and so many ticks are hidden */
     uint64_t noted[VMM_STATE_WORDS];
 };
 
@@ -127,6 +136,8 @@ struct vmm_setup {
     int64_t seconds;      /* the date */
     uint64_t input_taken; /* from the console's ring, before a guest that begins */
     uint64_t stopped_at;  /* the guest was told to stop then, 0: never; it counts if its exit came later */
+    void (*sync)(
+        void); /* adds the segments to an exit page that came without (VCPU_SYNC); NULL: all have them */
 };
 
 /* vmm_init - makes the soft state; the segment is not looked at. False: a limit is broken. */
@@ -174,6 +185,7 @@ bool vmm_quick_cr3(struct vmm *v);
 bool vmm_quick_invlpg(struct vmm *v);
 bool vmm_quick_io(struct vmm *v);
 bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill);
+bool vmm_quick_mmio(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
 bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
@@ -184,7 +196,8 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);
-/* The answer sets the guest's TSC offset. */
+/* The answer sets the guest's TSC offset; what exits bring from now on, for a guest with this EFER. */
 void vmm_set_tsc(struct vmm *v);
+void vmm_set_want(struct vmm *v, uint64_t efer);
 
 #endif

@@ -205,7 +205,8 @@ static bool split_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, uns
 struct mmio_entry {
     uint64_t first, last; /* whole pages */
     bool (*there)(const struct machine *m);
-    void (*read)(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
+    bool (*read)(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to,
+                 unsigned n); /* quiet */
     void (*write)(struct machine *m, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n);
 };
 
@@ -221,10 +222,10 @@ static bool ioapic_there(const struct machine *m)
 }
 
 #define MEMORY_OF(device)                                                                                    \
-    static void device##_memory_read(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to,   \
+    static bool device##_memory_read(struct machine *m, struct dev_ctx *ctx, uint32_t offset, uint8_t *to,   \
                                      unsigned n)                                                             \
     {                                                                                                        \
-        device##_read(&m->device, ctx, offset, to, n);                                                       \
+        return device##_read(&m->device, ctx, offset, to, n);                                                \
     }                                                                                                        \
     static void device##_memory_write(struct machine *m, struct dev_ctx *ctx, uint32_t offset,               \
                                       const uint8_t *from, unsigned n)                                       \
@@ -252,15 +253,17 @@ bool mmio_entry_at(unsigned i, struct mmio_entry_view *view)
 /* The device at an address, if it is switched on. */
 static const struct mmio_entry *find_memory(const struct machine *m, uint64_t at)
 {
-    size_t low = 0, high = MMIO_ENTRIES;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (at > mmio[middle].last)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < MMIO_ENTRIES && at >= mmio[low].first && mmio[low].there(m) ? &mmio[low] : NULL;
+    const struct mmio_entry *e = mmio + MMIO_ENTRIES - 1; /* few; the APIC of each timer tick first */
+
+    for (; e >= mmio; e--)
+        if (at - e->first <= e->last - e->first)
+            return e->there(m) ? e : NULL;
+    return NULL;
+}
+
+bool machine_has(const struct machine *m, gpa_t at)
+{
+    return find_memory(m, at.v);
 }
 
 /* ---- time and lines ---- */
@@ -382,8 +385,7 @@ void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t 
         __builtin_memset(to, 0xff, n);
         return;
     }
-    e->read(m, &ctx, (uint32_t)(at.v - e->first), to, n);
-    settle(m, &ctx);
+    settle_after(m, &ctx, e->read(m, &ctx, (uint32_t)(at.v - e->first), to, n));
 }
 
 void machine_write(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, const uint8_t *from,

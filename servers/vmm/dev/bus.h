@@ -74,6 +74,8 @@ void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_
 /* machine_read, machine_write - an access of n bytes to guest-physical address at, where no memory is; it
  * does not leave a page. What is nothing reads as ones and swallows writes. */
 void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint8_t *to, unsigned n);
+/* machine_has - a device is there that reads and writes by words. */
+bool machine_has(const struct machine *m, gpa_t at);
 void machine_write(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, const uint8_t *from,
                    unsigned n);
 

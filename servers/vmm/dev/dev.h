@@ -21,7 +21,7 @@
 /* Who wants to hear of a change before it happens. note gets the old contents' place; NULL: nobody. */
 struct dev_undo {
     void (*note)(struct dev_undo *undo, void *field, size_t bytes);
-    bool settled; /* set by the machine when interrupts and deadlines may be others than before */
+    bool settled; /* set by the machine when interrupts, deadlines and requests may be others than before */
 };
 
 /* Outputs that devices share. level: bit n is ISA interrupt line n. rose: lines that rose since the interrupt
@@ -86,6 +86,8 @@ static inline void dev_request(struct dev_ctx *ctx, enum dev_request r)
 {
     if (ctx->lines->request == DEV_REQUEST_NONE)
         DEV_SET(ctx, ctx->lines->request, r);
+    if (ctx->undo)
+        ctx->undo->settled = true;
 }
 
 /* dev_scale - a * b / c rounded down, without a 128-bit division. Needs b * c < 2^64 and a quotient below

@@ -134,7 +134,7 @@ static void write_index(struct ioapic *a, struct dev_ctx *ctx, uint32_t v)
         DEV_SET(ctx, a->id, v & 0x0f000000);
 }
 
-void ioapic_read(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n)
+bool ioapic_read(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n)
 {
     (void)ctx;
     for (unsigned i = 0; i < n; i++) {
@@ -145,6 +145,7 @@ void ioapic_read(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, uint8_t
             value = read_index(a);
         to[i] = (uint8_t)(value >> 8 * (place % 4));
     }
+    return true;
 }
 
 void ioapic_write(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n)

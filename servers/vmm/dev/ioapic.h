@@ -23,7 +23,7 @@ struct ioapic {
 void ioapic_init(struct ioapic *a);
 
 /* ioapic_read, ioapic_write - as lapic_read and lapic_write. */
-void ioapic_read(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
+bool ioapic_read(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
 void ioapic_write(struct ioapic *a, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n);
 
 /* ioapic_sample - takes over the interrupt lines (ctx->lines) and what the local APIC has ended; sends it

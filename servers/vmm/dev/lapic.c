@@ -198,10 +198,27 @@ static void write_register(struct lapic *l, struct dev_ctx *ctx, unsigned reg, u
     }
 }
 
-void lapic_read(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n)
+/* Reading another one is an error, which is reported. */
+static bool is_register(unsigned reg)
+{
+    static const uint64_t some = BIT(REG_ID) | BIT(REG_VERSION) | BIT(REG_TPR) | BIT(REG_APR) | BIT(REG_PPR) |
+                                 BIT(REG_EOI) | BIT(REG_REMOTE_READ) | BIT(REG_LDR) | BIT(REG_DFR) |
+                                 BIT(REG_SVR) | BIT(REG_ESR) | BIT(REG_ICR_LOW) | BIT(REG_ICR_HIGH) |
+                                 BIT(REG_INITIAL) | BIT(REG_CURRENT) | BIT(REG_DIVIDE);
+    return reg < 64 && ((some >> reg & 1) || (reg >= REG_ISR && reg < REG_ESR) ||
+                        (reg >= REG_LVT && reg < REG_LVT + LVTS));
+}
+
+bool lapic_read(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n)
 {
     uint32_t value = 0;
     unsigned loaded = LAPIC_BYTES; /* the register that value holds */
+    bool quiet = is_register(offset / 16) && offset / 16 == (offset + n - 1) / 16;
+    if (n == sizeof(value) && offset % 16 == 0) {
+        value = read_register(l, ctx, offset / 16);
+        __builtin_memcpy(to, &value, sizeof(value));
+        return quiet;
+    }
     for (unsigned i = 0; i < n; i++) {
         unsigned reg = (offset + i) / 16, byte = (offset + i) % 16;
         if (byte < 4 && reg != loaded) {
@@ -210,6 +227,7 @@ void lapic_read(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, uint8_t *
         }
         to[i] = byte < 4 ? (uint8_t)(value >> 8 * byte) : 0;
     }
+    return quiet;
 }
 
 void lapic_write(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n)

@@ -44,8 +44,8 @@ void lapic_init(struct lapic *l, uint64_t tsc_offset);
 
 /* lapic_read, lapic_write - one access at an offset into its page, which does not leave the page. Registers
  * are 32 bits every 16 bytes; bytes between them read as zero; a write that is not one aligned word is
- * ignored. */
-void lapic_read(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
+ * ignored. lapic_read returns whether nothing follows from it: no state changed. */
+bool lapic_read(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, uint8_t *to, unsigned n);
 void lapic_write(struct lapic *l, struct dev_ctx *ctx, uint32_t offset, const uint8_t *from, unsigned n);
 
 /* lapic_set_base - APIC_BASE as written, checked by policy/msr.c. Disabling loses all other state. */

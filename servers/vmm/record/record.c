@@ -3,7 +3,7 @@
 #include "servers/vmm/record/internal.h"
 
 #define EXIT_WORDS (sizeof(struct umbra_exit_page) / 8)
-#define HEAD_WORDS 5 /* of a reply: seq, flags and groups, gpr_mask and want, op_words and shadow, event */
+#define HEAD_WORDS 5 /* of a reply: seq, flags and groups, want and spare, gpr_mask .. op_words, event */
 #define BODY_WORDS (offsetof(struct umbra_reply_page, ops) / 8)
 #define SEQ_WORD   (offsetof(struct umbra_exit_page, seq) / 8)
 #define TSC_WORD   (offsetof(struct umbra_exit_page, tsc) / 8)

@@ -158,9 +158,11 @@ void __real_vmm_begin(struct vmm *v);
 void __wrap_vmm_begin(struct vmm *v);
 void __wrap_vmm_begin(struct vmm *v)
 {
-    struct umbra_exit_page x = *v->exit;
-
     if (on()) {
+        if (!(v->exit->valid &
+              STATE_SEGMENTS)) /* so that the core, here and when it does this again, does not ask */
+            v->sync();
+        struct umbra_exit_page x = *v->exit;
         record_exit(fresh(), &x);
         keep();
         rec->inside = true;

@@ -72,7 +72,7 @@ bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa)
         uint64_t gfn = gfn_held(s, va.v, s->top[pae ? va.v >> 30 & 3 : 0], pae ? 2 : 4);
         if (gfn == NOTHING_HELD || s->config.nested)
             return false;
-        s->held = (struct held){ page, gfn };
+        s->held = (struct shadow_held){ page, gfn };
     }
     gpa->v = s->held.gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
     return true;

@@ -88,10 +88,7 @@ struct list_slot {
     uint16_t table; /* NO_TABLE: empty */
 };
 
-/* shadow_holds: the last answer; forgotten whenever an entry goes or another root comes. */
-struct held {
-    uint64_t page, gfn; /* page: of va; NOTHING_HELD */
-};
+/* shadow_held: forgotten whenever an entry goes or another root comes. */
 #define NOTHING_HELD (~0ull)
 
 /* The last fills' ways down in long mode: for a region of 2 MB the guest's entries above level 1 and the
@@ -125,6 +122,7 @@ struct stand {
 };
 
 struct shadow {
+    struct shadow_held held; /* first: shadow_holds_last() */
     struct shadow_config config;
     struct shadow_counters counters;
     struct control control;
@@ -141,7 +139,6 @@ struct shadow {
     struct list_slot list[LIST_SLOTS];
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
-    struct held held;
     struct stand stand;
     struct chain chain[CHAINS];
     uint32_t changes;     /* of the whole */

@@ -193,6 +193,20 @@ enum translate_result shadow_translate(const struct shadow *s, const struct shad
 /* shadow_holds - where the processor's tables lead for va: the byte that it has just fetched, say. False:
  * nowhere, or the translation that it used has gone meanwhile (then shadow_translate). */
 bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa);
+/* The last answer, of the page with this number (none is -1): struct shadow begins with it. Most exits come
+ * from the page that the last one came from. */
+struct shadow_held {
+    uint64_t page, gfn;
+};
+static inline bool shadow_holds_last(struct shadow *s, gva_t va, gpa_t *gpa)
+{
+    const struct shadow_held *h = (const struct shadow_held *)(const void *)s;
+
+    if (__builtin_expect(va.v >> PAGE_SHIFT != h->page, false))
+        return shadow_holds(s, va, gpa);
+    gpa->v = h->gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
+    return true;
+}
 
 /* shadow_is_table - whether a write to this frame must be reported by shadow_table_written. */
 bool shadow_is_table(const struct shadow *s, gfn_t gfn);

@@ -153,6 +153,11 @@ void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;
 }
+enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+{
+    (void)v, (void)groups;
+    abort();
+}
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
 {
     (void)v, (void)r;

@@ -129,6 +129,11 @@ static void make_vm(void)
 
 const struct boot_memory core_memory = { write_guest, &vmm.mem };
 
+static void sync_segments(void)
+{
+    need(sys_invoke1(core_vcpu, VCPU_SYNC, STATE_SEGMENTS), "VCPU_SYNC");
+}
+
 void core_make(void)
 {
     make_vm();
@@ -148,7 +153,8 @@ void core_make(void)
                                 .shadow_memory = shadow_memory,
                                 .cpuid = &cpuid_values,
                                 .tsc_hz = boot->tsc_hz,
-                                .seconds = 1767225600 };
+                                .seconds = 1767225600,
+                                .sync = sync_segments };
     if (shadow_bytes(TABLES, CORE_MEMORY >> 12) > sizeof(shadow_memory) || !vmm_init(&vmm, &setup))
         need(ERR_NO_MEMORY, "vmm_init");
 }
@@ -179,9 +185,10 @@ enum vmm_end core_run(const struct boot_plan *plan, void (*each)(void))
             if (armed != DEV_NEVER)
                 sys_invoke1(timer, TIMER_SET, armed);
         }
-        err_t e = sys_reply_recv(core_vcpu, 0, &m);
+        uint64_t word;
+        err_t e = sys_answer(core_vcpu, &word);
         if (e != ERR_OK) {
-            refused(e, m.w[0]);
+            refused(e, word);
             return VMM_END_BROKEN;
         }
         vmm_begin(&vmm);

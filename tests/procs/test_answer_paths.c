@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The short path of an exit's answer (kernel/fastexit.c) against the complete one (kernel/obj/vcpu.c): two
+ * guests alike get the same random answers and must leave the same behind. What sends the second one's by
+ * the complete path changes nothing else: the kinds that come without what nobody wanted. */
+#include "support/vm.h"
+
+#define ROUNDS  3000
+#define CODE    0x1000
+#define STACK   0x3f00
+#define STARTS  32 /* instructions in the code page, 16 bytes apart */
+#define PAGES   6  /* of 16 that the guest can name; others are page faults */
+#define ODD(n)  (rnd() % (n) == 0)
+#define FLAGS   (BIT(0) | BIT(2) | BIT(6) | BIT(7) | BIT(9) | BIT(11))
+#define FLAG_TF BIT(8)
+
+static uint64_t state;
+
+static uint64_t rnd(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state >> 11;
+}
+
+/* Each is followed by CPUID, so that one that does not exit ends soon. */
+static const uint8_t instructions[][8] = {
+    { 0x0f, 0xa2 },                         /* cpuid */
+    { 0xe6, 0x80 },                         /* out %al, $0x80 */
+    { 0xe4, 0x40 },                         /* in $0x40, %al */
+    { 0x48, 0x8b, 0x03 },                   /* mov (%rbx), %rax */
+    { 0x48, 0x89, 0x03 },                   /* mov %rax, (%rbx) */
+    { 0x0f, 0x32 },                         /* rdmsr */
+    { 0x0f, 0x22, 0xd8 },                   /* mov %rax, %cr3 */
+    { 0x0f, 0x01, 0x3b },                   /* invlpg (%rbx) */
+    { 0xf4 },                               /* hlt */
+    { 0xfb },                               /* sti */
+    { 0x50 },                               /* push %rax */
+    { 0x48, 0x01, 0xd8, 0x48, 0x87, 0xf7 }, /* add %rbx, %rax; xchg %rsi, %rdi */
+    { 0x0f, 0x0b },                         /* ud2: an exception without a handler */
+    { 0x4d, 0x89, 0xf8, 0x45, 0x31, 0xd2 }, /* mov %r15, %r8; xor %r10d, %r10d */
+};
+#define INSTRUCTIONS (sizeof(instructions) / sizeof(instructions[0]))
+
+static void load(struct vm_test *v)
+{
+    for (unsigned i = 0; i < STARTS; i++) {
+        for (unsigned k = 0; k < 8; k++)
+            v->memory[CODE + 16 * i + k] =
+                instructions[i % INSTRUCTIONS][k] ? instructions[i % INSTRUCTIONS][k] : 0x90;
+        v->memory[CODE + 16 * i + 8] = 0x0f;
+        v->memory[CODE + 16 * i + 9] = 0xa2;
+    }
+}
+
+static bool make(struct vm_test *v, unsigned place)
+{
+    if (!vm_make_at(v, place, 0) || vm_recv(v) != ERR_OK)
+        return false;
+    load(v);
+    vm_long_tables(v);
+    op(v, OP_W0(OP_FILL_RUN, RWXU, 0, v->table[5]));
+    op(v, OP_W1_RUN(0, PAGES));
+    vm_long_mode(v, CODE, STACK, false);
+    return vm_reply(v, NULL) == ERR_OK;
+}
+
+static uint64_t any_value(void)
+{
+    return ODD(2) ? (rnd() % 16) << 12 | (rnd() % 512 * 8) : rnd() << 11 ^ rnd();
+}
+
+static uint64_t any_event(void)
+{
+    static const uint8_t type[] = { EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFTWARE };
+    unsigned t = type[rnd() % 4], vector = t == EVENT_EXCEPTION ? (ODD(2) ? 13 : 14)
+                                           : t == EVENT_NMI     ? 2
+                                                                : 64;
+
+    return EVENT_MAKE(vector, t) | (t == EVENT_EXCEPTION ? EVENT_HAS_ERROR : 0);
+}
+
+/* Nothing of it takes the complete path by itself. */
+static void any_answer(struct vm_test *v)
+{
+    volatile struct umbra_reply_page *r = v->r;
+
+    r->groups = rnd() % 16; /* STATE_GPRS, RIP, RFLAGS, CR2 */
+    r->gpr_mask = (uint16_t)(ODD(3) ? 0xf : rnd());
+    for (unsigned i = 0; i < GPRS; i++)
+        r->gpr[i] = any_value();
+    r->gpr[RSP] = ODD(4) ? any_value() : STACK;
+    if (!ODD(4))
+        r->groups |= STATE_RIP;
+    r->rip = CODE + 16 * (rnd() % STARTS);
+    r->shadow = ODD(8);
+    r->rflags = (rnd() & FLAGS) | (ODD(16) ? FLAG_TF : 0);
+    r->cr2 = any_value();
+    r->event = ODD(12) ? any_event() : 0;
+    if (ODD(8)) {
+        unsigned page = rnd() % 16;
+        op(v, OP_W0(OP_FILL, ODD(2) ? SH_READ : RWXU, page, v->table[5]));
+        op(v, page);
+    }
+    if (ODD(16))
+        op(v, OP_W0(OP_FLUSH, 0, 0, 0));
+}
+
+static bool same_exit(const volatile struct umbra_exit_page *a, const volatile struct umbra_exit_page *b)
+{
+    uint64_t differ = (a->kind ^ b->kind) | (a->seq ^ b->seq) | (a->info[0] ^ b->info[0]) |
+                      (a->info[1] ^ b->info[1]) | (a->interrupted ^ b->interrupted) |
+                      (a->events ^ b->events) | (a->cr3_loads ^ b->cr3_loads) | (a->valid ^ b->valid) |
+                      (a->cpl ^ b->cpl) | (a->shadow ^ b->shadow) | (a->ilen ^ b->ilen) | (a->rip ^ b->rip) |
+                      (a->rflags ^ b->rflags) | (a->cr2 ^ b->cr2) |
+                      (a->seg[SEG_CS].attributes ^ b->seg[SEG_CS].attributes);
+
+    for (unsigned i = 0; i < GPRS; i++)
+        differ |= a->gpr[i] ^ b->gpr[i];
+    return !differ;
+}
+
+static bool answer(struct vm_test *v, unsigned round, uint64_t seed)
+{
+    bool over = v->x->kind == EXIT_SHUTDOWN || v->x->kind == EXIT_INVALID || v->x->kind == EXIT_EXCEPTION;
+
+    state = seed + round * 0x9e3779b97f4a7c15ul;
+    rnd();
+    any_answer(v);
+    if (over)
+        vm_long_mode(v, CODE, STACK, false);
+    return vm_reply(v, NULL) == ERR_OK;
+}
+
+TEST(random_answers_by_both_paths_leave_the_same)
+{
+    struct vm_test a, b;
+    unsigned kinds = 0;
+
+    CHECK(make(&a, 0));
+    CHECK(make(&b, 1));
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        b.r->spare ^= 1u << EXIT_NONE;
+        bool good_a = answer(&a, round, 88172645463325252ul), good_b = answer(&b, round, 88172645463325252ul);
+        if (!good_a || !good_b || !same_exit(a.x, b.x)) {
+            print_number("# round 0x", round, "");
+            print_number(" kinds 0x", a.x->kind, "");
+            print_number(" 0x", b.x->kind, "");
+            print_number(" rip 0x", a.x->rip, "");
+            print_number(" 0x", b.x->rip, "\n");
+            CHECK(false);
+            return;
+        }
+        CHECK_EQ(a.public->answered, b.public->answered);
+        kinds |= 1u << a.x->kind;
+    }
+    CHECK_EQ(kinds & (1u << EXIT_PAGE | 1u << EXIT_CPUID | 1u << EXIT_IO | 1u << EXIT_HLT | 1u << EXIT_CR),
+             1u << EXIT_PAGE | 1u << EXIT_CPUID | 1u << EXIT_IO | 1u << EXIT_HLT | 1u << EXIT_CR);
+    for (unsigned i = 0; i < PAGES * PAGE_BYTES; i += 8)
+        if (*(volatile uint64_t *)(a.memory + i) != *(volatile uint64_t *)(b.memory + i)) {
+            CHECK_EQ(*(volatile uint64_t *)(a.memory + i), *(volatile uint64_t *)(b.memory + i));
+            return;
+        }
+    CHECK(vm_audit(&a));
+    CHECK(vm_audit(&b));
+}
+
+/* Segments are current only where they were wanted, or asked for; CS but its base always. */
+TEST(spared_kinds_come_without_the_wanted_groups)
+{
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    load(&v);
+    CHECK_OK(vm_recv(&v));
+    vm_long_tables(&v);
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
+    op(&v, OP_W1_RUN(0, PAGES));
+    vm_long_mode(&v, CODE, STACK, false);
+    v.r->want = STATE_SEGMENTS;
+    v.r->spare = 1u << EXIT_CPUID;
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_CPUID);
+    CHECK_EQ(v.x->valid & STATE_SEGMENTS, 0);
+    CHECK_EQ(v.x->seg[SEG_CS].attributes, 0xa9b);
+    CHECK_OK(sys_invoke1(v.vcpu, VCPU_SYNC, STATE_SEGMENTS | STATE_RANDOM));
+    CHECK_EQ(v.x->valid & STATE_SEGMENTS, STATE_SEGMENTS);
+    CHECK_EQ(v.x->seg[SEG_DS].attributes, 0xc93);
+    uint64_t random = v.x->random;
+    v.r->groups = STATE_RIP;
+    v.r->rip = CODE + 16;
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_IO);
+    CHECK_EQ(v.x->valid & STATE_SEGMENTS, STATE_SEGMENTS);
+    CHECK_EQ(v.x->random, random);
+}

@@ -582,3 +582,200 @@ TEST(interrupt_that_comes_when_none_waited_is_injected)
     CHECK_EQ(r->reply.event, 0);
     rig_free(r);
 }
+
+/* --- devices in memory --- */
+
+#define APIC_VA 0x3d000ull /* page 61 of the identity map is the local APIC's instead */
+
+struct moved {
+    uint64_t gpr[GPRS], rip, emulated;
+    struct machine machine;
+    uint64_t groups, event;
+};
+
+static void move_one(const uint8_t code[16], const uint64_t gpr[GPRS], uint64_t va, bool write, bool emulate,
+                     struct moved *out)
+{
+    struct rig *r = rig_new();
+
+    put(r, 0x4000 + APIC_VA / PAGE_BYTES * 8, LAPIC_BASE | 0x73);
+    CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, code, 16), GMEM_OK);
+    fetch_page(r, CODE);
+    set_exit(r, EXIT_PAGE);
+    memcpy(r->exit.gpr, gpr, sizeof(r->exit.gpr));
+    r->exit.info[0] = va;
+    r->exit.info[1] = write ? 2 : 0;
+    r->exit.rflags |= emulate ? X86_FLAG_RF : 0; /* RF is the emulator's */
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    memcpy(out->gpr, gpr, sizeof(out->gpr));
+    for (unsigned i = 0; i < GPRS; i++)
+        if ((r->reply.groups & STATE_GPRS) && (r->reply.gpr_mask >> i & 1))
+            out->gpr[i] = r->reply.gpr[i];
+    out->rip = r->reply.groups & STATE_RIP ? r->reply.rip : CODE;
+    out->groups = r->reply.groups & ~(uint64_t)(STATE_GPRS | STATE_RFLAGS);
+    out->emulated = r->segment.state.stats.emulated;
+    out->machine = r->segment.state.machine;
+    out->event = r->reply.event;
+    rig_free(r);
+}
+
+/* Returns whether the short way was taken. */
+static bool same_move(const uint8_t code[16], const uint64_t gpr[GPRS], uint64_t va, bool write)
+{
+    static struct moved a, b;
+
+    move_one(code, gpr, va, write, false, &a);
+    move_one(code, gpr, va, write, true, &b);
+    check_note("%02x %02x %02x %02x %02x %02x va %llx", code[0], code[1], code[2], code[3], code[4], code[5],
+               (unsigned long long)va);
+    CHECK_EQ(b.emulated, 1);
+    CHECK_EQ(a.rip, b.rip);
+    CHECK_EQ(a.groups, b.groups);
+    CHECK_EQ(a.event, b.event);
+    CHECK_MEM_EQ(a.gpr, b.gpr, sizeof(a.gpr));
+    CHECK_MEM_EQ(&a.machine, &b.machine, sizeof(a.machine));
+    return a.emulated == 0;
+}
+
+static uint64_t mmio_seed = 88172645463325252ull;
+
+static uint64_t any(uint64_t n)
+{
+    mmio_seed ^= mmio_seed << 13;
+    mmio_seed ^= mmio_seed >> 7;
+    mmio_seed ^= mmio_seed << 17;
+    return (mmio_seed >> 11) % n;
+}
+
+/* Random plain moves: a REX or none, ModRM, SIB, displacement, the base register made to fit the address. */
+static bool random_move(uint8_t code[16], uint64_t gpr[GPRS], uint64_t va, bool write)
+{
+    unsigned n = 0, rex = any(3) ? 0 : 0x40 | (unsigned)any(8), mod = (unsigned)any(3), rm = (unsigned)any(8);
+    unsigned sib = (unsigned)any(256), base = (rm == 4 ? sib & 7 : rm) + (rex & 1) * 8;
+    unsigned index = (sib >> 3 & 7) + (rex & 2) * 4, bytes = mod == 1 ? 1 : mod == 2 ? 4 : 0;
+    bool none = rm == 4 && mod == 0 && (sib & 7) == 5;
+    int32_t disp = (int32_t)any(UINT32_MAX);
+
+    for (unsigned i = 0; i < GPRS; i++)
+        gpr[i] = any(UINT64_MAX);
+    memset(code, 0x90, 16);
+    if (rex)
+        code[n++] = (uint8_t)rex;
+    code[n++] = write ? 0x89 : 0x8b;
+    code[n++] = (uint8_t)(mod << 6 | (unsigned)any(8) << 3 | rm);
+    if (rm == 4)
+        code[n++] = (uint8_t)sib;
+    if (mod == 0 && rm == 5)
+        return false; /* relative to RIP: below */
+    uint64_t scaled = rm == 4 && index != RSP ? 1ull << (sib >> 6) : 0;
+    if (none) {
+        bytes = 4;
+        gpr[index] = scaled == 1 ? va - (uint64_t)(int64_t)disp : gpr[index];
+        disp = scaled == 1 ? disp : (int32_t)va;
+        gpr[index] = scaled > 1 ? 0 : gpr[index];
+    } else if (scaled && index == base) {
+        return false;
+    }
+    memcpy(code + n, &disp, bytes);
+    int64_t moved = bytes == 1 ? (int8_t)disp : bytes == 4 ? disp : 0;
+    if (!none)
+        gpr[base] = va - (scaled ? gpr[index] * scaled : 0) - (uint64_t)moved;
+    return true;
+}
+
+TEST(quick_moves_from_and_to_a_device_are_the_emulators)
+{
+    static const uint16_t offsets[] = { 0x20,  0x30,  0x80,  0xb0,  0xd0,  0xf0, 0x100, 0x280, 0x310,
+                                        0x320, 0x350, 0x380, 0x390, 0x3e0, 0x40, 0x3f0, 0xffc, 0x34 };
+    uint8_t code[16];
+    uint64_t gpr[GPRS];
+    unsigned quick = 0, all = 0;
+
+    for (unsigned i = 0; i < 1500; i++) {
+        uint64_t va = APIC_VA + offsets[any(sizeof(offsets) / sizeof(offsets[0]))];
+        bool write = any(2);
+        if (!random_move(code, gpr, va, write))
+            continue;
+        quick += same_move(code, gpr, va, write);
+        all++;
+    }
+    CHECK_LT(1000, all);
+    CHECK_EQ(quick, all);
+}
+
+TEST(quick_moves_leave_all_else_to_the_emulator)
+{
+    static const struct {
+        uint8_t code[16];
+        bool write;
+    } others[] = {
+        { { 0x48, 0x8b, 0x03 }, false },                   /* 64 bits */
+        { { 0x66, 0x8b, 0x03 }, false },                   /* 16 bits */
+        { { 0x8a, 0x03 }, false },                         /* 8 bits */
+        { { 0x64, 0x8b, 0x03 }, false },                   /* FS */
+        { { 0x03, 0x03 }, false },                         /* add */
+        { { 0x31, 0x03 }, true },                          /* xor to memory */
+        { { 0xc7, 0x03, 1, 0, 0, 0 }, true },              /* an immediate */
+        { { 0x87, 0x03 }, true },                          /* xchg */
+        { { 0x8b, 0x05, 0x2a, 0xd0, 0x01, 0x00 }, false }, /* relative to RIP: 3d030h */
+    };
+    uint64_t gpr[GPRS] = { [RBX] = APIC_VA + 0x30, [RAX] = 1 };
+
+    for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        CHECK(!same_move(others[i].code, gpr, APIC_VA + 0x30, others[i].write));
+}
+
+/* --- exits that come without segments --- */
+
+static struct rig *synced;
+static unsigned syncs;
+
+static void count_sync(void)
+{
+    syncs++;
+    synced->exit.seg[SEG_FS].base = DATA;
+    synced->exit.valid |= STATE_SEGMENTS;
+}
+
+TEST(segments_are_asked_for_where_the_emulator_needs_them)
+{
+    static const uint8_t out[] = { 0x64, 0x6e }; /* outsb from FS:[RSI] */
+    struct rig *r = synced = rig_new();
+
+    r->vmm.sync = count_sync;
+    syncs = 0;
+    put(r, CODE, 0xa20f);
+    put(r, DATA + 0x10, 0x5a);
+    fetch_page(r, CODE);
+    set_exit(r, EXIT_CPUID);
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(syncs, 0);
+    CHECK_EQ(gmem_write_bytes(r->mem, (gpa_t){ CODE }, out, sizeof(out)), GMEM_OK);
+    set_exit(r, EXIT_IO);
+    r->exit.gpr[RDX] = 0x80;
+    r->exit.gpr[RSI] = 0x10;
+    r->exit.info[0] = 0x80 << 16 | 1 << 4 | EXIT_IO_STRING;
+    r->exit.info[1] = CODE + 2;
+    CHECK_EQ(handle(&r->vmm), VMM_RUNS);
+    CHECK_EQ(syncs, 1);
+    CHECK_EQ(r->segment.state.machine.power.post, 0x5a);
+    CHECK(!(r->reply.groups & STATE_SEGMENTS));
+    rig_free(r);
+}
+
+/* Outside of long mode every exit is the emulator's: none is spared. */
+TEST(kinds_without_segments_are_asked_for_in_long_mode_only)
+{
+    struct rig *r = rig_new();
+
+    r->vmm.sync = count_sync;
+    vmm_set_want(&r->vmm, 0);
+    CHECK_EQ(r->reply.want, STATE_SEGMENTS);
+    CHECK_EQ(r->reply.spare, 0);
+    vmm_set_want(&r->vmm, EFER_LME | EFER_LMA);
+    CHECK_EQ(r->reply.want, STATE_SEGMENTS);
+    CHECK(r->reply.spare & 1u << EXIT_PAGE);
+    CHECK_EQ(r->reply.spare & (1u << EXIT_MSR | 1u << EXIT_DR | 1u << EXIT_INSTRUCTION | 1u << EXIT_BROKEN),
+             0);
+    rig_free(r);
+}

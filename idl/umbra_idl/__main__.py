@@ -107,8 +107,9 @@ def arguments(argv):
     sub = commands.add_parser("guests", help="print an assembly for guests, to be compiled")
     sub.add_argument("guest", nargs="+", type=guest_of,
                      help="name=N,memory=SIZE[,kernel=MODULE][,initrd=MODULE]"
-                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested]; "
+                     "[,command_line=TEXT][,shadow_tables=N][,paging=shadow|nested][,spare=true]; "
                      "a comma in a value is doubled")
+    sub.add_argument("--spare", metavar="SIZE", help="memory for guests that are created in the spare ones (spare=true)")
     sub = commands.add_parser("errors",
                               help="print the C header of the error table, or the list of diagnostics")
     sub.add_argument("--diagnostics", action="store_true")
@@ -129,7 +130,7 @@ def main(argv=None):
         print_errors(args.diagnostics)
         return 0
     if args.command == "guests":
-        sys.stdout.write(guests.assembly(args.guest))
+        sys.stdout.write(guests.assembly(args.guest, spare=args.spare))
         return 0
     report = Report()
     try:

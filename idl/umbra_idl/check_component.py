@@ -109,7 +109,7 @@ class Component:
 
     @property
     def waits(self):
-        return self.event_bits > 0
+        return self.event_bits > 0 or bool(self.of_kind("manages"))  # init says that quotas have changed
 
 
 def number(ctx, e, scope, low, high, what):

@@ -18,7 +18,7 @@ GUEST_PAGES_MAX = 1 << 24
 SHADOW_TABLES = (256, 8192)  # the default, a table for each 16 pages of guest memory, lies between
 SCRUB_TABLES = 2  # of a manager's own guest space
 VALUES = ("heap", "stack", "priority")
-GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line", "autostart")
+GUEST_KEYS = ("memory", "shadow_tables", "paging", "kernel", "initrd", "command_line", "autostart", "spare")
 
 
 @dataclass(eq=False)
@@ -30,6 +30,7 @@ class Guest:
     initrd: str = ""
     command_line: str = ""
     autostart: bool = True
+    spare: bool = False  # a place for guests that are created at run time, of at most so many pages
 
 
 @dataclass(eq=False)
@@ -47,6 +48,7 @@ class Instance:
     irqs: dict = field(default_factory=dict)
     ioports: dict = field(default_factory=dict)
     pieces: dict = field(default_factory=dict)
+    spare_pages: int = 0  # of a manager: what its spare guests may have together
     guest: Guest | None = None
     ends: dict = field(default_factory=dict)     # (port name, index or None) -> Connection
     clients: dict = field(default_factory=dict)  # provided port name -> list of Connection
@@ -156,6 +158,9 @@ class SystemChecker:
                 setattr(i, key, -(-value // PAGE) * PAGE if key in ("heap", "stack") else value)
         elif len(s.path) == 3 and resource and resource.kind == "guest":
             self.set_guest(i, s)
+        elif len(s.path) == 3 and resource and resource.kind == "manages" and s.path[2] == "spare":
+            value = self.integer(s.value, "spare", PAGE, GUEST_PAGES_MAX * PAGE)
+            i.spare_pages = -(-value // PAGE) if value else 0
         else:
             self.report.error(s.pos, "E018", f"'{'.'.join(s.path)}' cannot be set",
                               f"{i.name}. and one of " + ", ".join(self.settable(c)))
@@ -165,6 +170,7 @@ class SystemChecker:
         names = [f.name for f in c.config if not f.derived]
         names += [r.name for r in c.resources.values() if r.kind in ("irq", "ioport", "untyped")]
         names += [f"{c.guest.name}.{k}" for k in GUEST_KEYS] if c.guest else []
+        names += [f"{r.name}.spare" for r in c.of_kind("manages")]
         return names + list(VALUES) + ["budget", "period"]
 
     def integer(self, value, name, low, high):
@@ -219,6 +225,8 @@ class SystemChecker:
         elif key == "autostart":
             value = attribute_value(self.ctx, Bool(), s.value, key)
             g.autostart = value is not False
+        elif key == "spare":
+            g.spare = attribute_value(self.ctx, Bool(), s.value, key) is True
         elif key == "paging":
             value = attribute_value(self.ctx, String(8), s.value, key)
             if value is not None and value not in ("shadow", "nested"):
@@ -264,10 +272,15 @@ class SystemChecker:
 
     def default_pool(self, i, r):
         """The untyped memory of a manager of guests that an assembly does not give: what its guests need."""
-        need = sum(guest_bytes(g) for g in self.managed_guests(i))
+        need = self.managed_bytes(i)
         need += SCRUB_TABLES * PAGE if need else 0
         if need and len(i.component.of_kind("untyped")) == 1:
             i.pieces[r.name] = min(-(-need // r.bytes), r.count)
+
+    def managed_bytes(self, i):
+        """Guest memory and its paging structures: those of spare guests are there for each, their memory for all."""
+        guests = self.managed_guests(i)
+        return sum(guest_bytes(g) - (g.pages * PAGE if g.spare else 0) for g in guests) + i.spare_pages * PAGE
 
     def was_set(self, i, name):
         return any(s.path[:2] == (i.name, name) for s in self.settings)
@@ -409,16 +422,38 @@ class SystemChecker:
         for i in self.system.components:
             for r in i.component.of_kind("manages"):
                 clients = i.clients.get(r.port.name, [])
-                if len(clients) > r.count:
-                    self.report.error(i.decl.pos, "E079", f"'{i.name}.{r.name}' has {r.count} elements, "
+                room = min(r.count, C["DESC_QUOTAS"])
+                if len(clients) > room:
+                    self.report.error(i.decl.pos, "E079", f"'{i.name}.{r.name}' has {room} elements, "
                                       f"'{r.port.name}' has {len(clients)} clients", "at least as many")
-                need = sum(guest_bytes(g) for g in self.managed_guests(i))
+                need = self.managed_bytes(i)
                 have = sum(i.pieces.get(u.name, 0) * u.bytes for u in i.component.of_kind("untyped"))
                 if need > have and not any(s.code in ("E071", "E072") for s in self.report.items):
                     self.report.error(i.decl.pos, "E068",
                                       f"the guests of '{i.name}' need {need >> 10}K with their "
                                       f"paging structures, its untyped memory is {have >> 10}K",
                                       "more untyped memory, or smaller guests")
+
+    def spares(self):
+        """A place for created guests can be filled, and what is set aside for them can be used."""
+        for i in self.system.components:
+            managed = [c.source for r in i.component.of_kind("manages") for c in i.clients.get(r.port.name, [])
+                       if c.source.guest and c.source.guest.spare]
+            most = max((p.guest.pages for p in managed), default=0)
+            if most > i.spare_pages or (i.spare_pages and not managed):
+                self.report.error(i.decl.pos, "E068",
+                                  f"{len(managed)} spare guests of at most {most * PAGE >> 10}K, '{i.name}' has "
+                                  f"{i.spare_pages * PAGE >> 10}K set aside for them",
+                                  "as much as the largest of them, and none without one")
+            for p in managed:
+                if p.guest.kernel or p.guest.initrd or p.guest.command_line:
+                    self.report.error(p.decl.pos, "E071", f"'{p.name}' is spare and has images or a command line",
+                                      "neither: they come when a guest is created")
+        lost = [p for p in self.system.components if p.guest and p.guest.spare and not any(
+            c.source is p and c.target.component.of_kind("manages") for c in self.system.connections)]
+        for p in lost:
+            self.report.error(p.decl.pos, "E062", f"nobody manages the memory of the spare guest '{p.name}'",
+                              "a connection to a component that manages it")
 
     def isolation(self):
         for c in self.system.connections:
@@ -481,7 +516,7 @@ class SystemChecker:
         self.connect()
         self.complete_settings()
         self.unconnected()
-        for rule in (self.rights, self.cycles, self.priorities, self.hardware, self.pools, self.isolation,
+        for rule in (self.rights, self.cycles, self.priorities, self.hardware, self.pools, self.spares, self.isolation,
                      self.modules, self.check_memory):
             rule()
         return self.system

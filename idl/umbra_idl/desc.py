@@ -16,7 +16,8 @@ LAYOUT = {
     "IRQ": "group:I line:I notification:I name:s badge:Q",
     "IOPORT": "group:I first:H last:H name:s z:I",
     "TIMER": "timer:I notification:I badge:Q",
-    "GUEST": "vm:I vcpu:I space:I shadow:I notification:I paging:I owner:I name:s pages:Q",
+    "GUEST": "vm:I vcpu:I space:I shadow:I notification:I paging:I owner:I name:s pages:Q "
+             "manager:I client:I spare:I config_pages:I config_line:I config_line_bytes:I spare_pages:Q",
     "COMPONENT": "name:s module:s identity:I priority:B kind:B cnode_bits:H heap_bytes:Q stack_bytes:Q "
                  "image_bytes:Q budget_us:Q period_us:Q fault:I config:b z:I fault_badge:Q",
     "CAP": "slot:I group:I first:I count:I rights:I z:I badge:Q",

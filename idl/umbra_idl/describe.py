@@ -101,7 +101,17 @@ class Describer:
         self.guest[i.name] = g
         self.emit("GUEST", vm=g["vm"], vcpu=g["vcpu"], space=g["guestspace"], shadow=g["shadow"],
                   notification=self.notification[i.name], paging=i.guest.paging, owner=i.index, name=i.name,
-                  pages=i.guest.pages)
+                  pages=i.guest.pages, **self.managed(i), spare=int(i.guest.spare))
+
+    def managed(self, i):
+        """Who hands out the memory of i's guest, as which client, and where the configuration says how much."""
+        of = next((c for o in self.s.components for r in o.component.of_kind("manages")
+                   for c in o.clients.get(r.port.name, []) if c.source is i), None)
+        where = {f.derived: f for f in i.component.config}
+        line = where["guest line"]
+        return dict(manager=of.target.index if of else C["DESC_NONE"], client=of.client if of else 0,
+                    config_pages=where["guest pages"].offset, config_line=line.offset, config_line_bytes=line.type.n + 1,
+                    spare_pages=of.target.spare_pages if of else 0)
 
     # -- one component -------------------------------------------------------------------------------------
 
@@ -212,8 +222,9 @@ class Describer:
         self.view(i, "EXIT", g["vcpu"], READ, C["DESC_EXIT"])
         self.view(i, "REPLY", g["vcpu"], READ | WRITE, C["DESC_REPLY"])
         for which, name in enumerate((i.guest.kernel, i.guest.initrd)):
-            if name:
-                self.module(name)
+            if name or i.guest.spare:
+                if name:
+                    self.module(name)
                 self.emit("MODULE", i.index, which=which, name=name,
                           address=C["DESC_MODULE"] + which * C["DESC_MODULE_STEP"])
 
@@ -222,7 +233,7 @@ class Describer:
         for i in self.s.components:
             self.component(i)
         for i in start_order(self.s):
-            self.emit("START", i.index, later=int(bool(i.guest) and not i.guest.autostart))
+            self.emit("START", i.index, later=int(bool(i.guest) and (i.guest.spare or not i.guest.autostart)))
         for c in self.s.connections:
             # A dataport or event of the builtin component does not exist, so the source is a component.
             self.emit("CONNECTION", c.source.index, to=c.target.order, from_port=port_text(c, "source"),

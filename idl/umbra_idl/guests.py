@@ -7,7 +7,7 @@ checker, not this, says what is wrong with the values."""
 import pathlib
 import re
 
-WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart", "record")
+WORDS = ("name", "memory", "kernel", "initrd", "command_line", "shadow_tables", "paging", "autostart", "record", "spare")
 RECORD_PORT = 0x3e0      # chosen: nothing of a PC is there, and no firmware looks
 COMPONENTS = pathlib.Path(__file__).resolve().parent.parent / "interfaces/components.idl"
 
@@ -43,7 +43,7 @@ def _guest(i, g):
              f"    {n}.vm.memory = {g['memory']};"]
     lines += [f"    {n}.vm.{w} = module {quote(g[w])};" for w in ("kernel", "initrd") if w in g]
     lines += [f"    {n}.vm.{w} = {quote(g[w])};" for w in ("command_line", "paging") if w in g]
-    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables", "autostart") if w in g]
+    return lines + [f"    {n}.vm.{w} = {g[w]};" for w in ("shadow_tables", "autostart", "spare") if w in g]
 
 
 def _recorder(name):
@@ -52,8 +52,8 @@ def _recorder(name):
             f"    recorder.host_port = ioport {RECORD_PORT:#x}..{RECORD_PORT:#x};"]
 
 
-def assembly(guests, name="guests", components=COMPONENTS):
-    """The *.idl text for a list of guests as parse() gives them."""
+def assembly(guests, name="guests", components=COMPONENTS, spare=None):
+    """The *.idl text for a list of guests as parse() gives them; spare: memory for those that are created."""
     lines = ["// SPDX-License-Identifier: BSD-2-Clause", "// Made by `umbra_idl guests`.",
              f"import {quote(str(components))};", "", f"assembly {name} {{", "    component init init;",
              "    component memmgr memmgr;", "    component console console;",
@@ -64,6 +64,8 @@ def assembly(guests, name="guests", components=COMPONENTS):
               "    console.serial_irq = irq 4;", "    console.serial_ports = ioport 0x3f8..0x3ff;",
               "    control.serial_irq = irq 5;", "    control.serial_ports = ioport 0x3e8..0x3ef;",
               f"    console.prefix = {'true' if len(guests) > 1 else 'false'};"]
+    if spare:
+        lines.append(f"    memmgr.spaces.spare = {spare};")
     for i, g in enumerate(guests):
         lines += _guest(i, g)
     for g in [g for g in guests if "record" in g][:1]:

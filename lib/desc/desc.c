@@ -150,6 +150,14 @@ static enum desc_why check_timer(struct walk *w, const struct desc_record *r)
     return t->badge != 0 ? DESC_OK : DESC_BAD_VALUE;
 }
 
+/* What a created guest is given has its places in the configuration, and somebody gives it memory. */
+static bool spare_ok(const struct desc_guest *g)
+{
+    return g->config_pages <= COMPONENT_CONFIG_MAX - 4 && g->config_line <= COMPONENT_CONFIG_MAX &&
+           g->config_line_bytes <= COMPONENT_CONFIG_MAX - g->config_line &&
+           (!g->spare || (g->manager != DESC_NONE && g->config_line_bytes));
+}
+
 static enum desc_why check_guest(struct walk *w, const struct desc_record *r)
 {
     const struct desc_guest *g = (const void *)r;
@@ -159,8 +167,11 @@ static enum desc_why check_guest(struct walk *w, const struct desc_record *r)
         return DESC_BAD_GROUP;
     if (g->pages == 0 || g->pages > GUEST_FRAMES_MAX || g->paging > DESC_PAGING_NESTED)
         return DESC_BAD_VALUE;
-    if (g->owner >= w->d->header.components)
+    if (g->owner >= w->d->header.components ||
+        (g->manager != DESC_NONE && g->manager >= w->d->header.components))
         return DESC_BAD_COMPONENT;
+    if (g->spare > 1 || g->client >= DESC_QUOTAS || !spare_ok(g))
+        return DESC_BAD_VALUE;
     return name_ok(w->d, g->name) ? DESC_OK : DESC_BAD_STRING;
 }
 

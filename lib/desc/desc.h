@@ -12,7 +12,7 @@
 #include <umbra/object.h>
 
 #define DESC_MAGIC          0x3143534544424d55ul /* "UMBDESC1" */
-#define DESC_VERSION        1
+#define DESC_VERSION        2
 #define DESC_GROUPS_MAX     1024
 #define DESC_COMPONENTS_MAX 64
 #define DESC_RECORDS_MAX    8192
@@ -49,6 +49,7 @@ enum {
 #define DESC_MODULE_STEP   0x100000000
 #define DESC_OBSERVED_STEP 0x2000
 #define DESC_MODULE_KINDS  2
+#define DESC_QUOTAS        16 /* clients of a server that hands out guests' memory */
 
 /* Badges on init's endpoint: a fault of component i, or a client (the low 32 bits) of a provided interface.
  */
@@ -76,10 +77,11 @@ enum desc_op {
     DESC_OP_CAP,         /* CNODE_MINT, or COPY where badge is 0 */
     DESC_OP_MAP,         /* FRAME_MAP of a copy of each frame */
     DESC_OP_VIEW,        /* *_VIEW and VIEW_MAP */
-    DESC_OP_MODULE,      /* maps a boot module read-only; address and size go into the information page */
-    DESC_OP_NOTIFY,      /* TCB_BIND_NOTIFICATION */
-    DESC_OP_START,       /* TCB_RESUME */
-    DESC_OP_CONNECTION,  /* says who is connected to whom; nothing to do */
+    DESC_OP_MODULE, /* maps a boot module read-only; address and size go into the information page; without a
+                       name: what a created guest is given */
+    DESC_OP_NOTIFY, /* TCB_BIND_NOTIFICATION */
+    DESC_OP_START,  /* TCB_RESUME */
+    DESC_OP_CONNECTION, /* says who is connected to whom; nothing to do */
     DESC_OP_END
 };
 
@@ -136,7 +138,13 @@ struct desc_guest {
     uint32_t vm, vcpu, space, shadow; /* groups */
     uint32_t notification, paging;
     uint32_t owner, name; /* the component that runs it */
-    uint64_t pages;       /* guest memory, 4 KiB */
+    uint64_t pages;       /* guest memory, 4 KiB; of a spare one the most that it may have */
+    uint32_t manager,
+        client;     /* the server that hands out its memory, DESC_NONE: none, and its number there */
+    uint32_t spare; /* 1: a place for guests that are created at run time; it is not built at boot */
+    uint32_t config_pages, config_line,
+        config_line_bytes; /* in the owner's configuration: memory, command line */
+    uint64_t spare_pages;  /* what all spare guests of that manager may have together */
 };
 
 enum { DESC_SERVER, DESC_CONTROL };
@@ -217,11 +225,18 @@ struct component_info {
     struct {
         uint64_t rip, rdx;
     } left;
+    uint32_t quota[DESC_QUOTAS]; /* of a server that hands out memory: pages that client i may have now */
     uint64_t stopped_at; /* the TSC when init last stopped the guest, 0: never (servers/init/restart.c) */
     uint64_t config_bytes;
     uint8_t config[];
 };
 #define COMPONENT_CONFIG_MAX 3072
+
+/* How the segment of a server that hands out guests' memory begins: init reads it. */
+struct manager_state {
+    uint64_t done;                /* grows with what it does */
+    uint32_t mapped[DESC_QUOTAS]; /* pages that client i's guest has */
+};
 
 /* Why a description was refused. */
 enum desc_why {

@@ -56,7 +56,8 @@ static void done(struct request *r, err_t e)
 
 static const char *phase_name(guest_phase_t p)
 {
-    static const char *const names[] = { "waiting", "starting", "running", "paused", "stopped", "ended" };
+    static const char *const names[] = { "waiting", "starting", "running",    "paused",
+                                         "stopped", "ended",    "destroying", "vacant" };
     return p < sizeof(names) / sizeof(names[0]) ? names[p] : "?";
 }
 
@@ -65,7 +66,7 @@ static bool guest_of(const char *name, uint32_t *number)
     struct guest_info info;
 
     for (*number = 0; management_guest(CAP_MANAGEMENT, *number, &info) == ERR_OK; (*number)++)
-        if (strcmp(info.name, name) == 0)
+        if (info.phase != GUEST_PHASE_VACANT && strcmp(info.name, name) == 0)
             return true;
     return false;
 }
@@ -145,7 +146,8 @@ static void list(struct request *r, unsigned argument)
     ok(r);
     json_open(r->out, "guests", '[');
     for (uint32_t i = 0; management_guest(CAP_MANAGEMENT, i, &info) == ERR_OK; i++)
-        print_guest(r->out, &info);
+        if (info.phase != GUEST_PHASE_VACANT)
+            print_guest(r->out, &info);
     json_close(r->out, ']');
     json_open(r->out, "servers", '[');
     for (uint32_t i = 0; management_server(CAP_MANAGEMENT, i, &server) == ERR_OK; i++)
@@ -232,8 +234,6 @@ static void audited(struct request *r, unsigned argument)
     json_text(r->out, "first", a.first);
 }
 
-/* --- upgrades --- */
-
 static bool find_number(struct request *r, const char *key, uint32_t *value)
 {
     const struct json_field *f = json_find(r->o, key, JSON_NUMBER);
@@ -245,6 +245,102 @@ static bool find_number(struct request *r, const char *key, uint32_t *value)
     error(r, "a number is missing or too large");
     return false;
 }
+
+/* --- guests that are created --- */
+
+static const char *refusal(err_t e)
+{
+    switch ((uint32_t)e) {
+    case MANAGEMENT_ERR_NAME:
+        return "a guest's name is a letter, then at most 30 letters, digits, - and _";
+    case MANAGEMENT_ERR_TAKEN:
+        return "the name is taken";
+    case MANAGEMENT_ERR_SIZE:
+        return "the memory is less than 4 MB, or more than a place takes";
+    case MANAGEMENT_ERR_SHARE:
+        return "the share of the processor is not 1 to 100 hundredths, or more than a place has";
+    case MANAGEMENT_ERR_IMAGE:
+        return "there is no such kernel or initramfs among the boot modules";
+    case MANAGEMENT_ERR_PLACE:
+        return "all places for created guests are taken";
+    case ERR_NO_MEMORY:
+        return "too little of the memory for created guests is left";
+    case ERR_NO_SUPPORT:
+        return "this system sets nothing aside for created guests";
+    default:
+        return text_of(e);
+    }
+}
+
+/* "" where it is not there. */
+static const char *text_field(const struct request *r, const char *key, size_t most)
+{
+    const struct json_field *f = json_find(r->o, key, JSON_STRING);
+
+    return !f ? "" : f->bytes <= most && strlen(f->text) == f->bytes ? f->text : NULL;
+}
+
+static void create(struct request *r, unsigned argument)
+{
+    const char *name = text_field(r, "guest", DESC_NAME_MAX), *line = text_field(r, "line", CREATE_LINE_MAX);
+    const char *kernel = text_field(r, "kernel", DESC_NAME_MAX),
+               *initrd = text_field(r, "initrd", DESC_NAME_MAX);
+    const struct json_field *share = json_find(r->o, "percent", JSON_NUMBER);
+    uint32_t bytes, percent = 0;
+
+    (void)argument;
+    if (!find_number(r, "bytes", &bytes) || (share && !find_number(r, "percent", &percent)))
+        return;
+    err_t e = !name                                      ? MANAGEMENT_ERR_NAME
+              : !kernel || !initrd                       ? MANAGEMENT_ERR_IMAGE
+              : share && (percent == 0 || percent > 100) ? MANAGEMENT_ERR_SHARE
+              : bytes % PAGE_BYTES                       ? MANAGEMENT_ERR_SIZE
+                                                         : ERR_OK;
+    if (!line) {
+        error(r, "the command line is longer than 255 characters");
+        return;
+    }
+    if (e == ERR_OK)
+        e = management_create(CAP_MANAGEMENT, (uint32_t)(bytes >> PAGE_SHIFT), percent, name, kernel, initrd,
+                              line);
+    if (e == ERR_OK)
+        ok(r);
+    else
+        error(r, refusal(e));
+}
+
+static void destroy(struct request *r, unsigned argument)
+{
+    uint32_t number;
+
+    (void)argument;
+    if (!find_guest(r, &number))
+        return;
+    err_t e = management_destroy(CAP_MANAGEMENT, number);
+    if (e == ERR_NO_SUPPORT)
+        error(r, "it was described, not created: it can be stopped");
+    else
+        done(r, e);
+}
+
+static void places(struct request *r, unsigned argument)
+{
+    struct places_info p;
+
+    (void)argument;
+    err_t e = management_places(CAP_MANAGEMENT, &p);
+    done(r, e);
+    if (e != ERR_OK)
+        return;
+    json_number(r->out, "places", p.places);
+    json_number(r->out, "vacant", p.vacant);
+    json_number(r->out, "most_bytes", (uint64_t)p.most_pages << PAGE_SHIFT);
+    json_number(r->out, "bytes", (uint64_t)p.pages << PAGE_SHIFT);
+    json_number(r->out, "left_bytes", (uint64_t)p.left_pages << PAGE_SHIFT);
+    json_number(r->out, "mapped_bytes", (uint64_t)p.mapped_pages << PAGE_SHIFT);
+}
+
+/* --- upgrades --- */
 
 static void upload(struct request *r, unsigned argument)
 {
@@ -332,6 +428,9 @@ static const struct {
     { "piece", piece, 0 },
     { "upgrade", upgrade, 0 },
     { "upgraded", upgraded, 0 },
+    { "create", create, 0 },
+    { "destroy", destroy, 0 },
+    { "places", places, 0 },
 #if UMBRA_DEBUG
     { "crash-control", crash, 0 }, /* for the test of what becomes of the guests then */
 #endif

@@ -105,6 +105,19 @@ static void do_guest(struct init *in, const struct desc_guest *r)
 
 /* --- a component --- */
 
+/* Of one that is not named yet, as many as the largest has. */
+static uint32_t module_frames(struct init *in, const struct desc_module *r)
+{
+    const char *name = desc_name(&in->desc, r->name);
+    uint32_t most = 0;
+
+    if (*name)
+        return in->boot->module[module_find(in, name)].frames;
+    for (uint32_t i = 0; i < in->boot->module_count; i++)
+        most = in->boot->module[i].frames > most ? in->boot->module[i].frames : most;
+    return most;
+}
+
 /* How many slots init needs for what it holds for component i: frames, copies of frames, tables, objects. */
 static uint32_t slots_needed(struct init *in, const struct desc_component *d, uint64_t image_pages)
 {
@@ -120,10 +133,7 @@ static uint32_t slots_needed(struct init *in, const struct desc_component *d, ui
         if (r->op == DESC_OP_VIEW)
             n++;
         if (r->op == DESC_OP_MODULE)
-            n += in->boot
-                     ->module[module_find(
-                         in, desc_name(&in->desc, ((const struct desc_module *)(const void *)r)->name))]
-                     .frames;
+            n += module_frames(in, (const void *)r);
     }
     if (n >= 1u << CNODE_BITS_MAX)
         fail(in, ERR_OK, "%lu frames and tables are more than a CNode holds", n);
@@ -207,6 +217,8 @@ static void make_info(struct init *in, struct component *c, struct process *p)
     };
     strncpy(info->name, c->name, DESC_NAME_MAX);
     memcpy(info->config, desc_bytes(&in->desc, d->config), d->config_bytes);
+    create_configure(c, info);
+    create_quotas(in, c, info);
     p->info = info;
     space_frame(in, &p->space, derived(in, &p->slots, p->info_frame, RIGHT_READ, 0), FRAME_4K,
                 BOOT_INFO_ADDRESS, RIGHT_READ);
@@ -247,7 +259,7 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
                              .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
 
-    p->sched = make_sched(in, d, &p->quota, &p->slots, d->budget_us, d->period_us);
+    p->sched = make_sched(in, d, &p->quota, &p->slots, c->budget_us, d->period_us);
     must(in, sys_invoke4(p->tcb, TCB_CONFIGURE, p->cnode, p->space.vspace, ipc, fault),
          "configure the thread");
     IPC->words[4] = IPC->words[5] = 0;
@@ -267,6 +279,18 @@ static struct image image_of(struct init *in, const struct component *c)
     return c->upgrading ? c->offered : present_image(in, c);
 }
 
+/* Memory for p, unless it has some from before. Returns how many slots it needs. */
+static uint32_t reserve(struct init *in, const struct desc_component *d, struct process *p)
+{
+    uint32_t slots = slots_needed(in, d, PAGES(d->image_bytes));
+
+    if (!p->quota.cap)
+        p->quota = pool_new(in, quota_bytes(d, PAGES(d->image_bytes), slots));
+    if (!p->slots_place)
+        p->slots_place = slot_new(in, &in->slots);
+    return slots;
+}
+
 static void do_component(struct init *in, struct component *c, struct process *p)
 {
     const struct desc_component *d = c->d;
@@ -278,11 +302,7 @@ static void do_component(struct init *in, struct component *c, struct process *p
     const char *wrong = read_image(d, &image, segments, &n, &entry);
     if (wrong)
         fail(in, ERR_OK, "boot module \"%s\": %s", desc_name(&in->desc, d->module), wrong);
-    uint32_t slots = slots_needed(in, d, PAGES(d->image_bytes));
-    if (!p->quota.cap)
-        p->quota = pool_new(in, quota_bytes(d, PAGES(d->image_bytes), slots));
-    if (!p->slots_place)
-        p->slots_place = slot_new(in, &in->slots);
+    uint32_t slots = reserve(in, d, p);
     p->slots = slots_at(in, &p->quota, slots, p->slots_place);
     p->program[0] = 0;
     p->image = image;
@@ -351,10 +371,14 @@ static void do_view(struct init *in, struct process *p, const struct desc_view *
     space_view(in, &p->space, view, r->kind == DESC_VIEW_WINDOW, r->address);
 }
 
-static void do_module(struct init *in, struct process *p, const struct desc_module *r)
+static void do_module(struct init *in, struct component *c, struct process *p, const struct desc_module *r)
 {
-    const struct umbra_boot_module *m = &in->boot->module[module_find(in, desc_name(&in->desc, r->name))];
+    const char *name = desc_name(&in->desc, r->name);
+    uint32_t module = *name ? module_find(in, name) : c->created.module[r->which];
+    const struct umbra_boot_module *m = &in->boot->module[module];
 
+    if (!module)
+        return;
     for (uint32_t i = 0; i < m->frames; i++)
         space_frame(in, &p->space, derived(in, &p->slots, m->cap + i, RIGHT_READ, 0), FRAME_2M,
                     r->address + i * LARGE_BYTES, RIGHT_READ);
@@ -421,7 +445,7 @@ static void do_component_record(struct init *in, struct component *c, struct pro
         do_view(in, p, (const void *)r);
         break;
     case DESC_OP_MODULE:
-        do_module(in, p, (const void *)r);
+        do_module(in, c, p, (const void *)r);
         break;
     case DESC_OP_NOTIFY:
         if (p != c->now) /* it gets its events when it takes over */
@@ -454,7 +478,7 @@ void build_process(struct init *in, struct component *c, struct process *p)
     in->subject = "system";
 }
 
-void build_again(struct init *in, struct component *c)
+void build_renew(struct init *in, struct component *c)
 {
     struct group *g = &in->group[c->guest->vcpu];
     struct slots place = { 0, g->cap, g->cap + 1 };
@@ -467,6 +491,11 @@ void build_again(struct init *in, struct component *c)
     bind_vcpu(in, c->guest);
     must(in, sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW), "forget the shadow tables");
     watch_exits(in, c);
+}
+
+void build_again(struct init *in, struct component *c)
+{
+    build_renew(in, c);
     build_process(in, c, c->now);
 }
 
@@ -500,6 +529,15 @@ static void know_component(struct init *in, struct component *c, const struct de
     c->name = desc_name(&in->desc, d->name);
     c->now = &c->process[0];
     c->waits = true;
+    c->budget_us = d->budget_us;
+}
+
+/* A place for created guests has its memory from the beginning, and nobody in it. */
+static void keep_free(struct init *in, struct component *c)
+{
+    reserve(in, c->d, &c->process[0]);
+    reserve(in, c->d, &c->process[1]);
+    c->ended = c->clean = true;
 }
 
 static void know_record(struct init *in, const struct desc_record *r)
@@ -546,6 +584,11 @@ void build_system(struct init *in)
             know_connection(in, (const void *)r);
         if (r->op == DESC_OP_COMPONENT)
             c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
+        if (c->guest && c->guest->spare) {
+            if (r->op == DESC_OP_COMPONENT)
+                keep_free(in, c);
+            continue;
+        }
         do_component_record(in, c, c->now, r);
     }
     in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;

@@ -5,8 +5,9 @@
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
  * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
  * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
- * by it, audit.c looks at the kernel's tables. One record of the description is one step; whatever fails
- * names the step and ends the machine (fail()). Nothing is taken back on that path. */
+ * by it, create.c makes guests that no description names, audit.c looks at the kernel's tables. One record of
+ * the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken
+ * back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -30,13 +31,15 @@ enum {
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
+#define INIT_RINGS    0x260000000000ul /* the consoles of created guests, INIT_RINGS_STEP each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
 /* Bits of the notification that init waits on with its endpoint. */
-#define SIGNAL_WATCH 1u
-#define SIGNAL_STOP  2u
-#define SIGNAL_LATER 4u
+#define SIGNAL_WATCH   1u
+#define SIGNAL_STOP    2u
+#define SIGNAL_LATER   4u
+#define SIGNAL_RECLAIM 8u
 
 /* Memory that one untyped capability has left, as the kernel counts it. */
 struct pool {
@@ -114,6 +117,18 @@ struct audited {
     char first[96];
 };
 
+#define CREATED_LINE_MAX 255u /* characters of a command line */
+
+/* A guest that was created in a place that the description keeps free. */
+struct created {
+    bool used;    /* there is one */
+    bool leaving; /* there was one, and not all of it has come back */
+    uint32_t pages;
+    uint64_t budget_us;
+    uint32_t module[DESC_MODULE_KINDS]; /* boot modules, 0: none */
+    char name[DESC_NAME_MAX + 1], line[CREATED_LINE_MAX + 1];
+};
+
 struct component {
     const struct desc_component *d;
     const char *name;
@@ -122,6 +137,7 @@ struct component {
     struct process *now;
     bool restartable; /* it has a state segment */
     bool ended, clean;
+    uint64_t budget_us;    /* of d, or a created guest's */
     cptr_t sched;          /* the budget of whichever incarnation is now */
     bool divided;          /* it is shared with who is built */
     cptr_t builder;        /* the other part, 0: not yet */
@@ -144,8 +160,15 @@ struct component {
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
-    bool waits;                     /* to be started for the first time, if the description says so */
-    bool paused, stopped;           /* by the management channel */
+    bool waits;             /* to be started for the first time, if the description says so */
+    bool paused, stopped;   /* by the management channel */
+    struct created created; /* of a place for created guests (guest->spare) */
+    struct {
+        struct console_output *output;
+        struct console_input *input;
+    } rings;                        /* of its console, as init sees them; NULL: not yet */
+    cptr_t ping;                    /* signals DESC_EVENT_LOOK to a server; 0: not made yet */
+    uint32_t silent;                /* looks at a server since it did anything */
     cptr_t look, hang, audit_event; /* signal DESC_EVENT_* to the guest; 0: not made yet */
     struct audited audited;         /* the last audit of its shadow tables */
     bool needed;                    /* connected with others than init: the system cannot go on without it */
@@ -188,7 +211,7 @@ struct init {
     uint32_t images; /* places for images that have memory */
     struct upload upload;
     cptr_t signal; /* of the timers, received with the endpoint */
-    cptr_t watch_timer, stop_timer, later_timer;
+    cptr_t watch_timer, stop_timer, later_timer, reclaim_timer;
     uint32_t watch_place;
     uint64_t ends_at; /* all guests have ended, servers have until then; 0: not yet */
     bool ends_clean;
@@ -234,6 +257,8 @@ void scratch_close(struct init *in, cptr_t frame);
 /* Boot module by its name (file name without folder and ending, or its last argument); fail() if it is not
  * there. */
 uint32_t module_find(struct init *in, const char *name);
+/* The same; 0: it is not there. */
+uint32_t module_known(const struct init *in, const char *name);
 const uint8_t *module_map(struct init *in, uint32_t module);
 
 /* image.c: no system calls, host-testable. */
@@ -262,6 +287,8 @@ cptr_t derived(struct init *in, struct slots *s, cptr_t from, unsigned rights, u
 void build_process(struct init *in, struct component *c, struct process *p);
 /* The guest of c, whose component is gone, begins anew: a vCPU that has not run, and a component. */
 void build_again(struct init *in, struct component *c);
+/* Its guest's vCPU is another one that has not run, and no shadow table counts any more. */
+void build_renew(struct init *in, struct component *c);
 /* One that is built and waits to be told. */
 void build_start(struct init *in, struct component *c);
 /* Why c cannot be built from this file, or NULL. */
@@ -296,6 +323,19 @@ void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
+/* A server is to do something: whoever lives does. */
+void restart_ping(struct init *in, struct component *c);
+
+/* create.c */
+/* What clients of the manager c may have now. */
+void create_quotas(const struct init *in, const struct component *c, struct component_info *info);
+/* A place for created guests without one. */
+bool create_vacant(const struct component *c);
+/* What a created guest's configuration says instead of the description's. */
+void create_configure(const struct component *c, struct component_info *info);
+/* The timer of what comes back has fired. */
+void create_reclaim(struct init *in);
+
 /* share.c */
 /* Long work for this component must not hold up anybody: between these, init has a part of its processor
  * time. At the end, who was built goes on with that. */
@@ -306,6 +346,8 @@ void share_whole(struct init *in, struct component *c);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
+/* The machine ends if no guest is left. */
+void supervise_end_if_last(struct init *in);
 /* The guest's component is taken back, for a reason that is said in the log. */
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text);
 

@@ -31,6 +31,10 @@ err_t management_guests_impl(void *self, uint64_t badge, uint32_t *count)
 
 static guest_phase_t phase_of(const struct component *c)
 {
+    if (c->created.leaving)
+        return GUEST_PHASE_DESTROYING;
+    if (create_vacant(c))
+        return GUEST_PHASE_VACANT;
     if (c->ended)
         return c->stopped ? GUEST_PHASE_STOPPED : GUEST_PHASE_ENDED;
     if (c->paused)
@@ -49,14 +53,14 @@ err_t management_guest_impl(void *self, uint64_t badge, uint32_t number, struct 
     if (!c)
         return ERR_RANGE;
     const struct process *next = &c->process[c->now == &c->process[0]];
-    snprintf(info->name, sizeof(info->name), "%s", c->name);
+    snprintf(info->name, sizeof(info->name), "%s", create_vacant(c) ? "" : c->name);
     snprintf(info->ended, sizeof(info->ended), "%s", c->why);
     info->phase = phase_of(c);
     info->incarnation = c->now->info ? c->now->info->incarnation : 0;
     info->restarts = c->restarts;
     info->answered = restart_answered(in, c);
     info->cpu_us = watch_used(c) / (in->boot->tsc_hz / 1000000);
-    info->memory_pages = (uint32_t)c->guest->pages;
+    info->memory_pages = c->guest->spare ? c->created.pages : (uint32_t)c->guest->pages;
     info->vmm_pages = c->ended ? 0 : (uint32_t)(c->now->quota.used >> PAGE_SHIFT);
     info->successor = next->state == PROCESS_WAITING;
     snprintf(info->program, sizeof(info->program), "%s", c->now->program);

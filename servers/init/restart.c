@@ -232,6 +232,21 @@ static void signal_guest(struct init *in, struct component *c, cptr_t *place, ui
     sys_signal(*place);
 }
 
+void restart_ping(struct init *in, struct component *c)
+{
+    const struct desc_notify *r = c->ping ? NULL : events_of(in, c);
+
+    if (r) {
+        c->ping = slot_new(in, &in->slots);
+        err_t e = sys_invoke4(SLOT_CNODE, CNODE_MINT, c->ping, in->group[r->notification].cap, RIGHT_WRITE,
+                              DESC_EVENT_LOOK);
+        if (e != ERR_OK)
+            fail(in, e, "signal %s", c->name);
+    }
+    if (c->ping)
+        sys_signal(c->ping);
+}
+
 void restart_hang(struct init *in, struct component *c)
 {
     signal_guest(in, c, &c->hang, DESC_EVENT_HANG);

@@ -30,9 +30,9 @@ static void set(struct init *in, const struct component *c, cptr_t sched, uint64
 static void set_serving(struct init *in, const struct component *c, uint64_t parts)
 {
     const struct desc_component *d = c->d;
-    uint64_t budget = ticks(in, d->budget_us, parts);
+    uint64_t budget = ticks(in, c->budget_us, parts);
 
-    set(in, c, c->sched, budget, d->budget_us == d->period_us ? budget : ticks(in, d->period_us, 64),
+    set(in, c, c->sched, budget, c->budget_us == d->period_us ? budget : ticks(in, d->period_us, 64),
         d->priority);
 }
 
@@ -66,7 +66,7 @@ static cptr_t builder(struct init *in, struct component *c)
     if (!c->builder)
         c->builder = objects_new(in, NULL, &in->slots, OBJ_SCHED, 0, 1);
     if (c->guest)
-        set(in, c, c->builder, ticks(in, c->d->budget_us, BUILDS), 2 * ticks(in, c->d->period_us, 64),
+        set(in, c, c->builder, ticks(in, c->budget_us, BUILDS), 2 * ticks(in, c->d->period_us, 64),
             PRIORITY(c));
     else
         set(in, c, c->builder, ticks(in, TURN_US, 64), ticks(in, TURN_US, 64), lowest_priority(in));

@@ -108,11 +108,20 @@ static bool module_is(const struct umbra_boot_module *m, const char *name)
     return argument && argument[1] ? names(argument + 1, name) : names(m->name, name);
 }
 
-uint32_t module_find(struct init *in, const char *name)
+uint32_t module_known(const struct init *in, const char *name)
 {
     for (uint32_t i = 1; i < in->boot->module_count; i++)
         if (module_is(&in->boot->module[i], name))
             return i;
+    return 0;
+}
+
+uint32_t module_find(struct init *in, const char *name)
+{
+    uint32_t found = module_known(in, name);
+
+    if (found)
+        return found;
     fail(in, ERR_OK, "there is no boot module \"%s\"", name);
 }
 

@@ -118,7 +118,7 @@ static bool any_guest(const struct init *in)
 }
 
 /* The machine ends when no guest is left, or, where there never was one, no component. */
-static void end_if_last(struct init *in)
+void supervise_end_if_last(struct init *in)
 {
     bool guests = any_guest(in), clean = true;
 
@@ -158,7 +158,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
         say_counters();
         end_machine(END_SYSTEM_FAILED);
     }
-    end_if_last(in);
+    supervise_end_if_last(in);
 }
 
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text)
@@ -375,9 +375,12 @@ static void handle_hanging(struct init *in)
 
     while ((c = watch_next(in))) {
         sys_invoke0(c->now->tcb, TCB_SUSPEND);
-        snprintf(text, sizeof(text), "%lu us %s %lu", c->spent / (in->boot->tsc_hz / 1000000),
-                 c->guest ? "on exit" : "behind step", c->watched);
-        c->spent = 0;
+        if (c->silent)
+            snprintf(text, sizeof(text), "no sign of life behind step %lu", c->watched);
+        else
+            snprintf(text, sizeof(text), "%lu us %s %lu", c->spent / (in->boot->tsc_hz / 1000000),
+                     c->guest ? "on exit" : "behind step", c->watched);
+        c->spent = c->silent = 0;
         died(in, c, c->now, "hangs", text);
     }
 }
@@ -396,6 +399,8 @@ static void handle(struct init *in, struct umbra_message *m)
     void *const self[INIT_PORTS] = { [PORT_SUPERVISOR] = in, [PORT_MANAGEMENT] = in };
 
     if (m->tag & TAG_SIGNAL) {
+        if (m->badge & SIGNAL_RECLAIM)
+            create_reclaim(in);
         if (m->badge & SIGNAL_STOP)
             handle_timed(in);
         if (m->badge & SIGNAL_WATCH)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A VMM that hangs: too much processor time spent on one exit; a server: without having done anything. Looked
  * at now and then, so that the exit path bears nothing of it; processor time, not time: who is kept from
- * running by others does not hang. */
+ * running by others does not hang. A server that waits for what never comes uses none: it is asked for a sign
+ * of life now and then, by its notification, and whoever lives does something then. */
 #include "init.h"
 #include "libc/libc.h"
 #include <umbra/vcpu.h>
@@ -10,6 +11,8 @@
 #define HANG_MS  500u   /* chosen: loading a guest's images takes some 100 in the emulator */
 #define AUDIT_MS 10000u /* chosen: of the largest guest, in the emulator */
 #define IDLE_MS  1000u  /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
+#define PING     10u    /* chosen: looks; who has done nothing for so long is asked for a sign of life */
+#define SILENT   31u    /* chosen: looks; three were asked for and none came */
 #define NOBODY   (~0ull)
 
 void watch_at(struct init *in, uint64_t tsc)
@@ -88,15 +91,21 @@ static bool hangs(const struct init *in, struct component *c)
     return c->spent > in->boot->tsc_hz / 1000 * (audits ? AUDIT_MS : HANG_MS);
 }
 
-static bool server_hangs(const struct init *in, struct component *c)
+static bool server_hangs(struct init *in, struct component *c)
 {
     uint64_t done = *c->done;
 
     watch_used(c);
     if (done != c->watched)
-        c->spent = 0;
+        c->spent = c->silent = 0;
     c->watched = done;
-    return c->spent > in->boot->tsc_hz / 1000 * IDLE_MS;
+    if (c->spent > in->boot->tsc_hz / 1000 * IDLE_MS) {
+        c->silent = 0;
+        return true;
+    }
+    if (++c->silent % PING == 0)
+        restart_ping(in, c);
+    return c->silent == SILENT;
 }
 
 struct component *watch_next(struct init *in)

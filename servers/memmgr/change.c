@@ -19,7 +19,7 @@ err_t list_send(cptr_t space, struct list *l)
             ipc->words[i] = l->word[i];
     }
     l->records = 0;
-    state->done++;
+    state->told.done++;
     inject_step();
     err_t e = sys_call(space, &m);
     inject_step();

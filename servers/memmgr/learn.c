@@ -61,7 +61,7 @@ static err_t learn_client(struct memmgr *m, uint32_t number, uint8_t *used)
         err_t e = ask_frames(CAP_SPACES + number, gfn, n, frames);
         if (e != ERR_OK)
             return e;
-        state->done++;
+        state->told.done++;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t f = frames[i] == UINT64_MAX ? POOL_NO_FRAME : number_of(m, frames[i]);
             if (f == POOL_NO_FRAME)
@@ -94,7 +94,7 @@ err_t learn_frames(struct memmgr *m)
         e = learn_client(m, i, m->dirty); /* for the moment: what is used */
     if (e != ERR_OK)
         return e;
-    pool_leave(&m->pool, m->dirty, &state->done);
+    pool_leave(&m->pool, m->dirty, &state->told.done);
     for (uint32_t i = 0; i < m->frames; i++)
         m->dirty[i] = !m->dirty[i];
     return ERR_OK;

@@ -27,7 +27,7 @@ static err_t make(struct memmgr *m, cptr_t from, unsigned type, unsigned bits, u
     for (uint32_t done = 0, now; done < n && !m->made; done += now) {
         now = n - done < RETYPE_MAX ? n - done : RETYPE_MAX;
         err_t e = sys_retype(ipc, from, type, bits, CAP_CNODE, m->next_slot + done, now);
-        state->done++;
+        state->told.done++;
         if (e != ERR_OK)
             return e;
     }
@@ -68,7 +68,11 @@ static err_t ensure_tables(struct memmgr *m, cptr_t space, uint64_t gfn, uint32_
 static struct client *client_of(struct memmgr *m, uint64_t badge)
 {
     uint32_t i = DESC_BADGE_CLIENT(badge);
-    return i < m->clients ? &m->client[i] : NULL;
+
+    if (i >= m->clients)
+        return NULL;
+    m->client[i].quota = __atomic_load_n(&m->quota[i], __ATOMIC_ACQUIRE);
+    return &m->client[i];
 }
 
 static err_t error_of(enum pool_answer a)
@@ -225,6 +229,34 @@ err_t memory_info_impl(void *self, uint64_t badge, struct memory_info *info)
     return ERR_OK;
 }
 
+/* --- guests that are gone --- */
+
+#define RECLAIM_PAGES                                                                                        \
+    480u /* chosen: some milliseconds; then others have the processor until init says it again */
+
+/* Of the first client that may have nothing any more and still has something, a part comes back. */
+static void reclaim(struct memmgr *m)
+{
+    for (uint32_t i = 0; i < m->clients; i++) {
+        struct client *c = &m->client[i];
+        if (!c->mapped || __atomic_load_n(&m->quota[i], __ATOMIC_ACQUIRE))
+            continue;
+        uint32_t gfn = 0, end;
+        while (gfn < c->gfns && c->frame_of[gfn] == POOL_NO_FRAME)
+            gfn++;
+        end = c->gfns - gfn < RECLAIM_PAGES ? c->gfns : gfn + RECLAIM_PAGES;
+        if (change_range(CAP_SPACES + i, CHANGE_UNMAP, 0, gfn, end - gfn) == ERR_OK)
+            forget(m, c, gfn, end - gfn);
+        return;
+    }
+}
+
+static void tell(const struct memmgr *m)
+{
+    for (uint32_t i = 0; i < m->clients; i++)
+        __atomic_store_n(&state->told.mapped[i], m->client[i].mapped, __ATOMIC_RELEASE);
+}
+
 /* --- the beginning --- */
 
 static void die(const char *text)
@@ -267,6 +299,7 @@ static void begin(struct memmgr *m, const struct component_info *info)
     uint32_t tables = 2; /* of the space for zeroing */
 
     m->clients = config->memory_clients;
+    m->quota = info->quota;
     m->next_slot = CAP_FREE;
     m->made = info->incarnation != 0;
     if (m->made && !learn_possible())
@@ -294,7 +327,7 @@ static void begin(struct memmgr *m, const struct component_info *info)
         uint32_t *frame_of = malloc(gfns * sizeof(*frame_of) + 1);
         if (!frame_of)
             die("the heap is too small for the clients' tables");
-        client_init(&m->client[i], config->spaces_pages[i], frame_of, gfns);
+        client_init(&m->client[i], m->quota[i], frame_of, gfns);
     }
     if ((m->made ? learn_frames(m) : learn_ranges(m)) != ERR_OK)
         die("the kernel does not say where the frames are");
@@ -317,11 +350,16 @@ int main(void)
         return 1;
     inject_open(memmgr_config(info), info->incarnation);
     for (;;) {
+        tell(&m);
         /* whom a memmgr before this one had not answered hears now that its call is cancelled */
         if (component_receive(CAP_ENDPOINT, CAP_REPLY, &message) != ERR_OK)
             die("the endpoint is gone");
-        state->done++;
+        state->told.done++;
         inject_step();
+        if (message.tag & TAG_SIGNAL) {
+            reclaim(&m);
+            continue;
+        }
         memmgr_serve(&message, self);
         inject_step();
         component_answer(CAP_REPLY, &message);

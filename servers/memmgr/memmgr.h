@@ -11,7 +11,7 @@
 #define PIECE_BITS   24 /* one untyped of the pool: 16 MB */
 #define PIECE_FRAMES (1u << (PIECE_BITS - PAGE_SHIFT))
 #define RECORDS_MAX  30 /* of a GUESTSPACE_CHANGE: two words each */
-#define CLIENTS_MAX  16
+#define CLIENTS_MAX  DESC_QUOTAS
 #define TABLE_PAGES  512u
 #define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
 #define RANGES_MAX   288u
@@ -28,7 +28,7 @@ struct range {
 
 /* The segment: what is known once the ranges are made, and does not change any more. */
 struct memmgr_state {
-    uint64_t done; /* init looks whether it grows */
+    struct manager_state told; /* init looks at it */
     uint64_t magic;
     uint32_t ranges, crc;       /* crc: of frame */
     uint64_t frame[RANGES_MAX]; /* the kernel's number of each range's first frame */
@@ -39,6 +39,7 @@ struct memmgr {
     uint8_t *dirty; /* frame f must be zeroed before it is given; NULL: none */
     struct client client[CLIENTS_MAX];
     uint32_t clients;
+    const uint32_t *quota; /* what each may have now: init changes it */
     struct range range[RANGES_MAX];
     uint32_t ranges, frames;
     bool made; /* by the memmgr before this one: objects are counted, not made */

@@ -91,7 +91,7 @@ enum pool_answer client_may_map(const struct client *c, const struct pool *p, ui
     for (uint32_t i = 0; i < pages; i++)
         if (c->frame_of[gfn + i] != POOL_NO_FRAME)
             return POOL_MAPPED;
-    if (pages > c->quota - c->mapped)
+    if (c->mapped > c->quota || pages > c->quota - c->mapped)
         return POOL_QUOTA;
     return pages > pool_left(p) ? POOL_EMPTY : POOL_OK;
 }

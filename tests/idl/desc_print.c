@@ -38,6 +38,8 @@ static void print_system(const struct desc_record *r)
     } else if (r->op == DESC_OP_GUEST) {
         const struct desc_guest *x = (const void *)r;
         N(vm), N(vcpu), N(space), N(shadow), N(notification), N(paging), N(owner), TEXT(name), N(pages);
+        N(manager), N(client), N(spare), N(config_pages), N(config_line), N(config_line_bytes),
+            N(spare_pages);
     }
 }
 

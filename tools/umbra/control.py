@@ -43,11 +43,11 @@ class Refused(Failure):
 
 
 @contextlib.contextmanager
-def announced(folder, guests, log):
+def announced(folder, guests, log, **more):
     """While the block runs, a system that boots from this folder can be found."""
     note = folder / NOTE
     (folder / SOCKET).unlink(missing_ok=True)
-    note.write_text(json.dumps({"guests": guests, "log": log}) + "\n")
+    note.write_text(json.dumps({"guests": guests, "log": log, **more}) + "\n")
     try:
         yield
     finally:
@@ -172,6 +172,25 @@ class Channel:
                 return {key: value for key, value in found.items() if key not in ("id", "ok")}
             time.sleep(0.05)
         raise Failure("no audit within %g s" % self.timeout)
+
+    # -- guests that come and go ---------------------------------------------------------------------------------
+
+    def create(self, name, mem, kernel, initrd="", append="", percent=None):
+        """A guest of this name that has its images in boot modules, given by their names."""
+        if name in self.note["guests"]:
+            raise Refused("the name is taken")
+        share = {} if percent is None else {"percent": percent}
+        self.ask("create", guest=name, bytes=mem, kernel=kernel, initrd=initrd, line=append, **share)
+
+    def destroy(self, component):
+        """Returns when everything that the guest had is back."""
+        self.ask("destroy", guest=component)
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            if component not in [g["component"] for g in self.guests()]:
+                return
+            time.sleep(0.02)
+        raise Failure("not all that %s had is back within %g s" % (component, self.timeout))
 
     # -- another program for a VMM -------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command `ctl`: asks the system that runs from this tree, and tells it what to do with its guests."""
 import json
+import os
 
 from umbra import control, images, say, symbols
 from umbra.errors import Usage
@@ -13,7 +14,11 @@ ACTS = {"pause": "the guest stands still, its clocks too", "resume": "it goes on
 OTHERS = {"crash-report": "what is known of the deaths of its VMMs, or of a server",
           "audit": "its VMM compares its shadow tables with the guest's",
           "restart-server": "a planned change of a server: console, memmgr"}
-COMMANDS = {**LISTS, **ACTS, **OTHERS}
+LIVES = {"create": "a new guest in what `run --pool` set aside: --mem, --kernel, --initrd, --append, --cpu",
+         "destroy": "a created guest ends, and all that it had comes back",
+         "places": "what is set aside for created guests, and how much of it is left"}
+COMMANDS = {**LISTS, **ACTS, **LIVES, **OTHERS}
+OF_CREATE = ("mem", "kernel", "initrd", "append", "cpu")
 
 
 def arguments(parser):
@@ -21,6 +26,11 @@ def arguments(parser):
     add("what", choices=list(COMMANDS), metavar="COMMAND", help="see below")
     add("guest", nargs="?", metavar="GUEST", help="its name; may be left out where there is one guest")
     add("--image", metavar="FILE", help="of upgrade-vmm: an ELF file as build/debug/servers/vmm.elf")
+    add("--mem", metavar="SIZE", help="of create: its memory; default: 64M")
+    add("--kernel", metavar="F", help="of create: a file that this run has as a kernel or --module; default: the first guest's")
+    add("--initrd", metavar="F", help="of create: the same for its initramfs")
+    add("--append", metavar="S", help="of create: its command line, at most 255 characters")
+    add("--cpu", metavar="N", type=int, help="of create: at most so many hundredths of the processor")
     add("--json", action="store_true", help="the answer as JSON")
     add("--socket", metavar="PATH", help="the system to ask; default: the newest that runs from this tree")
     add("--timeout", metavar="S", type=float, default=30, help="for an answer; default: 30")
@@ -123,6 +133,44 @@ def restart_server(channel, options):
     print_answer(options, channel.ask("restart-server", server=options.guest))
 
 
+def module(channel, path, what):
+    """The boot module that has this file."""
+    known = channel.note.get("modules", {})
+    found = known.get(os.path.realpath(path)) or (path if path in known.values() else None)
+    if found is None:
+        raise Usage("--%s %s is not among the images of the running system; give it to `run` with --module" % (what, path))
+    return found
+
+
+def create(channel, options):
+    if options.guest is None:
+        raise Usage("create needs a name for the guest")
+    mem, first = images.parse_memory(options.mem or "64M"), channel.note.get("first", {})
+    own = options.kernel is not None
+    kernel, initrd = options.kernel or first.get("kernel"), options.initrd or (None if own else first.get("initrd"))
+    if kernel is None:
+        raise Usage("create needs --kernel here")
+    append = options.append if options.append is not None else "" if own else first.get("append", "")
+    channel.create(options.guest, mem, module(channel, kernel, "kernel"), module(channel, initrd, "initrd") if initrd else "",
+                   append, options.cpu)
+    print_answer(options, {"ok": True})
+
+
+def destroy(channel, options):
+    channel.destroy(chosen(channel, options.guest))
+    print_answer(options, {"ok": True})
+
+
+def places(channel, options):
+    found = channel.ask("places")
+    if options.json:
+        print(json.dumps({key: value for key, value in found.items() if key not in ("id", "ok")}))
+    else:
+        print("%d places for created guests, %d of them free; %s of memory, %s of it left; a guest may have %s" % (
+            found["places"], found["vacant"], megabytes(found["bytes"]), megabytes(found["left_bytes"]),
+            megabytes(found["most_bytes"])))
+
+
 def print_answer(options, answer):
     if options.json:
         print(json.dumps(answer))
@@ -132,7 +180,9 @@ def command(options):
     image = read_image(options)
     if options.what in LISTS and options.guest:
         raise Usage("%s shows all guests" % options.what)
-    special = {"crash-report": crash_report, "audit": audit, "restart-server": restart_server, **dict.fromkeys(LISTS, lists)}
+    if options.what != "create" and any(getattr(options, word) is not None for word in OF_CREATE):
+        raise Usage("--%s and the like go with create" % next(w for w in OF_CREATE if getattr(options, w) is not None))
+    special = {"create": create, "destroy": destroy, "places": places, "crash-report": crash_report, "audit": audit, "restart-server": restart_server, **dict.fromkeys(LISTS, lists)}
     with control.open_channel(options.socket, options.timeout) as channel:
         if options.what in special:
             return special[options.what](channel, options) or 0

@@ -28,14 +28,18 @@ class Guest:
 
 def parse_memory(text):
     """Bytes, from QEMU's words: 128M, 1G, or a bare number of megabytes."""
+    return parse_size(text, MEM_MAX, "memory")
+
+
+def parse_size(text, most, what):
     match = re.fullmatch(r"(\d+)([KMG]?)B?", text, re.I)
     if match is None:
-        raise Usage("memory is %r; say for example 128M" % text)
+        raise Usage("%s is %r; say for example 128M" % (what, text))
     size = int(match[1]) * UNITS[match[2].upper()]
     if size % PAGE:
-        raise Usage("memory of %s is not a multiple of 4K" % text)
-    if not MEM_MIN <= size <= MEM_MAX:
-        raise Usage("memory of %s is not between %dM and %dM" % (text, MEM_MIN // MB, MEM_MAX // MB))
+        raise Usage("%s of %s is not a multiple of 4K" % (what, text))
+    if not MEM_MIN <= size <= most:
+        raise Usage("%s of %s is not between %dM and %dM" % (what, text, MEM_MIN // MB, most // MB))
     return size
 
 

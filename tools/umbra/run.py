@@ -21,6 +21,7 @@ from umbra import (
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
+CREATED = re.compile(r"^guest (\S+) (?:created in (place\d+)|destroyed)\r?$", re.M)
 ENDED = re.compile(r"^guest (\S+) ended: (.*)$", re.M)
 STATISTIC = re.compile(r"^stat (\S+) (\S+) (-?\d+)$", re.M)
 TICK = 0.1      # seconds between looks at the clock
@@ -41,6 +42,9 @@ def arguments(parser):
     add("--input", metavar="FILE", help="typed to the first guest, a line whenever it waits")
     add("--stats", metavar="FILE", help="how each guest ended, and its exits, as JSON")
     add("--record", metavar="FILE", help="all that the first guest's VMM receives and answers; see `test replay FILE`")
+    add("--pool", metavar="SIZE", help="memory set aside for guests that `ctl create` makes while the system runs")
+    add("--pool-guests", type=int, metavar="N", help="how many there can be at once; default: %d" % system.POOL_GUESTS)
+    add("--module", action="append", metavar="F", help="a further kernel or initramfs for them; the guests' own are there, too")
     add("--seed", type=int, metavar="N", help="decides the order of guests' memory in the machine")
     add("--set", action="append", default=[], metavar="C.S=VALUE",
         help="a setting of the system's description, for example memmgr.seed=7")
@@ -129,7 +133,9 @@ def check_files_named(described):
         modules = "kernel" in pairs and images.is_multiboot(pairs["kernel"])
         if "initrd" in pairs:
             images.read_modules(pairs["initrd"]) if modules else images.readable(pairs["initrd"], "initramfs")
-    system.check_guests([images.parse_memory(pairs.get("mem", "128M")) for pairs in described])
+    sizes = [images.parse_memory(pairs.get("mem", "128M")) for pairs in described]
+    system.check_guests(sizes)
+    return sizes
 
 
 def check_words(options):
@@ -150,12 +156,27 @@ def check_words(options):
         raise Usage("--icount goes only with --accel tcg")
     system.check_name(options.system)
     options.script = images.readable(options.input, "--input") if options.input else b""
+    check_pool_words(options)
     if options.seed is not None and not 0 < options.seed < 1 << 64:
         raise Usage("--seed %d is not between 1 and 2^64 - 1" % options.seed)
     if options.record and options.system != system.DEFAULT:
         raise Usage("--record does not go with system %s, whose description has no recorder" % options.system)
     for name in ("log", "stats", "record"):
         check_output(name, getattr(options, name))
+
+
+def check_pool_words(options):
+    if options.pool is None and (options.pool_guests is not None or options.module):
+        raise Usage("--pool-guests and --module go with --pool")
+    if options.pool is None:
+        return
+    if options.system != system.DEFAULT:
+        raise Usage("--pool does not go with system %s, whose description says what is set aside" % options.system)
+    options.pool = images.parse_size(options.pool, system.GUESTS_MEM_MAX, "--pool")
+    if options.pool_guests is not None and not 0 < options.pool_guests <= system.GUESTS_MAX:
+        raise Usage("--pool-guests %d is not between 1 and %d" % (options.pool_guests, system.GUESTS_MAX))
+    for path in options.module or []:
+        images.readable(path, "--module")
 
 
 def kernel_log_name():
@@ -187,7 +208,8 @@ def check_machine(options):
 
 def command(options):
     check_words(options)
-    check_files_named(described_guests(options))    # before anything is installed
+    sizes = check_files_named(described_guests(options))    # before anything is installed
+    system.check_pool(options, sizes)
     deps.ensure("run", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     check_machine(options)
     guests = prepare_guests(options)
@@ -223,7 +245,7 @@ def ninja_targets(options):
 def machine_config(options, guests):
     return qemu.Config(
         kernel=layout.kernel_output(options.profile), modules=system.modules(options, guests), cmdline=system.cmdline(options),
-        memory=system.machine_memory(guests), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
+        memory=system.machine_memory(guests, options), icount=options.icount, serials=("socket", kernel_log_name()), qemu=options.qemu,
         control=system.control_socket(), accel=options.accel,
         extra=system.recorder_device(options.record) if getattr(options, "record", None) else (),
         cpu="host,-la57" if options.accel == "kvm" else qemu.CPU, name="run" + locks.slot())
@@ -253,9 +275,10 @@ def boot(options, config, guests):
         if log:
             stack.enter_context(log)
         stack.enter_context(control.announced(
-            system.folder(), [g.name for g in guests] if options.system == system.DEFAULT else [], kernel_log_name()))
+            system.folder(), [g.name for g in guests] if options.system == system.DEFAULT else [], kernel_log_name(),
+            **announced_images(options, guests)))
         machine = stack.enter_context(qemu.Machine(config))
-        session = Session(options, machine, [g.name for g in guests], log)
+        session = Session(options, machine, [g.name for g in guests], log, [g.name for g in system.places(options)])
         with raw_terminal(session.terminal):
             session.run(began + options.seconds)
         status = machine.wait(5) if session.verdict is None else machine.exit_status
@@ -264,6 +287,16 @@ def boot(options, config, guests):
     if options.stats:
         write_stats(options, guests, session, result, time.monotonic() - began)
     return result
+
+
+def announced_images(options, guests):
+    """What `ctl create` must know: boot modules by their files, and what the first guest has."""
+    if options.system != system.DEFAULT:
+        return {}
+    files = {**system.guest_files(guests), **system.extra_modules(options)}
+    return {"modules": {os.path.realpath(path): name for name, path in files.items()},
+            "first": {"kernel": os.path.realpath(guests[0].kernel), "append": guests[0].append,
+                      "initrd": os.path.realpath(guests[0].initrd) if guests[0].initrd else None}}
 
 
 def open_log(options):
@@ -277,9 +310,12 @@ class Session:
     """One run's traffic between the serial line and the outside. `verdict` says why it ended: matched, timeout, quit, or None
     when QEMU ended by itself."""
 
-    def __init__(self, options, machine, names, log):
+    def __init__(self, options, machine, names, log, places=()):
         self.machine = machine
-        self.names = names
+        self.described = len(names)
+        self.places = list(places)
+        self.created = {}       # place: who is in it, as far as is known
+        self.names = names = names + self.places
         self.log = log
         self.terminal = not options.headless and os.isatty(0)
         self.input_open = not options.headless
@@ -331,9 +367,16 @@ class Session:
             self.show(self.lines.idle(time.monotonic()))
         return data != b""
 
+    def look_who_is_there(self):
+        """Created guests' names, by init's log."""
+        self.created = created_guests((layout.ROOT / kernel_log_name()).read_text(errors="replace"))
+        self.names[self.described:] = [self.created.get(place, place) for place in self.places]
+
     def received(self, data, now):
         self.machine.log.write(data)
         for guest, part in self.shared.receive(data):
+            if guest >= self.described:
+                self.look_who_is_there()
             if self.lines:
                 self.show(self.lines.feed(guest, part, now))
             elif guest == self.shown:
@@ -355,10 +398,17 @@ class Session:
             elif what == "quit":
                 self.verdict = "quit"
             elif what == "switch":
-                self.shown = (self.shown + 1) % len(self.names)
+                self.switch()
                 self.tell("guest " + self.names[self.shown])
             else:
                 self.tell(console.HELP)
+
+    def switch(self):
+        """To the next guest; places without one are passed over."""
+        if self.places:
+            self.look_who_is_there()
+        there = [True] * self.described + [place in self.created for place in self.places]
+        self.shown = next(n % len(there) for n in range(self.shown + 1, self.shown + 1 + len(there)) if there[n % len(there)])
 
     def show(self, data):
         while data:
@@ -374,6 +424,16 @@ def kernel_log(options, names):
     path = layout.ROOT / kernel_log_name()
     text = path.read_text(errors="replace").replace("\r", "") if path.is_file() else ""
     return with_names(text, names) if options.system == system.DEFAULT else text
+
+
+def created_guests(log):
+    """{place: name of the guest in it} after what init's log says."""
+    found = {}
+    for name, place in CREATED.findall(log):
+        found = {p: n for p, n in found.items() if n != name}
+        if place:
+            found[place] = name
+    return found
 
 
 def with_names(text, names):

@@ -24,6 +24,7 @@ GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' 
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
+POOL_GUESTS = 2             # chosen: places for created guests where a pool is asked for
 MANAGER_HEAP = 4            # megabytes; chosen: of memmgr, besides eight bytes for each page of guest memory
 TABLES = (256, 8192)        # as idl/umbra_idl/check_system.py
 
@@ -82,6 +83,33 @@ def guest_files(guests):
     return found
 
 
+def place(number):
+    """The name of the component of a place for guests that are created at run time."""
+    return "place%d" % number
+
+
+def places(options):
+    """The places for created guests, as guests of the largest size that each takes."""
+    pool, count = getattr(options, "pool", None), getattr(options, "pool_guests", None) or POOL_GUESTS
+    most = min(pool or 0, images.MEM_MAX)
+    return [images.Guest(place(n), None, None, "", most) for n in range(count)] if pool else []
+
+
+def extra_modules(options):
+    """Images that no guest has when the system boots: {module name: file}."""
+    return {"module%d" % n: pathlib.Path(path) for n, path in enumerate(getattr(options, "module", None) or [])}
+
+
+def check_pool(options, sizes):
+    """Usage if what is set aside for created guests is too much."""
+    found = places(options)
+    if len(sizes) + len(found) > GUESTS_MAX:
+        raise Usage("%d guests and %d places for created ones; at most %d fit one system" % (
+            len(sizes), len(found), GUESTS_MAX))
+    if sum(sizes) + (options.pool or 0) > GUESTS_MEM_MAX:
+        raise Usage("the guests and --pool have more than %dM of memory together" % (GUESTS_MEM_MAX // MB))
+
+
 def guest_words(number, guest, paging, files, record=False):
     names = {path: name for name, path in files.items()}
     words = ["name=" + component(number), "memory=%dK" % (guest.mem >> 10), "kernel=" + names[guest.kernel]]
@@ -113,14 +141,19 @@ def describe(options, guests):
         files = guest_files(guests)
         record = bool(getattr(options, "record", None))
         most = GUEST_FILES_MAX - record     # the recorder is a module, too
-        if len(files) > most:
+        free = places(options)
+        if len(files) + len(extra_modules(options)) > most:
             raise Usage("%d different kernels and initramfs; at most %d fit one system" % (len(files), most))
-        text = compiler("guests", *(guest_words(n, g, options.paging, files, record) for n, g in enumerate(guests)))
+        text = compiler("guests", *(guest_words(n, g, options.paging, files, record) for n, g in enumerate(guests)),
+                        *("name=%s,memory=%dK,spare=true" % (g.name, g.mem >> 10) for g in free),
+                        *(("--spare", "%dK" % (options.pool >> 10)) if free else ()))
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
-        settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 8 // MB)]
-        settings += ["--memory", str(memory_bytes(guests))]
+        for g in free:
+            settings += ["--set", "%s.heap=%dM" % (g.name, heap_bytes(g) // MB)]
+        settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests + free) // 4096 * 8 // MB)]
+        settings += ["--memory", str(memory_bytes(guests, options))]
     for text in getattr(options, "set", []):
         settings += ["--set", text]
     compiler("compile", source, "-o", layout.relative(folder() / "system"), *settings)
@@ -162,7 +195,8 @@ def modules(options, guests):
     found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
     if getattr(options, "record", None):    # the other build of the same module
         given["vmm"] = layout.ROOT / layout.server_output(options.profile, "vmm_recording")
-    return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted]]
+    more = [link(name, path) for name, path in extra_modules(options).items()]
+    return [(path, "") for path in found + [module_file(options.profile, name, given) for name in wanted] + more]
 
 
 def control_socket():
@@ -178,13 +212,21 @@ def recorder_device(path):
             "-device", "isa-debugcon,iobase=0x3e0,chardev=record")
 
 
-def memory_bytes(guests):
+def pool_bytes(options):
+    """What is set aside for created guests: their memory once, what serves them for each place."""
+    free = places(options)
+    extra = sum(p.stat().st_size for p in extra_modules(options).values())
+    return 2 * extra + (options.pool * 5 // 4 if free else 0) + sum(g.mem // 4 + 2 * heap_bytes(g) + 4 * MB for g in free)
+
+
+def memory_bytes(guests, options=None):
     """The emulated machine's memory: guests with what stands behind them, twice their images, and overhead."""
     files = sum(pathlib.Path(p).stat().st_size for g in guests for p in (g.kernel, g.initrd) if p)
     need = sum(g.mem * 5 // 4 + 2 * heap_bytes(g) for g in guests) + 2 * files + OVERHEAD
+    need += pool_bytes(options) if options else 0
     return max(MACHINE_MIN, -(-need // (256 * MB)) * 256 * MB)
 
 
-def machine_memory(guests):
+def machine_memory(guests, options=None):
     """The same in QEMU's words."""
-    return "%dM" % (memory_bytes(guests) // MB)
+    return "%dM" % (memory_bytes(guests, options) // MB)

@@ -82,7 +82,7 @@ static struct good make_good(void)
         .ioport = { HEAD(IOPORT, ioport, DESC_SYSTEM), G_IOPORT, 0x3f8, 0x3ff, NAME, 0 },
         .bind = { HEAD(TIMER, timer, DESC_SYSTEM), G_TIMER, G_NOTIFICATION, 2 },
         .guest = { HEAD(GUEST, guest, DESC_SYSTEM), G_VM, G_VCPU, G_SPACE, G_SHADOW, G_NOTIFICATION, 0, 0,
-                   NAME, 512 },
+                   NAME, 512, 0, 1, 0, 0, 4, 12, 0 },
         .component = { HEAD(COMPONENT, component, 0), NAME, NAME, 7, 100, DESC_CONTROL, 6, 65536, 16384,
                        65536, 1000, 10000, G_ENDPOINT, CONFIG, 16, 0, DESC_BADGE_FAULT },
         .cap = { { HEAD(CAP, cap, 0), 2, DESC_OWN_TCB, 0, 1, RIGHT_WRITE, 0, 0 },
@@ -229,6 +229,14 @@ TEST(desc_guests_are_checked)
     REFUSED(g.guest.paging = 2, DESC_BAD_VALUE);
     REFUSED(g.guest.pages = 0, DESC_BAD_VALUE);
     REFUSED(g.guest.pages = GUEST_FRAMES_MAX + 1, DESC_BAD_VALUE);
+    REFUSED(g.guest.manager = 1, DESC_BAD_COMPONENT);
+    REFUSED(g.guest.client = DESC_QUOTAS, DESC_BAD_VALUE);
+    REFUSED(g.guest.spare = 2, DESC_BAD_VALUE);
+    REFUSED((g.guest.spare = 1, g.guest.manager = DESC_NONE), DESC_BAD_VALUE);
+    REFUSED((g.guest.spare = 1, g.guest.config_line_bytes = 0), DESC_BAD_VALUE);
+    REFUSED(g.guest.config_pages = COMPONENT_CONFIG_MAX - 3, DESC_BAD_VALUE);
+    REFUSED(g.guest.config_line = COMPONENT_CONFIG_MAX + 1, DESC_BAD_VALUE);
+    REFUSED(g.guest.config_line_bytes = COMPONENT_CONFIG_MAX - 3, DESC_BAD_VALUE);
     REFUSED(g.guest.owner = 1, DESC_BAD_COMPONENT);
     REFUSED(g.guest.name = 99, DESC_BAD_STRING);
 }

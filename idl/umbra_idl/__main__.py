@@ -8,6 +8,7 @@ import sys
 from . import ast, errors as error_table, gen_c, gen_component, gen_docs, guests
 from .check import IDL_DIR, Checker, check
 from .check_system import MEMORY_RESERVE, check_system
+from .closure import close
 from .desc import encode
 from .describe import describe
 from .diagnostics import CODES, Failed, Pos, Report
@@ -56,6 +57,9 @@ def compile_files(args, report):
     for decl in model.assemblies:
         system = check_system(checker, decl, settings, args.memory)
         description = describe(system)
+        closure = close(system, description, report)
+        if args.command == "closure":
+            print(f"{system.name}: {closure.text()}")
         files.update(gen_docs.system_pages(system, description))
         files["system.desc"] = encode(description)
         files["system.json"] = summary(system, description)
@@ -96,7 +100,8 @@ def arguments(argv):
                                      description="The interface language of Umbra (docs/idl.md).")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("compile", "check a file and write all that is generated from it"),
-                       ("check", "check a file")):
+                       ("check", "check a file"),
+                       ("closure", "check a file, and say what was looked at for isolation")):
         sub = commands.add_parser(name, help=text)
         sub.add_argument("file")
         sub.add_argument("--memory", type=size_of, metavar="BYTES", help="of the machine; 512M, 2G")

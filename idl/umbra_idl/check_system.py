@@ -461,17 +461,6 @@ class SystemChecker:
                 self.report.error(c.decl.pos, "E073",
                                   f"{c.text('source')} and {c.text('target')} would share a "
                                   f"{c.kind}, and both run guests", "a server between them")
-        for i in self.system.instances.values():
-            users = [c for clients in i.clients.values() for c in clients if c.source.guest]
-            givers = [c for c in users if c.target_port.of.passes_caps[0]]
-            takers = [c for c in users if c.target_port.of.passes_caps[1]]
-            pair = next(((g, t) for g in givers for t in takers if g.source is not t.source), None)
-            if pair:
-                self.report.error(pair[1].decl.pos, "E074",
-                                  f"capabilities of {pair[0].source.name} could reach "
-                                  f"{pair[1].source.name} through {i.name}",
-                                  "interfaces that take capabilities from guests' components, "
-                                  "or give them, not both")
 
     def modules(self):
         used = {}

@@ -68,6 +68,7 @@ CODES = {
     "E077": "there are too many boot modules, components or connections",
     "E078": "a server has a lower priority than its client",
     "E079": "an array of managed or observed guests is too small",
+    "E080": "a guest's component could obtain another guest, or the kernel object",
 }
 
 

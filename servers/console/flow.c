@@ -19,10 +19,11 @@ static void settle(struct flow *f)
     flow_step();
 }
 
-/* May an entry of this exit be shown? */
-static bool answered(const struct console_guest *g, uint64_t seq)
+/* Entries up to this exit may be shown. Asked before the ring is looked at: one of a later exit may be
+ * withdrawn and made anew by another VMM while it is copied, and be answered then. */
+static uint64_t answered(const struct console_guest *g)
 {
-    return seq == 0 || !g->public || seq <= __atomic_load_n(&g->public->answered, __ATOMIC_ACQUIRE);
+    return g->public ? __atomic_load_n(&g->public->answered, __ATOMIC_ACQUIRE) : UINT64_MAX;
 }
 
 /* Only when nothing is left of the last line. */
@@ -46,6 +47,7 @@ static bool take_entry(struct flow *f, uint32_t i)
 {
     const struct console_guest *g = &f->guest[i];
     struct console_entry e;
+    uint64_t upto = answered(g);
     uint64_t produced = __atomic_load_n(&g->output->produced, __ATOMIC_ACQUIRE);
     uint64_t taken = g->input->output_taken, waiting = produced - taken;
 
@@ -56,7 +58,8 @@ static bool take_entry(struct flow *f, uint32_t i)
         return false;
     }
     memcpy(&e, &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES], sizeof(e));
-    if (!answered(g, e.seq))
+    flow_step();
+    if (e.seq > upto)
         return false;
     commit(f, i, taken, &e);
     if (waiting == CONSOLE_OUTPUT_ENTRIES) /* it was full: the client may wait for room */

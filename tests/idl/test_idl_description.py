@@ -15,9 +15,10 @@ from idl_support import ROOT, SANITIZE, build, generate
 from umbra_idl.check import Checker, check
 from umbra_idl.check_system import check_system
 from umbra_idl.cheader import constants
+from umbra_idl.closure import close
 from umbra_idl.desc import HEADER, decode, encode, fields_of
-from umbra_idl.describe import describe
-from umbra_idl.diagnostics import Report
+from umbra_idl.describe import Record, describe
+from umbra_idl.diagnostics import Failed, Report
 from umbra_idl.parser import load
 
 C = constants()
@@ -138,6 +139,52 @@ def test_guest_components_hold_no_memory_of_others(path):
         if r.op == "VIEW":
             own = owners[r.component]
             assert r.fields["group"] in (own["vm"], own["vcpu"], own["space"])
+
+
+def stray_grants(system, description):
+    """Every record that would give a guest's component an object, or a frame, that is another guest's alone."""
+    guests = {r.fields["owner"]: r.fields for r in description.records if r.op == "GUEST"}
+    mapped = [(r.component, r.fields["group"]) for r in description.records if r.op == "MAP"]
+    for owner, g in guests.items():
+        objects = [(g[key], "CAP") for key in ("vm", "vcpu", "space", "shadow")]
+        objects += [(g["space"], "VIEW"), (g["vcpu"], "VIEW"), (g["vm"], "VIEW")]
+        objects += [(group, op) for who, group in mapped if who == owner and
+                    {w for w, at in mapped if at == group} == {owner} for op in ("CAP", "MAP")]
+        for other in guests:
+            for group, op in objects if other != owner else ():
+                yield Record(op, other, {"slot": 900, "group": group, "first": 0, "count": 1, "rights": C["RIGHT_READ"],
+                                         "badge": 0, "kind": 0, "address": 0})
+    events = [r for r in description.records if r.op == "CAP" and r.component in guests and
+              r.fields["slot"] == C["DESC_SLOT_NOTIFICATION"]]
+    for r in events:
+        for other in guests:
+            if other != r.component:
+                yield Record("CAP", other, r.fields | {"slot": 900, "rights": C["RIGHT_READ"]})
+    for other in guests:
+        yield Record("CAP", other, {"slot": C["DESC_SLOT_LOG"], "group": C["DESC_OWN_KERNEL"], "first": 0, "count": 1,
+                                    "rights": C["RIGHT_WRITE"], "badge": 0})
+        for r in description.records:
+            if r.op == "CAP" and r.component == other and r.fields["badge"] and not r.fields["rights"] & C["RIGHT_GRANT"]:
+                if r.fields["group"] in {x.fields["group"] for x in description.records if x.op == "OBJECTS" and
+                                         x.fields["type"] == C["OBJ_ENDPOINT"]}:
+                    yield Record("CAP", other, r.fields | {"rights": r.fields["rights"] | C["RIGHT_GRANT"]})
+
+
+def two_guests():
+    return next(s for s in map(system_of, SYSTEMS) if sum(bool(i.guest) for i in s.components) > 1)
+
+
+def test_any_grant_of_a_guest_to_another_is_refused():
+    """What the checker lets nobody write, added to the records one by one: the closure finds each."""
+    system, tried = two_guests(), 0
+    for stray in stray_grants(system, describe(system)):
+        description, report = describe(system), Report()
+        description.records.append(stray)
+        with pytest.raises(Failed):
+            close(system, description, report)
+        assert {d.code for d in report.items} <= {"E073", "E074", "E080"}
+        tried += 1
+    assert tried >= 20
 
 
 def test_receiving_ends_are_held_by_their_owner_only():

@@ -11,6 +11,7 @@ import pytest
 from idl_support import ROOT
 from umbra_idl.check import Checker, check
 from umbra_idl.check_system import check_system
+from umbra_idl.closure import close
 from umbra_idl.describe import describe
 from umbra_idl.desc import encode
 from umbra_idl.diagnostics import CODES, Failed, Report
@@ -29,7 +30,10 @@ def diagnose(path):
             report.error(model.assemblies[1].pos, "E075", f"{len(model.assemblies)} assemblies", "one")
             raise Failed()
         for decl in model.assemblies:
-            encode(describe(check_system(checker, decl)))
+            system = check_system(checker, decl)
+            description = describe(system)
+            close(system, description, report)
+            encode(description)
     except Failed:
         pass
     return report.lines()

@@ -98,6 +98,9 @@ static uint32_t roll_back_guest(struct undo *u, const struct gmem *mem, uint64_t
     for (uint32_t k = n; k-- > 0;)
         if (read_guest(mem, &u->write[k], &now) == GMEM_OK && now == u->write[k].new)
             restore_guest(mem, &u->write[k]);
+    written();
+    for (uint32_t k = n; k-- > 0; written()) /* else they would count behind those of this incarnation */
+        u->write[k].check = ~u->write[k].check;
     return n;
 }
 

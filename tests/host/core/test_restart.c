@@ -459,6 +459,26 @@ TEST(writes_to_the_same_place_are_taken_back_to_the_first)
     CHECK_EQ(get64(0x5000), 1);
 }
 
+/* The second VMM does the exit in another way, and dies, too: what the first one had written down is not
+ * taken for the second one's. */
+TEST(writes_of_two_vmms_at_one_exit_are_taken_back_to_the_first)
+{
+    begin();
+    put64(0x5000, 1);
+    io_exit(false, 0x21, 0x55);
+    vmm_begin(&vmm);
+    write_guest(0x5000, 2);
+    write_guest(0x5000, 3);
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(get64(0x5000), 1);
+    vmm_begin(&vmm);
+    write_guest(0x5000, 3);
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(get64(0x5000), 1);
+}
+
 /* A device or another processor of the guest wrote there after the VMM that died: that is not undone. */
 TEST(what_another_wrote_since_stays)
 {

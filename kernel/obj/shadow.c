@@ -9,6 +9,7 @@
 #include "arch/pte.h"
 #include "invoke.h"
 #include "ipc.h"
+#include "softtlb.h"
 
 #define SHADOW_LINKS_MAX (BIT(24) - 1)
 #define LARGE_PAGES      512u
@@ -108,6 +109,7 @@ static void drop_entry(struct batch *b, const struct table *t, unsigned index)
 
     if (!(old & PTE_P))
         return;
+    softtlb_change(&t->entries[index], 0);
     t->entries[index] = 0;
     if (is_link(t, old))
         unlink_child(old);
@@ -131,6 +133,7 @@ static void clear_table(struct batch *b, const struct table *t)
         for (unsigned k = 0; k < GROUP; k++)
             e[k] = 0;
     }
+    softtlb_cleared(t->entries);
     t->meta->owner |= META_SHADOW_EMPTY;
 }
 
@@ -165,6 +168,7 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
     t.meta->owner = META_SHADOW | phys_to_hpa(b->vm).v >> PAGE_SHIFT << 4 | (uint64_t)level << 32 |
                     (uint64_t)format << 36 | META_SHADOW_EMPTY;
     t.meta->stamp = epoch;
+    softtlb_begun(t.entries);
     b->known_p = 0; /* level and format are new */
     return ERR_OK;
 }
@@ -185,7 +189,9 @@ static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights,
     if (META_SHADOW_LINKS(child.meta->owner) >= SHADOW_LINKS_MAX)
         return ERR_RANGE;
     drop_entry(b, &t, index);
-    t.entries[index] = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    uint64_t link = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    softtlb_change(&t.entries[index], link);
+    t.entries[index] = link;
     t.meta->owner &= ~META_SHADOW_EMPTY;
     child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
     return ERR_OK;
@@ -234,6 +240,7 @@ static err_t fill(struct batch *b, const struct table *t, unsigned index, uint64
             *guest = pte | PTE_D;
         if (t->entries[index] & PTE_P)
             replace_entry(b, t, index, new);
+        softtlb_change(&t->entries[index], new);
         t->entries[index] = new;
     }
     return ERR_OK;
@@ -273,8 +280,10 @@ static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean
             unsigned i = __builtin_ctzll(m);
             if (!(rights & SH_READ))
                 drop_entry(b, t, w * 64 + i);
-            else if (entries[i] & PTE_P)
+            else if (entries[i] & PTE_P) {
+                softtlb_change(&entries[i], (entries[i] & ~take) | add);
                 entries[i] = (entries[i] & ~take) | add;
+            }
         }
     }
     b->downgraded = true;
@@ -601,5 +610,6 @@ void shadow_finalise(struct cap *c)
         if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)
             guestspace_bump(vm->space);
     }
+    softtlb_ended((hpa_t){ c->obj });
     *m = (struct frame_meta){ 0, 0 };
 }

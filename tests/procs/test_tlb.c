@@ -92,8 +92,8 @@ TEST(a_guest_runs_on_after_entries_became_less)
     struct vm_test v;
 
     CHECK(begin(&v));
-    for (unsigned step = 0; step < 12; step++) {
-        switch (step % 6) {
+    for (unsigned step = 0; step < 14; step++) {
+        switch (step % 7) {
         case 0:
             fill(&v, SH_READ, 9, 9);
             break;
@@ -110,6 +110,9 @@ TEST(a_guest_runs_on_after_entries_became_less)
             op(&v, OP_W0(OP_CLEAR, 0, 0, v.table[5]));
             op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
             op(&v, OP_W1_RUN(0, 16));
+            break;
+        case 5:
+            fill(&v, RWXU & ~SH_EXEC, 9, 9);
             break;
         default:
             op(&v, OP_W0(OP_LINK, SH_READ | SH_EXEC, 0, v.table[4]));

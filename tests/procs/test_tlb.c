@@ -79,6 +79,8 @@ TEST(entries_are_judged_and_their_flushes_counted)
     CHECK(runs(&v));
     CHECK_EQ(counted(TLB_BEGUN), begun + boot->debug);
     CHECK_EQ(counted(TLB_LOSSES), losses + boot->debug);
+    CHECK(runs(&v));
+    CHECK_EQ(counted(TLB_BEGUN), begun + boot->debug);
     uint64_t needless = counted(TLB_NEEDLESS);
     op(&v, OP_W0(OP_FLUSH, 0, 0, 0));
     CHECK(runs(&v));

@@ -322,12 +322,16 @@ static void root_hold(const struct table *t)
     t->meta->owner = (t->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
 }
 
-/* The guest's root goes. On the list it keeps its link, its ASID, and what it still owes to the TLB. */
+/* The guest's root goes. On the list it keeps its link, its ASID, and what it still owes to the TLB; the last
+ * other one keeps the latter two (a table that is set up anew or ends meanwhile is a downgrade, or ends the
+ * epoch). */
 static void root_leave(struct vcpu *v)
 {
     if (v->place) {
         v->list[v->place - 1].tlb = v->root.tlb;
         v->root = (struct shadow_root){ 0 };
+    } else {
+        v->former = v->root;
     }
     v->place = 0;
     root_release(v->vm, &v->root);
@@ -337,6 +341,7 @@ static void root_leave(struct vcpu *v)
 static void root_enter(struct vcpu *v, const struct table *t)
 {
     uint64_t epoch = v->vm->space->epoch;
+    struct shadow_root former = v->former;
     unsigned i = 0;
 
     root_leave(v);
@@ -351,6 +356,11 @@ static void root_enter(struct vcpu *v, const struct table *t)
     v->root = (struct shadow_root){ .table = { t->hpa },
                                     .epoch = epoch,
                                     .format = t->format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
+    if (former.epoch != epoch || former.table[0].v != t->hpa.v || former.format != v->root.format)
+        return;
+    v->root.tlb = former.tlb;
+    if (v->former.table[0].v == t->hpa.v)
+        v->former = (struct shadow_root){ 0 };
 }
 
 /* A place becomes empty. A guest that runs on its root takes the link with it. */
@@ -465,6 +475,7 @@ bool shadow_serve_cr3(struct vcpu *v, uint64_t cr3)
             r->table[0] = l->table[0];
             r->tlb = l->tlb;
         } else {
+            v->former = *r;
             root_release(v->vm, r);
             *r = *l;
         }
@@ -480,6 +491,7 @@ void shadow_roots_drop(struct vcpu *v)
     if (!v->vm || !v->vm->space)
         return;
     root_leave(v);
+    v->former = (struct shadow_root){ 0 };
     for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
         root_release(v->vm, &v->list[i]);
 }

@@ -151,6 +151,56 @@ TEST(roots_that_come_back_owe_what_was_lost_meanwhile)
     CHECK(vm_audit(&v));
 }
 
+static uint64_t flushes(void)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_COUNTERS, 0) };
+
+    return sys_call(SLOT_KERNEL, &m) == ERR_OK ? IPC->words[COUNT_FLUSHES] : UINT64_MAX;
+}
+
+/* Roots that no list has, one after the other; then one of them is listed. A flush that is asked for is made
+ * for the present one. */
+TEST(two_roots_in_turn_keep_their_translations_if_nothing_is_lost)
+{
+    struct vm_test v;
+
+    CHECK(begin(&v));
+    op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[6]));
+    CHECK(runs(&v));
+    for (unsigned listed = 0; listed < 2; listed++) {
+        if (listed) {
+            op(&v, OP_W0(OP_ROOT_LIST, 0, 0, v.table[2]));
+            op(&v, 0x5000);
+            op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[2]));
+            CHECK(runs(&v));
+        }
+        uint64_t before = flushes();
+        for (unsigned turn = 0; turn < 8; turn++) {
+            op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[turn & 1 ? 6 : 2]));
+            CHECK(runs(&v));
+        }
+        CHECK_EQ(flushes(), before);
+        op(&v, OP_W0(OP_FLUSH, 0, 0, 0));
+        CHECK(runs(&v));
+        CHECK_EQ(flushes(), before + 1);
+        op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[2]));
+        CHECK(runs(&v));
+        op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[6]));
+        CHECK(runs(&v));
+        CHECK_EQ(flushes(), before + 1);
+        fill(&v, SH_READ, 9, 9 + listed); /* owed by both */
+        CHECK(runs(&v));
+        CHECK_EQ(flushes(), before + 2);
+        op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[2]));
+        CHECK(runs(&v));
+        CHECK_EQ(flushes(), before + 3);
+        op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[6]));
+        CHECK(runs(&v));
+        CHECK_EQ(flushes(), before + 3);
+    }
+    CHECK(vm_audit(&v));
+}
+
 /* The same for roots that the kernel enters by itself. */
 TEST(served_roots_owe_what_was_lost_meanwhile)
 {

@@ -152,15 +152,15 @@ static bool perform_narrow(struct guestspace *g, const struct change *c)
         if (!e)
             continue;
         any = true;
+        if (c->op == CHANGE_UNMAP || !(c->rights & RIGHT_WRITE))
+            softtlb_taken(g);
         if (c->op == CHANGE_UNMAP) {
             meta_of(pte_hpa(*e))->owner = 0;
             *e = 0;
-            softtlb_taken(g);
         } else if (c->rights & RIGHT_WRITE) {
             *e |= PTE_W;
         } else {
             *e &= ~(uint64_t)PTE_W;
-            softtlb_taken(g);
         }
     }
     return any;

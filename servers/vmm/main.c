@@ -13,6 +13,7 @@
 #include "servers/vmm/audit.h"
 #include "servers/vmm/boot/image.h"
 #include "servers/vmm/core/vmm.h"
+#include "servers/vmm/flushed.h"
 #include "servers/vmm/inject.h"
 #include "servers/vmm/program.h"
 #include "supervisor.h"
@@ -38,6 +39,7 @@ struct process {
     uint64_t until;  /* the exit at whose delivery this incarnation is to die, 0 never */
     bool attend;     /* something is to be done before an answer: */
     bool taken_over; /* the first one since a predecessor died */
+    struct flushed flushed;
 };
 
 static _Noreturn void report(const struct process *p, end_reason_t reason, const char *text)
@@ -351,6 +353,8 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("shadow_", "tables_made", c->tables_made);
     say_counter("shadow_", "reclaims", c->reclaims);
     say_counter("shadow_", "resets", c->resets);
+    say_counter("shadow_", "flushed_looks", p->flushed.looks);
+    say_counter("shadow_", "flushed_left", p->flushed.left);
     say_counter("shadow_", "in_use", shadow_in_use(p->vmm.shadow));
     say_counter("shadow_", "pool", p->env.config->vm_shadow_tables);
     say_counter("shadow_", "state_bytes",
@@ -451,6 +455,7 @@ static _Noreturn void serve(struct process *p, struct sys_message *m)
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);
+        flushed_check(&p->flushed, &p->vmm);
         console_output(p);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);

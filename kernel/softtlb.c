@@ -8,7 +8,7 @@
 #if UMBRA_DEBUG
 #define LOSSES       16u   /* chosen: for the report */
 #define SAMPLE       16u   /* chosen: of so many flushes after a loss one is looked at closely */
-#define SAMPLE_STEPS 24u   /* chosen: tables read for that, some 20,000 instructions */
+#define SAMPLE_STEPS 16u   /* chosen: tables read for that, some 3000 instructions each */
 #define STEPS_MAX    4096u /* chosen: more than a guest's tables reach; a VMM can link one in many ways */
 #define OF_PROCESSOR (~(uint64_t)(PTE_A | PTE_D)) /* the processor sets the others by itself */
 
@@ -209,6 +209,8 @@ static bool reaches_a_loss(hpa_t top, uint64_t since, uint64_t left)
             continue;
         }
         uint64_t e = w->entries[w->index++];
+        if (!(e & PTE_P))
+            continue;
         const struct frame *f = is_link(w->owner, e) ? frame_of(pte_hpa(e)) : NULL;
         if (!f)
             continue;

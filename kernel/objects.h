@@ -147,6 +147,7 @@ struct vcpu {
     uint64_t dr[4];
     struct shadow_root root;
     struct shadow_root list[ROOT_LIST_MAX];
+    struct shadow_root former; /* the last root that was not listed: what it owes to the TLB; no link */
     uint64_t list_cr3[ROOT_LIST_MAX + 1]; /* of list[]; NO_CR3: empty. The last ends a search */
     uint64_t left;  /* the place on the list of the root before the present one, or any place */
     uint64_t place; /* of the root on the list, plus 1: its link is counted there; 0: it has its own */

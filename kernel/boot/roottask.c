@@ -8,6 +8,7 @@
 #include "cpu.h"
 #include "invoke.h"
 #include "log.h"
+#include "softtlb.h"
 
 extern char kernel_end[];
 #define KERNEL_IMAGE_END ((uint64_t)(uintptr_t)kernel_end - 0xffffffff80000000ul)
@@ -174,6 +175,8 @@ static void metadata_init(const struct boot_data *b)
     uint64_t at = take((top >> PAGE_SHIFT) * sizeof(struct frame_meta), PAGE_BYTES);
     frame_meta = phys((hpa_t){ at });
     frame_meta_count = top >> PAGE_SHIFT;
+    if (softtlb_bytes())
+        softtlb_open(phys((hpa_t){ take(softtlb_bytes(), PAGE_BYTES) }));
 }
 
 static void find_boot_memory(const struct boot_data *b)

@@ -3,11 +3,12 @@
  * KERNEL_AUDIT. For tests and for a person who searches; changes nothing and is not preemptible. */
 #include "arch/pte.h"
 #include "invoke.h"
+#include "softtlb.h"
 
 struct audit {
     struct guestspace *space;
     uint64_t vm, epoch; /* META words of the VM, without flags */
-    uint64_t bad, tables, counted, found;
+    uint64_t bad, tables, counted, found, entries;
 };
 
 static void wrong(struct audit *a, const char *what, hpa_t table, unsigned index, uint64_t entry)
@@ -85,9 +86,12 @@ static void audit_table(struct audit *a, hpa_t table)
 
     a->tables++;
     a->counted += META_SHADOW_LINKS(m->owner);
+    if (!softtlb_knows(table))
+        wrong(a, "an entry changed that the TLB model was not told of", table, 0, 0);
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         if (!(entries[i] & PTE_P))
             continue;
+        a->entries++;
         if (m->owner & META_SHADOW_EMPTY)
             wrong(a, "entry in an empty table", table, i, entries[i]);
         if (level == 1 || (entries[i] & PTE_PS))
@@ -139,5 +143,6 @@ err_t kernel_audit(struct invocation *v)
     result(v, a.tables);
     result(v, a.counted);
     result(v, a.found);
+    result(v, a.entries);
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
  * takes away bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf
  * entries carry the rights; the D bit is the dirty log. */
 #include "ipc.h"
+#include "softtlb.h"
 #include "space.h"
 
 struct change {
@@ -52,6 +53,7 @@ void guestspace_bump(struct guestspace *g)
 {
     g->epoch = unique_number();
     COUNT(EPOCHS);
+    softtlb_taken(g);
     arch_flush_space(); /* windows of the loaded space; another space's go when it is loaded */
 }
 
@@ -150,6 +152,8 @@ static bool perform_narrow(struct guestspace *g, const struct change *c)
         if (!e)
             continue;
         any = true;
+        if (c->op == CHANGE_UNMAP || !(c->rights & RIGHT_WRITE))
+            softtlb_taken(g);
         if (c->op == CHANGE_UNMAP) {
             meta_of(pte_hpa(*e))->owner = 0;
             *e = 0;
@@ -205,6 +209,7 @@ static err_t harvest(struct invocation *v, struct guestspace *g)
             uint64_t *e = guestspace_entry(g, gfn + w * 64 + b);
             if (e && (*e & PTE_D)) {
                 bits |= BIT(b);
+                softtlb_taken(g);
                 if (!(*e & PTE_PS) || (gfn + w * 64 + b) % 512 == 511)
                     *e &= ~(uint64_t)PTE_D;
             }
@@ -255,6 +260,7 @@ err_t guestspace_invoke(struct invocation *v)
 
 void guestspace_finalise(struct guestspace *g)
 {
+    softtlb_taken(g);
     *meta_of(phys_to_hpa(g)) = (struct frame_meta){ 0, 0 };
 }
 
@@ -272,6 +278,7 @@ static struct guestspace *frame_leaves(hpa_t frame)
         if (e && pte_hpa(*e).v == frame.v) {
             *e = 0;
             g = phys(at);
+            softtlb_taken(g);
         }
     }
     m->owner = 0;

@@ -2,6 +2,7 @@
 /* The Kernel capability: log, dumps, counters, the tables behind audits. Held by init; changes nothing. */
 #include "arch/pte.h"
 #include "invoke.h"
+#include "softtlb.h"
 #include "stretch.h"
 
 #define LOG_BYTES_MAX 480u
@@ -71,6 +72,16 @@ static err_t stretches(struct invocation *v)
     return ERR_OK;
 }
 
+static err_t tlb(struct invocation *v)
+{
+    uint64_t count[TLB_COUNTS];
+
+    softtlb_read(count);
+    for (unsigned i = 0; i < TLB_COUNTS; i++)
+        result(v, count[i]);
+    return ERR_OK;
+}
+
 err_t kernelcap_invoke(struct invocation *v)
 {
     switch (v->label) {
@@ -89,6 +100,8 @@ err_t kernelcap_invoke(struct invocation *v)
         return kernel_audit(v);
     case KERNEL_STRETCHES:
         return stretches(v);
+    case KERNEL_TLB:
+        return tlb(v);
     default:
         return ERR_BAD_METHOD;
     }

@@ -9,6 +9,7 @@
 #include "arch/pte.h"
 #include "invoke.h"
 #include "ipc.h"
+#include "softtlb.h"
 
 #define SHADOW_LINKS_MAX (BIT(24) - 1)
 #define LARGE_PAGES      512u
@@ -108,6 +109,7 @@ static void drop_entry(struct batch *b, const struct table *t, unsigned index)
 
     if (!(old & PTE_P))
         return;
+    softtlb_change(&t->entries[index], 0);
     t->entries[index] = 0;
     if (is_link(t, old))
         unlink_child(old);
@@ -131,6 +133,7 @@ static void clear_table(struct batch *b, const struct table *t)
         for (unsigned k = 0; k < GROUP; k++)
             e[k] = 0;
     }
+    softtlb_cleared(t->entries);
     t->meta->owner |= META_SHADOW_EMPTY;
 }
 
@@ -165,6 +168,7 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
     t.meta->owner = META_SHADOW | phys_to_hpa(b->vm).v >> PAGE_SHIFT << 4 | (uint64_t)level << 32 |
                     (uint64_t)format << 36 | META_SHADOW_EMPTY;
     t.meta->stamp = epoch;
+    softtlb_begun(t.entries);
     b->known_p = 0; /* level and format are new */
     return ERR_OK;
 }
@@ -185,7 +189,9 @@ static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights,
     if (META_SHADOW_LINKS(child.meta->owner) >= SHADOW_LINKS_MAX)
         return ERR_RANGE;
     drop_entry(b, &t, index);
-    t.entries[index] = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    uint64_t link = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    softtlb_change(&t.entries[index], link);
+    t.entries[index] = link;
     t.meta->owner &= ~META_SHADOW_EMPTY;
     child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
     return ERR_OK;
@@ -234,6 +240,7 @@ static err_t fill(struct batch *b, const struct table *t, unsigned index, uint64
             *guest = pte | PTE_D;
         if (t->entries[index] & PTE_P)
             replace_entry(b, t, index, new);
+        softtlb_change(&t->entries[index], new);
         t->entries[index] = new;
     }
     return ERR_OK;
@@ -273,8 +280,10 @@ static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean
             unsigned i = __builtin_ctzll(m);
             if (!(rights & SH_READ))
                 drop_entry(b, t, w * 64 + i);
-            else if (entries[i] & PTE_P)
+            else if (entries[i] & PTE_P) {
+                softtlb_change(&entries[i], (entries[i] & ~take) | add);
                 entries[i] = (entries[i] & ~take) | add;
+            }
         }
     }
     b->downgraded = true;
@@ -313,12 +322,16 @@ static void root_hold(const struct table *t)
     t->meta->owner = (t->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
 }
 
-/* The guest's root goes. On the list it keeps its link, its ASID, and what it still owes to the TLB. */
+/* The guest's root goes. On the list it keeps its link, its ASID, and what it still owes to the TLB; the last
+ * other one keeps the latter two (a table that is set up anew or ends meanwhile is a downgrade, or ends the
+ * epoch). */
 static void root_leave(struct vcpu *v)
 {
     if (v->place) {
         v->list[v->place - 1].tlb = v->root.tlb;
         v->root = (struct shadow_root){ 0 };
+    } else {
+        v->former = v->root;
     }
     v->place = 0;
     root_release(v->vm, &v->root);
@@ -328,6 +341,7 @@ static void root_leave(struct vcpu *v)
 static void root_enter(struct vcpu *v, const struct table *t)
 {
     uint64_t epoch = v->vm->space->epoch;
+    struct shadow_root former = v->former;
     unsigned i = 0;
 
     root_leave(v);
@@ -342,6 +356,11 @@ static void root_enter(struct vcpu *v, const struct table *t)
     v->root = (struct shadow_root){ .table = { t->hpa },
                                     .epoch = epoch,
                                     .format = t->format == SHADOW_NESTED ? GUEST_NESTED : GUEST_LONG };
+    if (former.epoch != epoch || former.table[0].v != t->hpa.v || former.format != v->root.format)
+        return;
+    v->root.tlb = former.tlb;
+    if (v->former.table[0].v == t->hpa.v)
+        v->former = (struct shadow_root){ 0 };
 }
 
 /* A place becomes empty. A guest that runs on its root takes the link with it. */
@@ -456,6 +475,7 @@ bool shadow_serve_cr3(struct vcpu *v, uint64_t cr3)
             r->table[0] = l->table[0];
             r->tlb = l->tlb;
         } else {
+            v->former = *r;
             root_release(v->vm, r);
             *r = *l;
         }
@@ -471,6 +491,7 @@ void shadow_roots_drop(struct vcpu *v)
     if (!v->vm || !v->vm->space)
         return;
     root_leave(v);
+    v->former = (struct shadow_root){ 0 };
     for (unsigned i = 0; i < ROOT_LIST_MAX; i++)
         root_release(v->vm, &v->list[i]);
 }
@@ -601,5 +622,6 @@ void shadow_finalise(struct cap *c)
         if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)
             guestspace_bump(vm->space);
     }
+    softtlb_ended((hpa_t){ c->obj });
     *m = (struct frame_meta){ 0, 0 };
 }

@@ -3,6 +3,7 @@
  *
  * Invariant: an entry names only memory whose capability says it is mapped there; taking the capability away
  * clears the entry and flushes before the memory can be reused (I3). */
+#include "softtlb.h"
 #include "space.h"
 
 struct frame_meta *frame_meta;
@@ -209,6 +210,8 @@ static void pagetable_unmap(struct cap *c)
         uint64_t *e = space_walk(&s, c->d0, c->kind + 1);
         if (e && (*e & PTE_P) && pte_hpa(*e).v == c->obj)
             *e = 0;
+        if (s.guest)
+            softtlb_taken(s.guest);
     }
     forget_entries(c);
     if (space_find(c->d1, &s) && s.guest)

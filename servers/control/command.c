@@ -232,6 +232,17 @@ static void audited(struct request *r, unsigned argument)
     json_number(r->out, "unsynced", a.unsynced);
     json_number(r->out, "differences", a.differences);
     json_text(r->out, "first", a.first);
+    json_number(r->out, "kernel_tables", a.kernel_tables);
+    json_number(r->out, "kernel_entries", a.kernel_entries);
+    json_number(r->out, "violations", a.violations);
+    json_number(r->out, "tlb_entries", a.tlb_entries);
+    json_number(r->out, "tlb_losses", a.tlb_losses);
+    json_number(r->out, "tlb_begun", a.tlb_begun);
+    json_number(r->out, "tlb_emptied", a.tlb_emptied);
+    json_number(r->out, "tlb_owed", a.tlb_owed);
+    json_number(r->out, "tlb_needless", a.tlb_needless);
+    json_number(r->out, "tlb_sampled", a.tlb_sampled);
+    json_number(r->out, "tlb_spared", a.tlb_spared);
 }
 
 static bool find_number(struct request *r, const char *key, uint32_t *value)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How the frames of a guest lie in the machine's memory (KERNEL_FRAMES), and which memory every component
  * holds or has mapped (KERNEL_DUMP): by the kernel's own tables. Asked for by the word `audit` on the
- * kernel's command line; changes nothing. tests/system/test_memory.py reads the lines. */
+ * kernel's command line; changes nothing. tests/system/test_memory.py reads the lines. And what the kernel
+ * finds in its own tables, when the management channel asks for an audit. */
 #include "init.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,43 @@ void audit_guest(struct init *in, struct component *c)
         say(c, frame, pages);
     free(frame);
 }
+
+/* --- the kernel about itself --- */
+
+static void read_tlb(uint64_t to[TLB_COUNTS])
+{
+    struct sys_message m = { .tag = TAG(KERNEL_TLB, 0) };
+    bool ok = sys_call(SLOT_KERNEL, &m) == ERR_OK;
+
+    for (unsigned i = 0; i < TLB_COUNTS; i++)
+        to[i] = !ok ? 0 : i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
+}
+
+struct kernel_found audit_kernel(const struct init *in, const struct component *c)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_AUDIT, 1), .w = { in->group[c->guest->vcpu].cap } };
+    struct kernel_found f = { 0 };
+
+    if (!in->boot->debug || sys_call(SLOT_KERNEL, &m) != ERR_OK)
+        return f; /* it keeps everybody waiting */
+    f = (struct kernel_found){ .violations = m.w[0] + (m.w[2] != m.w[3]), .tables = m.w[1] };
+    f.entries = IPC->words[MSG_REGISTERS];
+    read_tlb(f.tlb);
+    return f;
+}
+
+void audit_say_tlb(void)
+{
+    static const char *const names[TLB_COUNTS] = { "entries", "losses",   "begun",   "emptied",
+                                                   "owed",    "needless", "sampled", "spared" };
+    uint64_t count[TLB_COUNTS];
+
+    read_tlb(count);
+    for (unsigned i = 0; i < TLB_COUNTS && count[0]; i++)
+        printf("stat kernel tlb_%s %lu\n", names[i], count[i]);
+}
+
+/* --- what components hold --- */
 
 static void dump(cptr_t c)
 {

@@ -110,11 +110,17 @@ struct stop {
     uint32_t of[STOP_PLACES], place; /* deaths of each place so far, the present one's */
 };
 
+/* What the kernel says of its own tables, and its TLB model; 0 in release builds. */
+struct kernel_found {
+    uint64_t tables, entries, violations, tlb[TLB_COUNTS];
+};
+
 struct audited {
     bool asked, finished;
     uint32_t incarnation;
     uint64_t exit, entries, unsynced, differences;
     char first[96];
+    struct kernel_found kernel;
 };
 
 #define CREATED_LINE_MAX 255u /* characters of a command line */
@@ -398,5 +404,9 @@ const char *report_text(const struct init *in, const struct component *c, size_t
 void audit_guest(struct init *in, struct component *c);
 /* What all components hold, and how the processor is told to run their guests. */
 void audit_system(struct init *in);
+/* What the kernel finds of a guest's shadow tables, and what its TLB model counted. */
+struct kernel_found audit_kernel(const struct init *in, const struct component *c);
+/* What the TLB model counted, as lines `stat kernel tlb_NAME VALUE`. */
+void audit_say_tlb(void);
 
 #endif

@@ -278,5 +278,17 @@ err_t management_audited_impl(void *self, uint64_t badge, uint32_t number, struc
     info->unsynced = c->audited.unsynced;
     info->differences = c->audited.differences;
     snprintf(info->first, sizeof(info->first), "%s", c->audited.first);
+    const struct kernel_found *k = &c->audited.kernel;
+    info->kernel_tables = k->tables;
+    info->kernel_entries = k->entries;
+    info->violations = k->violations;
+    info->tlb_entries = k->tlb[TLB_ENTRIES];
+    info->tlb_losses = k->tlb[TLB_LOSSES];
+    info->tlb_begun = k->tlb[TLB_BEGUN];
+    info->tlb_emptied = k->tlb[TLB_EMPTIED];
+    info->tlb_owed = k->tlb[TLB_OWED];
+    info->tlb_needless = k->tlb[TLB_NEEDLESS];
+    info->tlb_sampled = k->tlb[TLB_SAMPLED];
+    info->tlb_spared = k->tlb[TLB_SPARED];
     return ERR_OK;
 }

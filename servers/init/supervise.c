@@ -62,6 +62,7 @@ static void say_counters(void)
     for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
         printf("stat kernel %s %lu\n", names[i], value[i]);
     say_stretches();
+    audit_say_tlb();
 }
 
 /* The guests' last output is still on its way when they end: servers get so long to bring it out, and so long
@@ -317,6 +318,7 @@ err_t supervisor_audited_impl(void *self, uint64_t badge, uint64_t number, uint6
     a->entries = entries;
     a->unsynced = unsynced;
     a->differences = differences;
+    a->kernel = audit_kernel(self, c);
     clean_text(first, a->first, sizeof(a->first), ' ');
     printf("init: %s: audit at exit %lu: %lu entries, %lu differences%s%s\n", c->name, number, entries,
            differences, differences ? ": " : "", a->first);

@@ -13,6 +13,7 @@
 #include "servers/vmm/audit.h"
 #include "servers/vmm/boot/image.h"
 #include "servers/vmm/core/vmm.h"
+#include "servers/vmm/flushed.h"
 #include "servers/vmm/inject.h"
 #include "servers/vmm/program.h"
 #include "supervisor.h"
@@ -39,6 +40,7 @@ struct process {
     bool console;    /* its rings are not as the state says, or output waits in them */
     bool attend;     /* something is to be done before an answer: */
     bool taken_over; /* the first one since a predecessor died */
+    struct flushed flushed;
 };
 
 static _Noreturn void report(const struct process *p, end_reason_t reason, const char *text)
@@ -362,6 +364,8 @@ static void say_counters(const struct process *p, const char *const kinds[])
     say_counter("shadow_", "tables_made", c->tables_made);
     say_counter("shadow_", "reclaims", c->reclaims);
     say_counter("shadow_", "resets", c->resets);
+    say_counter("shadow_", "flushed_looks", p->flushed.looks);
+    say_counter("shadow_", "flushed_left", p->flushed.left);
     say_counter("shadow_", "in_use", shadow_in_use(p->vmm.shadow));
     say_counter("shadow_", "pool", p->env.config->vm_shadow_tables);
     say_counter("shadow_", "state_bytes",
@@ -475,6 +479,7 @@ static _Noreturn void serve(struct process *p)
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);
+        flushed_check(&p->flushed, &p->vmm);
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
             console_output(p);
         inject_end(&p->vmm);

@@ -17,6 +17,9 @@ OTHERS = {"crash-report": "what is known of the deaths of its VMMs, or of a serv
 LIVES = {"create": "a new guest in what `run --pool` set aside: --mem, --kernel, --initrd, --append, --cpu",
          "destroy": "a created guest ends, and all that it had comes back",
          "places": "what is set aside for created guests, and how much of it is left"}
+KERNEL_FOUND = ("the kernel: %(kernel_entries)d entries of %(kernel_tables)d tables looked at, %(violations)d violations; since boot %(tlb_entries)d "
+                "entries of guests judged by the TLB model, %(tlb_begun)d of them with a flush: %(tlb_owed)d owed, %(tlb_needless)d needless, the others of "
+                "new roots; of %(tlb_sampled)d owed ones %(tlb_spared)d for what the root did not reach")
 COMMANDS = {**LISTS, **ACTS, **LIVES, **OTHERS}
 OF_CREATE = ("mem", "kernel", "initrd", "append", "cpu")
 
@@ -123,7 +126,9 @@ def audit(channel, options):
         print("%d entries looked at, %d of them in tables out of sync and not compared; %d differences%s" % (
             found["entries"], found["unsynced"], found["differences"],
             ", the first: " + found["first"] if found["first"] else ""))
-    return 1 if found["differences"] else 0
+        if found["kernel_entries"]:
+            print(KERNEL_FOUND % found)
+    return 1 if found["differences"] or found["violations"] else 0
 
 
 def restart_server(channel, options):

@@ -10,6 +10,7 @@
 #include "cpu.h"
 #include "invoke.h"
 #include "log.h"
+#include "softtlb.h"
 #include "stretch.h"
 #include "x86.h"
 #include "arch/pte.h"
@@ -93,6 +94,7 @@ void svm_init(void)
                   (seven.b & BIT(0) ? CR4_FSGSBASE : 0) | (seven.b & BIT(7) ? CR4_SMEP : 0) |
                   (seven.b & BIT(20) ? CR4_SMAP : 0) | (seven.c & BIT(2) ? CR4_UMIP : 0);
     supported = true;
+    softtlb_asids(asid_count);
     log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s\n", f.a & 0xff, asid_count,
                has_nrip ? ", next RIP" : "", has_assists ? ", decode assists" : "",
                has_flush_asid ? ", flush by ASID" : "");
@@ -372,6 +374,7 @@ static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
     else
         set_asid(b, (uint16_t)r->tlb.asid, 0);
     b->cr3 = __builtin_expect(r->format == GUEST_PAE, false) ? load_pae_root(r) : r->table[0].v;
+    softtlb_enter(v, b->asid, b->tlb_control);
 }
 
 void arch_vcpu_dump(const struct vcpu *v)

@@ -152,9 +152,11 @@ enum {
                     */
     KERNEL_ERRORS, /* log which (object, method, error) were returned; debug builds */
     KERNEL_AUDIT,  /* vCPU cap -> violations of I1, I2, I6 (each a line in the log), shadow tables of this
-                      epoch, links  counted in them, links found in entries and in this vCPU's roots */
+                      epoch, links  counted in them, links found in entries and in this vCPU's roots,
+                      present entries looked at */
     KERNEL_STRETCHES, /* KERNEL_STRETCHES_* -> ticks of the longest stretch that nothing preempted, its kind
                          (kernel/stretch.h), when the timer's last interrupt came in; 0 in release builds */
+    KERNEL_TLB,       /* -> what the TLB model counted, enum tlb_count; 0 in release builds */
 };
 
 /* GUESTSPACE_CHANGE: word 0 = range cap 0..31, operation 32..35, rights 36..39, pages 40..63;
@@ -181,6 +183,19 @@ enum counter {
     COUNT_SWITCHES,   /* thread switches */
     COUNT_CR3_SERVED, /* loads of a guest's CR3 that no VMM heard of */
     COUNT_KERNEL_MAX
+};
+
+/* Of the software TLB model (kernel/softtlb.h). */
+enum tlb_count {
+    TLB_ENTRIES,  /* guest entries that were judged */
+    TLB_LOSSES,   /* changes that left less of a shadow entry, or of a table's */
+    TLB_BEGUN,    /* entries on an ASID that held nothing: */
+    TLB_EMPTIED,  /* by a flush of all of them */
+    TLB_OWED,     /* the same root had another one, and its VM's tables lost something since */
+    TLB_NEEDLESS, /* the same, and they had lost nothing */
+    TLB_SAMPLED,  /* of the owed ones, looked at closely: */
+    TLB_SPARED,   /* the root reached nothing of what was lost */
+    TLB_COUNTS
 };
 
 /* User addresses end a page below the canonical hole. */

@@ -8,6 +8,7 @@ struct audit {
     shadow_report *report;
     void *context;
     uint32_t findings;
+    bool flushed; /* nothing may lag behind the guest's tables, whatever is out of sync */
 };
 
 static void found(struct audit *a, const struct table *t, uint32_t index, uint64_t guest, const char *what)
@@ -89,7 +90,7 @@ static bool wanted(const struct audit *a, const struct table *t, const struct pt
         *want = want_direct(t->role, t->gfn, index);
         return true;
     }
-    if (frame && frame->unsynced)
+    if (frame && frame->unsynced && !a->flushed)
         return false;
     uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)guest_index(t->role, index) * bytes;
     if (!guest_entry_read(s, at, bytes, raw))
@@ -98,24 +99,36 @@ static bool wanted(const struct audit *a, const struct table *t, const struct pt
     return true;
 }
 
+static struct pte_format format_of(const struct shadow *s, const struct table *t)
+{
+    return pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
+}
+
+static void audit_entry(struct audit *a, const struct table *t, const struct pte_format *f, uint32_t i)
+{
+    const struct shadow *s = a->s;
+    struct want want = { .kind = WANT_NONE };
+    uint32_t id = table_id(s, t);
+    uint64_t raw = 0, e = s->entry[id][i];
+
+    bool known = wanted(a, t, f, i, &want, &raw);
+    const char *what = e & ENTRY_LINK ? check_link(s, known ? &want : NULL, e, REF(id, i))
+                                      : check_leaf(s, known ? &want : NULL, e, REF(id, i));
+    if (what)
+        found(a, t, i, raw, what);
+}
+
 static void audit_table(struct audit *a, const struct table *t)
 {
     const struct shadow *s = a->s;
-    struct pte_format f =
-        pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
-    uint32_t live = 0, id = table_id(s, t);
+    struct pte_format f = format_of(s, t);
+    uint32_t live = 0;
 
     for (uint32_t i = 0; i < ENTRIES; i++) {
-        struct want want = { .kind = WANT_NONE };
-        uint64_t raw = 0, e = s->entry[id][i];
         if (!mask_test(t->filled, i))
             continue;
         live++;
-        bool known = wanted(a, t, &f, i, &want, &raw);
-        const char *what = e & ENTRY_LINK ? check_link(s, known ? &want : NULL, e, REF(id, i))
-                                          : check_leaf(s, known ? &want : NULL, e, REF(id, i));
-        if (what)
-            found(a, t, i, raw, what);
+        audit_entry(a, t, &f, i);
     }
     if (live != t->live)
         found(a, t, 0, live, "count of live entries");
@@ -199,6 +212,29 @@ uint32_t shadow_audit(const struct shadow *s, shadow_report *report, void *conte
     }
     audit_lists(&a);
     return a.findings;
+}
+
+uint32_t shadow_audit_flushed(const struct shadow *s, gva_t va, shadow_report *report, void *context)
+{
+    struct audit a = { .s = s, .report = report, .context = context, .flushed = true };
+    uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va.v >> 30) & 3 : 0;
+    const struct table *t = s->top[slot] != NO_TABLE ? &s->table[s->top[slot]] : NULL;
+
+    while (t) {
+        struct pte_format f = format_of(s, t);
+        uint32_t index = (uint32_t)(va.v >> (PAGE_SHIFT + (t->role.level - 1) * 9)) & (ENTRIES - 1);
+        uint64_t e = s->entry[table_id(s, t)][index];
+        if (!mask_test(t->filled, index))
+            break;
+        audit_entry(&a, t, &f, index);
+        t = (e & ENTRY_LINK) && !a.findings ? &s->table[ENTRY_CHILD(e)] : NULL;
+    }
+    return a.findings;
+}
+
+gva_t shadow_last_invlpg(const struct shadow *s)
+{
+    return s->invlpg_va;
 }
 
 struct shadow_audited shadow_audited(const struct shadow *s)

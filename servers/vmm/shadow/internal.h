@@ -142,6 +142,7 @@ struct shadow {
     struct stand stand;
     struct chain chain[CHAINS];
     uint32_t changes;     /* of the whole */
+    gva_t invlpg_va;      /* the last one */
     uint64_t spurious_va; /* the last fault that found nothing to do */
     uint32_t spurious_kind;
 };

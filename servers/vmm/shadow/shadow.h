@@ -234,6 +234,11 @@ typedef void shadow_report(void *context, const struct shadow_finding *finding);
 /* shadow_audit - recomputes every live entry from the guest's tables and checks the reverse maps. Returns the
  * number of findings; report may be NULL. Slow: when somebody asks for it, and in tests. */
 uint32_t shadow_audit(const struct shadow *s, shadow_report *report, void *context);
+/* shadow_audit_flushed - the same of the entries on the processor's way to va, when the guest has just
+ * flushed that, or everything, and has not run since: none may lag behind its tables then. */
+uint32_t shadow_audit_flushed(const struct shadow *s, gva_t va, shadow_report *report, void *context);
+/* The address of the last INVLPG. */
+gva_t shadow_last_invlpg(const struct shadow *s);
 /* How many entries it looks at, and how many of these are of tables out of sync, which may lag behind the
  * guest's: of them only the reverse maps are checked. */
 struct shadow_audited {

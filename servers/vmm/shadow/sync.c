@@ -363,6 +363,7 @@ void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
     struct table *t = s->top[slot] != NO_TABLE ? &s->table[s->top[slot]] : NULL;
 
     s->counters.invlpgs++;
+    s->invlpg_va = va;
     if (s->unsynced_upper)
         sync_all(s, ops);
     while (t && t->role.level > 1) {

@@ -98,6 +98,26 @@ TEST(stale_entry_of_unsynced_table_ends_at_cr3_load)
     finish(w);
 }
 
+TEST(audit_of_a_flush_finds_what_lags_before_it_and_nothing_after)
+{
+    struct world *w = with_unsynced_table();
+    gva_t two = { PAGE(2) }, three = { PAGE(3) }, four = { PAGE(4) };
+
+    writes(w, TABLE_VA(4, 2), 0x28000 | HOT);
+    writes(w, TABLE_VA(4, 3), 0x23000 | P | US | A);
+    CHECK_EQ(shadow_audit(w->s, NULL, NULL), 0); /* out of sync: they may */
+    CHECK_EQ(shadow_audit_flushed(w->s, two, NULL, NULL), 1);
+    CHECK_EQ(shadow_audit_flushed(w->s, three, NULL, NULL), 1);
+    CHECK_EQ(shadow_audit_flushed(w->s, four, NULL, NULL), 0);
+    world_invlpg(w, PAGE(2) + 0x123);
+    CHECK_EQ(shadow_last_invlpg(w->s).v, PAGE(2) + 0x123);
+    CHECK_EQ(shadow_audit_flushed(w->s, two, NULL, NULL), 0);
+    CHECK_EQ(shadow_audit_flushed(w->s, three, NULL, NULL), 1);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(shadow_audit_flushed(w->s, three, NULL, NULL), 0);
+    finish(w);
+}
+
 TEST(invlpg_makes_one_entry_current)
 {
     struct world *w = with_unsynced_table();

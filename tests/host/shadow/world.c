@@ -312,6 +312,13 @@ static void set_cpu(struct world *w, const struct shadow_control *c)
     hw_mode(w);
 }
 
+/* What debug builds of the VMM look at (servers/vmm/flushed.c). */
+static void look_at_recent(struct world *w)
+{
+    for (unsigned i = 0; i < 8; i++)
+        shadow_audit_flushed(w->s, (gva_t){ w->recent[i] }, report, w);
+}
+
 static void after_flush(struct world *w)
 {
     apply(w);
@@ -349,6 +356,7 @@ void world_cr3(struct world *w, uint64_t cr3)
             world_fail(w, "cr3: PDPT entries judged differently");
         if (!ok)
             return;
+        look_at_recent(w);
     }
     w->cpu.cr3 = cr3;
     after_flush(w);
@@ -385,6 +393,7 @@ void world_invlpg(struct world *w, uint64_t va)
     note(w);
     world_log(w, "invlpg %#lx", (unsigned long)va);
     shadow_invlpg(w->s, (gva_t){ va }, begin_ops(w));
+    shadow_audit_flushed(w->s, shadow_last_invlpg(w->s), report, w);
     apply(w);
     justify_flush_page(&w->j, va);
     w->changed = false;
@@ -539,6 +548,7 @@ static bool page_fault_exit(struct world *w, const struct world_access *a, const
     bool over = true;
 
     begin_ops(w);
+    w->recent[w->recent_next++ % 8] = a->va;
     enum fill_result result = shadow_fill(w->s, &sa, &out, &w->ops);
     note(w);
     ref = reference(w, a);

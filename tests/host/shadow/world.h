@@ -23,7 +23,9 @@ struct world {
     cptr_t caps[256];
     struct model_cpu cpu;
     struct justify j;
-    bool changed; /* guest memory since the last justify_note */
+    bool changed;       /* guest memory since the last justify_note */
+    uint64_t recent[8]; /* addresses that faulted last */
+    uint32_t recent_next;
     uint64_t words[REPLY_OPS_MAX];
     struct shadow_ops ops;
     uint32_t ops_max;

@@ -146,6 +146,8 @@ svm_run:
     mov 120(%rsi), %r15
     mov 48(%rsi), %rsi
     vmrun %rax
+    .globl svm_behind, svm_done
+svm_behind: /* until VMLOAD the task register is the guest's: nothing that arrives here may use a stack of the TSS */
     vmsave %rax
     push %rsi
     mov 8(%rsp), %rsi
@@ -168,6 +170,7 @@ svm_run:
     vmload %rax
     cli
     stgi
+svm_done:
     pop %r15
     pop %r14
     pop %r13

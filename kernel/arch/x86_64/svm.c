@@ -485,9 +485,17 @@ static void look_again(void)
 }
 
 /* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set
- * at entry. */
-static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
+ * at entry. True: it can right now. A processor would come back before the first instruction, bochs when IF
+ * changes next: so the guest is not entered. */
+static ALWAYS_INLINE bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
 {
+    if (v->window && !virtual && b->event == 0 && !(b->shadow & 1) && (b->rflags & RFLAGS_IF)) {
+        b->exit_code = SVM_EXIT_VINTR;
+        b->exit_int_info = 0;
+        b->next_rip = b->rip;
+        b->bytes_fetched = 0;
+        return true;
+    }
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
     b->intercept1 = virtual ? SVM_INTERCEPT1 & ~SVM_INTERCEPT1_VINTR : SVM_INTERCEPT1;
@@ -495,6 +503,7 @@ static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window)
         look_again();
+    return false;
 }
 
 /* --- loads of CR3 --- */
@@ -578,8 +587,8 @@ static ALWAYS_INLINE void run_once(struct vcpu *v, struct vmcb *b)
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
     b->event = virtual ? 0 : v->event;
     v->event = 0;
-    set_virtual(v, b, virtual);
-    enter(v, b);
+    if (!set_virtual(v, b, virtual))
+        enter(v, b);
     v->exit.interrupted = unfinished(b, virtual);
 }
 
@@ -593,8 +602,8 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v, struct vmc
             return SVM_EXIT_INTR;
         prepare_root(v, b);
         b->event = 0;
-        set_virtual(v, b, 0);
-        svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+        if (!set_virtual(v, b, 0))
+            svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
         v->exit.interrupted = unfinished(b, 0);
     }
     return (uint32_t)b->exit_code;

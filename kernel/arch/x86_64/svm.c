@@ -10,6 +10,7 @@
 #include "cpu.h"
 #include "invoke.h"
 #include "log.h"
+#include "movcr3.h"
 #include "stretch.h"
 #include "x86.h"
 #include "arch/pte.h"
@@ -530,24 +531,6 @@ static inline bool code_at_rip(const struct vcpu *v, uint64_t rip, uint32_t *cod
     return true;
 }
 
-/* MOV to CR3, 0F 22 /3 with a REX before it or none; its mod bits do not matter (APM vol. 3, MOV CRn).
- * Returns its length, 0 for anything else, and the register. */
-static inline unsigned mov_to_cr3(uint32_t code, unsigned *gpr)
-{
-    unsigned rex = (code & 0xf4) == 0x40; /* REX.R would name another control register */
-
-    *gpr = rex ? (code >> 24 & 7) + (code & 1) * 8 : code >> 16 & 7;
-    return (code >> 8 * rex & 0x38ffff) == 0x18220f ? 3 + rex : 0;
-}
-
-/* The same from decode assists (APM vol. 2, 15.10). */
-static inline unsigned assisted_mov(const struct vmcb *b, unsigned *gpr)
-{
-    *gpr = b->exit_info1 & 15;
-    uint64_t length = b->next_rip - b->rip;
-    return b->exit_info1 >> 63 && length <= 15 ? (unsigned)length : 0;
-}
-
 /* A guest in 64-bit code, outside of single-stepping, loads CR3 with a value of the root list: it goes on
  * behind that on the other root, and no VMM hears of it now. All else is an exit. */
 static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
@@ -560,7 +543,7 @@ static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
         v->exit.interrupted)
         return false;
     if (has_mov_assist)
-        length = assisted_mov(b, &gpr);
+        length = assisted_mov(b->exit_info1, b->rip, b->next_rip, &gpr);
     else
         length = code_at_rip(v, b->rip, &code) ? mov_to_cr3(code, &gpr) : 0;
     if (!length)

@@ -335,11 +335,10 @@ TEST(answers_reach_the_caller_they_are_for)
     for (unsigned i = 0; i < 3; i++) {
         struct sys_message m = { .tag = TAG(0, 1), .w = { 50 + turn[i] } };
         CHECK_OK(sys_reply(replies[turn[i]], &m));
-    }
-    settle();
-    for (unsigned i = 0; i < 3; i++) {
-        CHECK_EQ(came[turn[i]], 50 + turn[i]);
+        settle();
+        CHECK_EQ(order, i + 1); /* nobody else goes on */
         CHECK_EQ(ended[turn[i]], i + 1);
+        CHECK_EQ(came[turn[i]], 50 + turn[i]);
     }
 }
 

@@ -388,6 +388,28 @@ TEST(interrupt_window_and_injection)
     CHECK_EQ(v.x->rip, 0x9000);
 }
 
+TEST(a_window_that_is_open_is_an_exit_before_the_next_instruction)
+{
+    struct vm_test v;
+    static const uint8_t code[] = { 0x90, 0xf4 }; /* nop; hlt */
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x7c00, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    vm_real_mode(&v, 0x7c00);
+    v.r->rflags = 0x202;
+    v.r->flags = REPLY_WINDOW;
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_WINDOW);
+    CHECK_EQ(v.x->rip, 0x7c00);
+    CHECK_EQ(v.x->ilen, 0);
+    CHECK_EQ(v.x->interrupted, 0);
+    CHECK_OK(vm_reply(&v, NULL)); /* it was asked for once */
+    CHECK_EQ(v.x->kind, EXIT_HLT);
+    CHECK_EQ(v.x->rip, 0x7c01);
+}
+
 /* FPU state of guest and VMM do not mix. */
 TEST(fpu_state_of_guest_is_its_own)
 {

@@ -139,6 +139,8 @@ svm_run:
     mov 120(%rsi), %r15
     mov 48(%rsi), %rsi
     vmrun %rax
+    .globl svm_behind, svm_done
+svm_behind: /* until VMLOAD the task register is the guest's: nothing that arrives here may use a stack of the TSS */
     vmsave %rax
     pop %rax
     mov %rcx, 8(%rax)
@@ -160,6 +162,7 @@ svm_run:
     vmload %rax
     cli
     stgi
+svm_done:
     ret
 
     .bss

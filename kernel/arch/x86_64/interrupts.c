@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The 8259 pair for device lines, the local APIC for the timer, and the clocks. An interrupt is recorded in
  * cpu.pending and its line masked here; interrupt.c acts on it. */
+#include "calibrate.h"
 #include "cpu.h"
 #include "log.h"
 #include "stretch.h"
 #include "x86.h"
 
-#define LAPIC           ((volatile uint32_t *)(KERNEL_OFFSET + 511 * 0x200000ul))
-#define LAPIC_EOI       (0xb0 / 4)
-#define LAPIC_SVR       (0xf0 / 4)
-#define LAPIC_TIMER     (0x320 / 4)
-#define LAPIC_LINT0     (0x350 / 4)
-#define LAPIC_INITIAL   (0x380 / 4)
-#define LAPIC_CURRENT   (0x390 / 4)
-#define LAPIC_DIVIDE    (0x3e0 / 4)
-#define PIT_HZ          1193182ul
-#define CALIBRATE_HZ    100ul
-#define CALIBRATE_TIMES 3
-#define CALIBRATE_MAX   50
+#define LAPIC         ((volatile uint32_t *)(KERNEL_OFFSET + 511 * 0x200000ul))
+#define LAPIC_EOI     (0xb0 / 4)
+#define LAPIC_SVR     (0xf0 / 4)
+#define LAPIC_TIMER   (0x320 / 4)
+#define LAPIC_LINT0   (0x350 / 4)
+#define LAPIC_INITIAL (0x380 / 4)
+#define LAPIC_CURRENT (0x390 / 4)
+#define LAPIC_DIVIDE  (0x3e0 / 4)
+#define PIT_HZ        1193182ul
+#define CALIBRATE_HZ  100ul
 
 static uint16_t line_mask = 0xffff;
 static uint64_t tsc_hz, lapic_per_tsc; /* the latter 32.32 fixed point */
@@ -110,24 +109,17 @@ static uint64_t measure(uint64_t *apic)
     return tsc;
 }
 
-/* An emulator or firmware that stands still meanwhile makes a measurement too long, never too short: the
- * shortest counts, and another one must have come near it. */
 static void calibrate(void)
 {
-    uint64_t apic, best_apic = 0, best = UINT64_MAX;
-    bool confirmed = false;
+    struct calibration c = { 0 };
+    uint64_t tsc, apic;
 
-    for (unsigned i = 0; i < CALIBRATE_TIMES || (!confirmed && i < CALIBRATE_MAX); i++) {
-        uint64_t tsc = measure(&apic), apart = tsc < best ? best - tsc : tsc - best;
-        confirmed = (confirmed && tsc >= best) || apart < tsc / 64;
-        if (tsc < best) {
-            best = tsc;
-            best_apic = apic;
-        }
-    }
-    CHECK(best && best_apic && best < BIT(34));
-    tsc_hz = best * CALIBRATE_HZ;
-    lapic_per_tsc = (best_apic << 32) / best;
+    do
+        tsc = measure(&apic);
+    while (!calibration_add(&c, tsc, apic));
+    CHECK(c.tsc && c.apic && c.tsc < BIT(34));
+    tsc_hz = c.tsc * CALIBRATE_HZ;
+    lapic_per_tsc = (c.apic << 32) / c.tsc;
 }
 
 void interrupts_init(void)

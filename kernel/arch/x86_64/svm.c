@@ -10,6 +10,7 @@
 #include "cpu.h"
 #include "invoke.h"
 #include "log.h"
+#include "movcr3.h"
 #include "softtlb.h"
 #include "stretch.h"
 #include "x86.h"
@@ -534,9 +535,17 @@ static void look_again(void)
 }
 
 /* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set
- * at entry. */
-static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
+ * at entry. True: it can right now. A processor would come back before the first instruction, bochs when IF
+ * changes next: so the guest is not entered. */
+static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
 {
+    if (v->window && !virtual && b->event == 0 && !(b->shadow & 1) && (b->rflags & RFLAGS_IF)) {
+        b->exit_code = SVM_EXIT_VINTR;
+        b->exit_int_info = 0;
+        b->next_rip = b->rip;
+        b->bytes_fetched = 0;
+        return true;
+    }
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
     b->intercept1 = virtual ? SVM_INTERCEPT1 & ~SVM_INTERCEPT1_VINTR : SVM_INTERCEPT1;
@@ -544,10 +553,11 @@ static void set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window)
         look_again();
+    return false;
 }
 
-/* An entry with more than registers, and the next one, which takes it back. */
-static __attribute__((noinline)) void set_odd(struct vcpu *v, struct vmcb *b)
+/* An entry with more than registers, and the next one, which takes it back. True: the guest is not entered. */
+static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
 {
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
 
@@ -555,9 +565,11 @@ static __attribute__((noinline)) void set_odd(struct vcpu *v, struct vmcb *b)
     v->odd = v->event || v->window || (b->dr7 & 0xff);
     v->event = 0;
     v->virtual = virtual;
-    set_virtual(v, b, virtual);
+    if (set_virtual(v, b, virtual))
+        return true;
     if (b->dr7 & 0xff)
         load_debug(v->dr);
+    return false;
 }
 
 /* --- loads of CR3 --- */
@@ -584,24 +596,6 @@ static inline bool code_at_rip(const struct vcpu *v, uint64_t rip, uint32_t *cod
     return true;
 }
 
-/* MOV to CR3, 0F 22 /3 with a REX before it or none; its mod bits do not matter (APM vol. 3, MOV CRn).
- * Returns its length, 0 for anything else, and the register. */
-static inline unsigned mov_to_cr3(uint32_t code, unsigned *gpr)
-{
-    unsigned rex = (code & 0xf4) == 0x40; /* REX.R would name another control register */
-
-    *gpr = rex ? (code >> 24 & 7) + (code & 1) * 8 : code >> 16 & 7;
-    return (code >> 8 * rex & 0x38ffff) == 0x18220f ? 3 + rex : 0;
-}
-
-/* The same from decode assists (APM vol. 2, 15.10). */
-static inline unsigned assisted_mov(const struct vmcb *b, unsigned *gpr)
-{
-    *gpr = b->exit_info1 & 15;
-    uint64_t length = b->next_rip - b->rip;
-    return b->exit_info1 >> 63 && length <= 15 ? (unsigned)length : 0;
-}
-
 /* A guest in 64-bit code, outside of single-stepping, loads CR3 with a value of the root list: it goes on
  * behind that on the other root, and no VMM hears of it now. All else is an exit. */
 static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
@@ -614,7 +608,7 @@ static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
         v->exit.interrupted)
         return false;
     if (has_mov_assist)
-        length = assisted_mov(b, &gpr);
+        length = assisted_mov(b->exit_info1, b->rip, b->next_rip, &gpr);
     else
         length = code_at_rip(v, b->rip, &code) ? mov_to_cr3(code, &gpr) : 0;
     if (!length)
@@ -646,9 +640,8 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
         if (v->exit.cr3_loads % SERVED_MAX == 0)
             return SVM_EXIT_INTR;
         prepare_root(v, b);
-        if (v->odd)
-            set_odd(v, b);
-        v = svm_run(v);
+        if (!v->odd || !set_odd(v, b))
+            v = svm_run(v);
         b = vmcb_of(v);
         v->exit.interrupted = unfinished(b, 0);
     }
@@ -703,13 +696,13 @@ enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
 
     take_registers(v, b, groups);
     prepare_root(v, b);
-    if (__builtin_expect(v->odd, false))
-        set_odd(v, b);
-    write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
-    stretch_end();
-    v = svm_run(v);
-    stretch_begin(STRETCH_EXIT);
-    b = vmcb_of(v);
+    if (__builtin_expect(!v->odd, true) || !set_odd(v, b)) {
+        write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
+        stretch_end();
+        v = svm_run(v);
+        stretch_begin(STRETCH_EXIT);
+        b = vmcb_of(v);
+    }
     v->exit.interrupted = unfinished(b, __builtin_expect(v->odd, false) ? v->virtual : 0);
     uint32_t code = (uint32_t)b->exit_code;
     if (code == SVM_EXIT_PAGE_FAULT) {

@@ -108,6 +108,7 @@ struct vm {
     struct guestspace *space; /* NULL: cannot run */
     struct vcpu *vcpus;       /* linked by next */
     uint64_t downgrades;
+    bool nested; /* for life */
     _Alignas(PAGE_BYTES) struct umbra_vm_public public;
 };
 BUILD_ASSERT(sizeof(struct vm) == 1 << BITS_VM);
@@ -136,6 +137,8 @@ struct vcpu {
     uint64_t seq;       /* of the pending or last exit */
     uint8_t pending;    /* an exit waits to be received or answered */
     uint8_t parked, window, force_flush, broken, started;
+    uint8_t nested; /* as the VM is */
+    uint8_t format; /* of the root that the guest's mode needs: enum guest_format */
     uint32_t want;
     uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
     uint64_t event;    /* to be injected at the next entry */

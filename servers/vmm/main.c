@@ -199,8 +199,6 @@ static void open_guest(struct process *p, struct vmm_setup *s)
     const struct vmm_config *c = p->env.config;
     uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
 
-    if (c->vm_paging != DESC_PAGING_SHADOW)
-        report(p, END_REASON_UNSUPPORTED, "nested paging is not there yet");
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
                 (uint64_t)gmem_landing);
     host_cpuid(&p->cpuid);
@@ -221,6 +219,7 @@ static void open_guest(struct process *p, struct vmm_setup *s)
                              .tables = p->tables,
                              .table_count = c->vm_shadow_tables,
                              .shadow_memory = shadow,
+                             .nested = c->vm_paging == DESC_PAGING_NESTED,
                              .cpuid = &p->cpuid,
                              .tsc_hz = p->env.info->tsc_hz,
                              .seconds = GUEST_EPOCH_SECONDS };

@@ -2,6 +2,8 @@
 /* One exit: find out what the guest wants, do it, fill the reply page. */
 #include "servers/vmm/core/vmm.h"
 
+#define PAGE_ERROR_WRITE BIT(1) /* APM vol. 2, 8.4.2 */
+
 const char *vmm_end_name(enum vmm_end e)
 {
     static const char *const names[VMM_ENDS] = { "runs",   "halt",    "shutdown", "reset",  "poweroff",
@@ -141,6 +143,25 @@ enum vmm_end vmm_page_fault(struct vmm *v)
     }
 }
 
+/* The guest's own tables led to memory that the nested ones do not have yet, or to a device. */
+enum vmm_end vmm_nested_fault(struct vmm *v)
+{
+    const struct umbra_exit_page *x = v->exit;
+    struct fill_out out;
+
+    switch (
+        shadow_fill_nested(v->shadow, (gpa_t){ x->info[0] }, x->info[1] & PAGE_ERROR_WRITE, &out, &v->ops)) {
+    case FILL_OK:
+    case FILL_RETRY:
+        return VMM_RUNS;
+    case FILL_MMIO:
+        v->state->stats.mmio++;
+        return vmm_emulate(v, NULL);
+    default:
+        return VMM_END_ABSENT;
+    }
+}
+
 static enum vmm_end exception(struct vmm *v)
 {
     uint64_t vector = v->exit->info[0], error = v->exit->info[1];
@@ -195,6 +216,8 @@ static enum vmm_end dispatch(struct vmm *v)
     switch ((enum exit_kind)v->exit->kind) {
     case EXIT_PAGE:
         return vmm_page_fault(v);
+    case EXIT_NPF:
+        return vmm_nested_fault(v);
     case EXIT_IO:
     case EXIT_CPUID:
     case EXIT_HLT:
@@ -269,7 +292,7 @@ void vmm_begin(struct vmm *v)
     trace_exit(g->trace, x, seq, tsc);
     r->groups = r->flags = r->gpr_mask = 0;
     r->event = 0;
-    r->want = STATE_SEGMENTS;
+    r->want = vmm_want(v);
     v->ops = (struct shadow_ops){ .word = r->ops, .max = REPLY_OPS_MAX };
     v->loaded = false;
     v->exception = 0;
@@ -278,6 +301,10 @@ void vmm_begin(struct vmm *v)
     undo_begin(&v->undo, seq);
     if (x->cr3_loads)
         cr3_loaded(v);
+    if (v->nested && (x->valid & STATE_CONTROL) && v->state->cr3 != x->cr3) {
+        VMM_SET(v, cr3, x->cr3);
+        shadow_cr3(v->shadow, x->cr3, &v->ops);
+    }
     if (v->resumed)
         continue_guest(v);
 }

@@ -11,7 +11,7 @@
 #include "servers/vmm/core/vmm.h"
 
 #define RECORD_MAGIC      0x4452434552424d55ull /* "UMBRECRD" */
-#define RECORD_VERSION    2
+#define RECORD_VERSION    3
 #define RECORD_DATA_MAX   4096  /* chosen: one access of the core; a page of table entries */
 #define RECORD_BYTES_MAX  16384 /* of one record, coded */
 #define RECORD_SUM_EVERY  64    /* exits from one sum over the state to the next */
@@ -55,7 +55,7 @@ struct record_begin {
     uint64_t result; /* enum vmm_resume */
     uint64_t tsc;    /* as given to vmm_resume */
     uint64_t memory_bytes, table_count, first_table;
-    uint64_t tsc_hz, seconds;
+    uint64_t tsc_hz, seconds, nested;
     uint64_t kernel_bytes, kernel_digest, initrd_bytes, initrd_digest;
     struct cpuid_host cpuid;
 };

@@ -39,6 +39,7 @@ static cptr_t caps[TABLES];
 static struct cpuid_host cpuid;
 static struct vmm vmm;
 static struct vmm_setup setup;
+static bool nesting; /* the guests are on nested paging */
 
 static struct lasting *shared(void)
 {
@@ -61,6 +62,7 @@ static void incarnate(void)
                                 .tables = caps,
                                 .table_count = TABLES,
                                 .shadow_memory = shadow_memory,
+                                .nested = nesting,
                                 .cpuid = &cpuid,
                                 .tsc_hz = 1000000000,
                                 .seconds = 1767225600 };
@@ -488,6 +490,46 @@ TEST(writes_of_an_answered_exit_stay)
     incarnate();
     CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
     CHECK_EQ(get64(0x5000), 2);
+}
+
+/* --- nested paging: the guest loads CR3 by itself --- */
+
+static void nested_exit(uint64_t cr3)
+{
+    now_->exit.valid = STATE_CONTROL;
+    now_->exit.cr3 = cr3;
+    now_->exit.rip = CODE;
+    now_->exit.gpr[RDI] = 0x5000;
+    next_exit(EXIT_NPF, 0x5000, 6);
+}
+
+TEST(cr3_that_a_nested_guest_loaded_is_known_and_outlives_its_vmm)
+{
+    gpa_t at;
+
+    nesting = true;
+    begin();
+    CHECK_EQ(now_->reply.cr3, 0x1000);
+    CHECK_EQ(now_->reply.want, STATE_SEGMENTS | STATE_CONTROL);
+    put64(0x6000, 0x2007);
+    nested_exit(0x6000);
+    handle();
+    CHECK_EQ(now_->segment.state.cr3, 0x6000);
+    CHECK(shadow_holds(vmm.shadow, (gva_t){ CODE + 5 }, &at));
+    CHECK_EQ(at.v, CODE + 5);
+    put64(0x7000, 0);
+    nested_exit(0x7000);
+    vmm_begin(&vmm); /* and dies */
+    CHECK_EQ(now_->segment.state.cr3, 0x7000);
+    CHECK(!shadow_holds(vmm.shadow, (gva_t){ CODE }, &at));
+    incarnate();
+    CHECK_EQ(vmm_resume(&vmm, &setup, now_->exit.tsc), VMM_CONTINUES);
+    CHECK_EQ(now_->segment.state.cr3, 0x6000); /* taken back .. */
+    handle();
+    CHECK_EQ(now_->segment.state.cr3, 0x7000); /* .. and the exit says it again */
+    put64(0x7000, 0x2007);
+    CHECK(shadow_holds(vmm.shadow, (gva_t){ CODE }, &at));
+    nesting = false;
 }
 
 /* --- what was written by nobody --- */

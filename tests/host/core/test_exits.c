@@ -82,6 +82,11 @@ static void guest_free(struct guest *g)
     free(g);
 }
 
+static void not_undone(struct dev_undo *undo, void *field, size_t bytes)
+{
+    (void)undo, (void)field, (void)bytes;
+}
+
 /* The same guest on nested paging. */
 static struct guest *nested_new(void)
 {
@@ -96,7 +101,11 @@ static struct guest *nested_new(void)
                                      .nested = true,
                                      .tuning = shadow_default_tuning() };
 
+    static const struct cpuid_host cpuid;
+
     g->v.nested = true;
+    g->v.cpuid = &cpuid;
+    g->v.undo.dev.note = not_undone;
     g->v.shadow = shadow_init(g->memory, &c);
     begin_ops(g);
     shadow_load(g->v.shadow, &control, &g->v.ops);

@@ -137,8 +137,9 @@ static void console_withdraw(const struct process *p)
 
 /* --- the beginning --- */
 
-static void host_cpuid(struct cpuid_host *h)
+static void host_cpuid(struct cpuid_host *h, bool enlighten)
 {
+    h->enlighten = enlighten;
     for (unsigned i = 0; i < CPUID_HOST_ROWS; i++) {
         struct cpuid_regs *r = &h->row[i];
         __asm__("cpuid"
@@ -201,7 +202,7 @@ static void open_guest(struct process *p, struct vmm_setup *s)
 
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
                 (uint64_t)gmem_landing);
-    host_cpuid(&p->cpuid);
+    host_cpuid(&p->cpuid, c->enlighten);
     const char *missing = cpuid_missing(&p->cpuid);
     if (missing)
         report(p, END_REASON_UNSUPPORTED, missing);

@@ -119,6 +119,8 @@ def describe(options, guests):
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
+            if getattr(options, "enlighten", False):
+                settings += ["--set", component(n) + ".enlighten=true"]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests) // 4096 * 8 // MB)]
         settings += ["--memory", str(memory_bytes(guests))]
     for text in getattr(options, "set", []):

@@ -21,7 +21,7 @@
 
 #define VMM_STATE_MAGIC 0x455441545356ull
 #ifndef VMM_STATE_VERSION /* a test builds a VMM of another one */
-#define VMM_STATE_VERSION 5
+#define VMM_STATE_VERSION 6
 #endif
 
 /* Frames of a colour display's text memory, B8000h: plain memory, so that who writes there need not exit. */
@@ -187,6 +187,13 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);
+/* vmm_write_memory - n bytes, multiples of 4, to memory of the guest, as an instruction would. False: there
+ * is none, nothing was written. */
+bool vmm_write_memory(struct vmm *v, gpa_t at, const void *from, unsigned n);
+/* vmm_tell_clock, vmm_tell_date - kvmclock.c: after a write to the MSR; the clock also when the TSC was set.
+ * False: the address is no memory. */
+bool vmm_tell_clock(struct vmm *v);
+bool vmm_tell_date(struct vmm *v);
 /* The groups that every exit is to bring. */
 static inline uint32_t vmm_want(const struct vmm *v)
 {

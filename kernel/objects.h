@@ -108,6 +108,7 @@ struct vm {
     struct guestspace *space; /* NULL: cannot run */
     struct vcpu *vcpus;       /* linked by next */
     uint64_t downgrades;
+    bool nested; /* for life */
     _Alignas(PAGE_BYTES) struct umbra_vm_public public;
 };
 BUILD_ASSERT(sizeof(struct vm) == 1 << BITS_VM);
@@ -137,6 +138,7 @@ struct vcpu {
     uint64_t open;      /* the same while the short path may answer it, else 0 */
     uint8_t pending;    /* an exit waits to be received or answered */
     uint8_t parked, window, force_flush, started;
+    uint8_t nested;    /* as the VM is */
     uint8_t odd;       /* the next entry is not only registers: svm.c */
     uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
     uint32_t want, spare;

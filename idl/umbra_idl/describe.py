@@ -95,8 +95,9 @@ class Describer:
                 self.guest_objects(i, name)
 
     def guest_objects(self, i, name):
-        g = {kind: self.objects(f"{name}.{kind}", kind.upper())
-             for kind in ("vm", "vcpu", "guestspace")}
+        g = {"vm": self.objects(f"{name}.vm", "VM", 1, i.guest.paging)}
+        for kind in ("vcpu", "guestspace"):
+            g[kind] = self.objects(f"{name}.{kind}", kind.upper())
         g["shadow"] = self.objects(f"{name}.shadow", "SHADOW", i.guest.shadow_tables)
         self.guest[i.name] = g
         self.emit("GUEST", vm=g["vm"], vcpu=g["vcpu"], space=g["guestspace"], shadow=g["shadow"],

@@ -65,7 +65,10 @@ _Noreturn void arch_halt(unsigned status);
 /* The world switch (arch/x86_64/svm.c). */
 enum guest_format { GUEST_NONE, GUEST_LONG, GUEST_PAE, GUEST_NESTED };
 bool arch_vm_supported(void);
+bool arch_nested_supported(void);
 void arch_vcpu_init(struct vcpu *v);
+/* The vCPU comes to a VM with nested paging, or without. What it had of another VM's tables goes. */
+void arch_vcpu_paging(struct vcpu *v, bool nested);
 /* The root's format is the one that the guest's mode needs. */
 bool arch_vcpu_root_fits(const struct vcpu *v);
 /* Run the guest once: -> EXIT_* with the exit page filled, or EXIT_NONE after an interrupt of the host. */

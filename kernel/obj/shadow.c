@@ -153,7 +153,8 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
     err_t e = table_of_vm(b, p, &t);
     if (e != ERR_OK)
         return e;
-    if (format > SHADOW_NESTED || level < 1 || level > top_level(format))
+    if (format > SHADOW_NESTED || level < 1 || level > top_level(format) ||
+        (format == SHADOW_NESTED) != b->vm->nested)
         return REFUSED(ERR_WRONG_LEVEL, "set up format %u level %u", format, level);
     uint64_t owner = t.meta->owner;
     if (t.meta->stamp == epoch && META_SHADOW_LINKS(owner))

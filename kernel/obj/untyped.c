@@ -12,6 +12,7 @@ struct retype {
     struct cap *untyped, *slots;
     uint64_t start, stride, count; /* offsets in bytes */
     uint8_t type, bits, cap_bits;
+    bool nested; /* a VM's paging */
 };
 
 /* Fixed sizes; 0: the caller chooses, 255: cannot be made by Retype. */
@@ -60,6 +61,8 @@ static err_t size_of(unsigned type, uint64_t asked, uint8_t *bits)
             return ERR_RANGE;
         low = FRAME_4K, high = FRAME_2M;
         break;
+    case OBJ_VM:
+        return asked > VM_PAGING_NESTED ? ERR_RANGE : ERR_OK;
     default:
         return asked ? ERR_RANGE : ERR_OK;
     }
@@ -88,7 +91,9 @@ static err_t decode_retype(const struct invocation *v, struct retype *r)
     r->cap_bits = r->type == OBJ_CNODE ? r->bits - BITS_SLOT : r->bits;
     if ((u->flags & CAP_DEVICE) && type != OBJ_FRAME && type != OBJ_UNTYPED)
         return REFUSED(ERR_DEVICE_MEMORY, "retype device memory to %s", object_name(type));
-    if ((type == OBJ_VM || type == OBJ_VCPU) && !arch_vm_supported())
+    r->nested = type == OBJ_VM && asked == VM_PAGING_NESTED;
+    if (((type == OBJ_VM || type == OBJ_VCPU) && !arch_vm_supported()) ||
+        (r->nested && !arch_nested_supported()))
         return ERR_NO_SUPPORT;
     if (u->depth >= DERIVE_DEPTH_MAX)
         return REFUSED(ERR_TOO_DEEP, "retype at depth %u", u->depth);
@@ -132,7 +137,7 @@ static err_t prepare_memory(const struct retype *r)
     return ERR_OK;
 }
 
-static void init_object(const struct cap *c)
+static void init_object(const struct cap *c, bool nested)
 {
     switch (c->type) {
     case OBJ_TCB: {
@@ -161,6 +166,7 @@ static void init_object(const struct cap *c)
     }
     case OBJ_VM:
         ((struct vm *)cap_object(c))->guestspace.holder = OBJ_VM;
+        ((struct vm *)cap_object(c))->nested = nested;
         *meta_of((hpa_t){ c->obj }) = (struct frame_meta){ META_VM, 0 };
         break;
     case OBJ_VCPU: {
@@ -212,7 +218,7 @@ static void perform_retype(const struct retype *r)
     if (r->type == OBJ_UNTYPED)
         keep_zeroed(r, u->d1);
     for (uint64_t i = 0; i < r->count && r->type != OBJ_FRAME; i++)
-        init_object(&r->slots[i]);
+        init_object(&r->slots[i], r->nested);
     u->d0 = r->start + r->count * r->stride;
     if (u->d1 < u->d0)
         u->d1 = u->d0;

@@ -172,6 +172,7 @@ static void copy_reply(const struct umbra_reply_page *shared, struct umbra_reply
         r->cr0 = s->cr0;
         r->cr4 = s->cr4;
         r->efer = s->efer;
+        r->cr3 = s->cr3;
     }
     if (r->groups & STATE_SEGMENTS)
         for (unsigned i = 0; i < SEGS; i++) {
@@ -279,6 +280,7 @@ static err_t bind(struct invocation *v, struct vcpu *vc)
         return ERR_RANGE;
     cap_derive(&vc->vm_slot, vm, RIGHT_ALL, 0);
     vc->vm = m;
+    arch_vcpu_paging(vc, m->nested);
     vc->next = m->vcpus;
     m->vcpus = vc;
     return ERR_OK;

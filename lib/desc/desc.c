@@ -94,12 +94,13 @@ static bool bits_ok(uint32_t type, uint32_t bits)
         return bits >= UNTYPED_BITS_MIN && bits <= UNTYPED_BITS_MAX;
     case OBJ_FRAME:
         return bits == FRAME_4K || bits == FRAME_2M;
+    case OBJ_VM:
+        return bits <= DESC_PAGING_NESTED;
     case OBJ_ENDPOINT:
     case OBJ_REPLY:
     case OBJ_NOTIFICATION:
     case OBJ_TIMER:
     case OBJ_GUESTSPACE:
-    case OBJ_VM:
     case OBJ_VCPU:
     case OBJ_SHADOW:
         return bits == 0;
@@ -115,7 +116,8 @@ static enum desc_why check_objects(struct walk *w, const struct desc_record *r)
         return DESC_BAD_VALUE;
     if (!name_ok(w->d, o->name))
         return DESC_BAD_STRING;
-    return make_group(w, o->group, o->type, desc_object_bits(o->type, o->bits), o->count);
+    uint32_t bits = o->type == OBJ_VM ? o->bits : desc_object_bits(o->type, o->bits);
+    return make_group(w, o->group, o->type, bits, o->count);
 }
 
 static enum desc_why check_irq(struct walk *w, const struct desc_record *r)
@@ -165,7 +167,8 @@ static enum desc_why check_guest(struct walk *w, const struct desc_record *r)
         !group_ok(w, g->space, OBJ_GUESTSPACE, 0, 1) || !group_ok(w, g->shadow, OBJ_SHADOW, 0, 1) ||
         !group_ok(w, g->notification, OBJ_NOTIFICATION, 0, 1))
         return DESC_BAD_GROUP;
-    if (g->pages == 0 || g->pages > GUEST_FRAMES_MAX || g->paging > DESC_PAGING_NESTED)
+    if (g->pages == 0 || g->pages > GUEST_FRAMES_MAX || g->paging > DESC_PAGING_NESTED ||
+        w->d->group[g->vm].bits != g->paging)
         return DESC_BAD_VALUE;
     if (g->owner >= w->d->header.components ||
         (g->manager != DESC_NONE && g->manager >= w->d->header.components))

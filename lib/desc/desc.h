@@ -132,7 +132,7 @@ struct desc_timer {
     uint64_t badge;
 };
 
-enum { DESC_PAGING_SHADOW, DESC_PAGING_NESTED };
+enum { DESC_PAGING_SHADOW = VM_PAGING_SHADOW, DESC_PAGING_NESTED = VM_PAGING_NESTED };
 struct desc_guest {
     struct desc_record head;
     uint32_t vm, vcpu, space, shadow; /* groups */

@@ -144,8 +144,9 @@ static void console_withdraw(const struct process *p)
 
 /* --- the beginning --- */
 
-static void host_cpuid(struct cpuid_host *h)
+static void host_cpuid(struct cpuid_host *h, bool enlighten)
 {
+    h->enlighten = enlighten;
     for (unsigned i = 0; i < CPUID_HOST_ROWS; i++) {
         struct cpuid_regs *r = &h->row[i];
         __asm__("cpuid"
@@ -211,11 +212,9 @@ static void open_guest(struct process *p, struct vmm_setup *s)
     const struct vmm_config *c = p->env.config;
     uint64_t memory = (uint64_t)c->vm_pages << PAGE_SHIFT;
 
-    if (c->vm_paging != DESC_PAGING_SHADOW)
-        report(p, END_REASON_UNSUPPORTED, "nested paging is not there yet");
     sys_invoke3(CAP_TCB, TCB_SET_FIXUP, (uint64_t)gmem_fixup_start, gmem_fixup_end - gmem_fixup_start,
                 (uint64_t)gmem_landing);
-    host_cpuid(&p->cpuid);
+    host_cpuid(&p->cpuid, c->enlighten);
     const char *missing = cpuid_missing(&p->cpuid);
     if (missing)
         report(p, END_REASON_UNSUPPORTED, missing);
@@ -233,6 +232,7 @@ static void open_guest(struct process *p, struct vmm_setup *s)
                              .tables = p->tables,
                              .table_count = c->vm_shadow_tables,
                              .shadow_memory = shadow,
+                             .nested = c->vm_paging == DESC_PAGING_NESTED,
                              .cpuid = &p->cpuid,
                              .tsc_hz = p->env.info->tsc_hz,
                              .seconds = GUEST_EPOCH_SECONDS,

@@ -32,7 +32,7 @@ static void begin(void)
     if (!whole())
         unusable("the file ends within its first record");
     if (b->table_count < SHADOW_TABLES_MIN || b->table_count > SHADOW_TABLES_MAX ||
-        b->memory_bytes > 3ull << 30 || b->memory_bytes < PAGE_BYTES || b->tsc_hz == 0)
+        b->memory_bytes > 3ull << 30 || b->nested > 1 || b->memory_bytes < PAGE_BYTES || b->tsc_hz == 0)
         unusable("there is no such guest");
     if (b->result == VMM_NEW && r.exits == 0)
         printf("replay: a guest of %" PRIu64 " MB, kernel %016" PRIx64 ", initrd %016" PRIx64 "\n",
@@ -70,7 +70,8 @@ static void incarnate(uint64_t last_seq)
                                   .shadow_memory = shadow,
                                   .cpuid = &r.begin.cpuid,
                                   .tsc_hz = b->tsc_hz,
-                                  .seconds = (int64_t)b->seconds };
+                                  .seconds = (int64_t)b->seconds,
+                                  .nested = b->nested };
     if (!shadow || !vmm_init(&r.vmm, &r.setup))
         unusable("there is no such guest");
     if (b->result != VMM_NEW && last_seq == r.exit.seq)
@@ -98,7 +99,7 @@ static const char *word_name(unsigned i)
                  { offsetof(struct umbra_reply_page, rflags), "rip" },
                  { offsetof(struct umbra_reply_page, cr2), "rflags" },
                  { offsetof(struct umbra_reply_page, cr0), "cr2" },
-                 { offsetof(struct umbra_reply_page, dr), "cr0, cr4 or efer" },
+                 { offsetof(struct umbra_reply_page, dr), "cr0, cr3, cr4 or efer" },
                  { offsetof(struct umbra_reply_page, tsc_offset), "debug register" },
                  { offsetof(struct umbra_reply_page, seg), "tsc_offset" },
                  { offsetof(struct umbra_reply_page, msrs), "segment" },

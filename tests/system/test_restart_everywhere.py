@@ -85,7 +85,7 @@ def table_of(said, most):
 
 
 NEVER = {
-    "none": "is no exit", "npf": "nested paging is not there", "task_switch": "the emulator switches by itself",
+    "none": "is no exit", "npf": "these guests have no nested paging", "task_switch": "the emulator switches by itself",
     "root": "memory is taken away from a guest only while one of its exits waits",
     "invalid": "no VMM of this tree leaves a state that the processor refuses", "broken": "these guests switch no tasks"}
 collected = []      # (guests, deaths, most stores) of each test of this run

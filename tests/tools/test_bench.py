@@ -97,7 +97,7 @@ def test_a_row_that_nothing_measures_says_why():
     known = bench.facts()
     available = {name for _, names, _ in bench.sources(known) for name in names}
     missing = {name for name in set(known) - available if name.split(".")[0] in ("exit", "shadow", "linux", "restart", "scale")}
-    assert missing == {name for name in known if known[name].get("missing")} and "linux.nested_ratio" in missing
+    assert missing == {name for name in known if known[name].get("missing")} and "scale.guests" in missing
 
 
 def test_rows_of_guests_have_numbers_for_a_profile():

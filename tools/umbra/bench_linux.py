@@ -25,6 +25,7 @@ MEMORY = 128 * images.MB
 MARK = r"^MARK init (\d+)\n"      # with its newline: an incomplete line also ends
 PROGRAMS = ("build/workloads/mark", "build/workloads/bench_guest")
 LOOP = "forkexec"
+NESTED = "linux.nested_ratio"      # the loop in a guest with nested paging
 LEFT = "shadow.memory_percent"      # of the loop's guest when it ends
 ROWS = (LOOP, "fork_wait", "first_touch", "first_touch_read", "mprotect_page", "cow_page", "fork_32mb", "pipe_pingpong")
 STAND_INS = {"pvh": "build/release/guests/bare_pvh.bin", "bzimage": "build/release/guests/bare_bzimage.bin"}
@@ -84,9 +85,9 @@ def bare_ticks(options, kernel, kind):
     return int(bare(options, kernel, MARK, kind, append("mark"))[1]) - first
 
 
-def as_guest(options, kernel, words, name):
+def as_guest(options, kernel, words, name, paging="shadow"):
     """(what the guest printed, {its counter: value}, {the kernel's counter: value}) of a guest that ends by itself."""
-    options.paging, options.system, options.accel, options.icount = "shadow", system.DEFAULT, "tcg", True
+    options.paging, options.system, options.accel, options.icount = paging, system.DEFAULT, "tcg", True
     build.make(run.ninja_targets(options))
     config = run.machine_config(options, [images.Guest("linux", kernel, initramfs(), words, MEMORY)])
     config.name, config.serials = "bench-" + name, ("socket", "build/log/bench-%s-kernel.log" % name)
@@ -163,8 +164,15 @@ def programs(options):
     kernel = guest.kernel(FLAVOUR)
     wanted = [row for row in ROWS if not options.names or bench.answers("linux." + row, options.names) or
               row == LOOP and any(word.startswith("linux." + LOOP) or bench.answers(LEFT, [word]) for word in options.names)]
-    _, *without = as_guest(options, kernel, append("bench_guest", "none"), "none")
     figures = []
+    if not options.names or bench.answers(NESTED, options.names):
+        try:
+            figures.append(nested(options, kernel))
+        except Failure as failure:
+            say.complain("%s: %s" % (NESTED, failure))
+    if not wanted:
+        return figures
+    _, *without = as_guest(options, kernel, append("bench_guest", "none"), "none")
     for row in wanted:
         try:
             alone = bare_row(options, kernel, row)
@@ -181,6 +189,20 @@ def programs(options):
     return figures
 
 
+def nested(options, kernel):
+    """What the same system needs where the processor does what shadow paging is for."""
+    _, *without = as_guest(options, kernel, append("bench_guest", "none"), "nested-none", "nested")
+    text, *counts = as_guest(options, kernel, append("bench_guest", LOOP), "nested", "nested")
+    alone, (ticks, units) = bare_row(options, kernel, LOOP), measured(text)[LOOP]
+    vmm, crossed = (each(now, before, units) for now, before in zip(counts, without))
+    return Figure(NESTED, round(ticks / alone, 3), "ratio", "%s bare=%d ours=%d %s %s" % (
+        crossings(crossed), alone, ticks, exit_kinds(vmm), version()))
+
+
+def exit_kinds(vmm):
+    return " ".join("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(vmm.items()) if key.startswith("exits_"))
+
+
 def memory(counts):
     """Tables that are in use when the guest ends, as part of its memory; what the VMM keeps of them in its own is said."""
     pages = MEMORY // 4096
@@ -189,12 +211,11 @@ def memory(counts):
 
 
 def forkexec(ticks, alone, vmm, crossed):
-    kinds = " ".join("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(vmm.items()) if key.startswith("exits_"))
     parts = {"guest_faults": vmm["faults_to_guest"], "cr3": vmm["shadow_cr3"], "invlpg": vmm.get("exits_invlpg", 0),
              "cpuid": vmm["exits_cpuid"]}
     floor = sum(parts.values()) + parts["guest_faults"]
     return [Figure("linux.forkexec_ratio", round(ticks / alone, 3), "ratio",
                    "%s bare=%d ours=%d %s" % (crossings(crossed), alone, ticks, version())),
-            Figure("linux.forkexec_exits", round(vmm["exits"]), "exits", kinds),
+            Figure("linux.forkexec_exits", round(vmm["exits"]), "exits", exit_kinds(vmm)),
             Figure("linux.forkexec_over_floor", round(vmm["exits"] / floor, 3), "ratio",
                    " ".join("%s=%d" % part for part in parts.items()))]

@@ -49,7 +49,8 @@ def arguments(parser):
     add("--set", action="append", default=[], metavar="C.S=VALUE",
         help="a setting of the system's description, for example memmgr.seed=7")
     add("--icount", action="store_true", help="repeatable virtual time: an instruction is a nanosecond")
-    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow; nested is not there yet")
+    add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow; nested: for reference")
+    add("--enlighten", action="store_true", help="tell the guests that they are guests: KVM's clock, no delays by ports")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
     add("--dry-run", action="store_true", help="do all but boot: print QEMU's command line")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -150,8 +151,10 @@ def check_words(options):
         re.compile(options.until or "")
     except re.error as error:
         raise Usage("--until %s is not a regular expression: %s" % (options.until, error)) from error
-    if options.paging == "nested":
-        raise Usage("--paging nested is not there yet: the VMM shadows only")
+    if options.paging == "nested" and options.system != system.DEFAULT:
+        raise Usage("--paging nested does not go with system %s, whose description says it" % options.system)
+    if options.enlighten and options.system != system.DEFAULT:
+        raise Usage("--enlighten does not go with system %s; say --set COMPONENT.enlighten=true" % options.system)
     if options.icount and options.accel == "kvm":
         raise Usage("--icount goes only with --accel tcg")
     system.check_name(options.system)

@@ -150,6 +150,8 @@ def describe(options, guests):
         (layout.ROOT / source).write_text(text)
         for n, guest in enumerate(guests):
             settings += ["--set", "%s.heap=%dM" % (component(n), heap_bytes(guest) // MB)]
+            if getattr(options, "enlighten", False):
+                settings += ["--set", component(n) + ".enlighten=true"]
         for g in free:
             settings += ["--set", "%s.heap=%dM" % (g.name, heap_bytes(g) // MB)]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests + free) // 4096 * 8 // MB)]

@@ -2,10 +2,11 @@
 /* The world switch on AMD processors (APM vol. 2, chapter 15): guest state in the VMCB, exits in Umbra's
  * codes.
  *
- * Invariants (I4): the intercepts are set when a vCPU is made and never cleared, but for VINTR, which keeps
- * no guest in; hardware CR0, CR4 and EFER are derived here from what the guest believes; CR3, ASID and event
- * fields are written by this file only. An exit leaves the general registers in the exit page. QEMU and bochs
- * flush the TLB at every switch, real processors do not. */
+ * Invariants (I4): the intercepts are set when a vCPU comes to a VM and never cleared, but for VINTR, which
+ * keeps no guest in; hardware CR0, CR4 and EFER are derived here from what the guest believes; CR3, nested
+ * CR3, ASID and event fields are written by this file only. A guest loads CR3, invalidates pages and takes
+ * its page faults by itself only where nested tables translate what comes of it. An exit leaves the general
+ * registers in the exit page. QEMU and bochs flush the TLB at every switch, real processors do not. */
 #include "svm.h"
 #include "cpu.h"
 #include "invoke.h"
@@ -37,7 +38,8 @@ static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint64_t pae_root[4] __attribute__((aligned(32)));         /* below 4 GB with the kernel */
 uint8_t svm_host_vmcb[PAGE_BYTES] __attribute__((aligned(4096))); /* entry.S */
-static bool supported, has_nrip, has_assists, has_mov_assist, has_flush_asid, says_more, is_tcg;
+static bool supported, has_nested, has_nrip, has_assists, has_mov_assist, has_flush_asid, says_more,
+    is_tcg;
 static uint32_t asid_count, asid_next = 1;
 static uint64_t asid_floor = ASIDS, cr4_allowed; /* that of a root, with its generation, is not below */
 
@@ -49,6 +51,11 @@ static struct vmcb *vmcb_of(const struct vcpu *v)
 bool arch_vm_supported(void)
 {
     return supported;
+}
+
+bool arch_nested_supported(void)
+{
+    return supported && has_nested;
 }
 
 /* MSRs that VMLOAD and VMSAVE swap go to the guest; all others exit (APM vol. 2, 15.11: two bits an MSR). */
@@ -78,6 +85,7 @@ void svm_init(void)
     struct cpuid f = cpuid(0x8000000a, 0), seven = cpuid(7, 0);
     struct cpuid maker = cpuid(CPUID_HYPERVISOR, 0);
     is_tcg = (cpuid(1, 0).c & BIT(31)) && maker.b == TCG_MAKER_B && maker.c == TCG_MAKER_C;
+    has_nested = f.d & BIT(0);
     has_nrip = f.d & BIT(3);
     has_flush_asid = f.d & BIT(6);
     has_assists = f.d & BIT(7);
@@ -96,9 +104,9 @@ void svm_init(void)
                   (seven.b & BIT(20) ? CR4_SMAP : 0) | (seven.c & BIT(2) ? CR4_UMIP : 0);
     supported = true;
     softtlb_asids(asid_count);
-    log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s\n", f.a & 0xff, asid_count,
-               has_nrip ? ", next RIP" : "", has_assists ? ", decode assists" : "",
-               has_flush_asid ? ", flush by ASID" : "");
+    log_printf("umbra: SVM revision %u, %u ASIDs%s%s%s%s\n", f.a & 0xff, asid_count,
+               has_nested ? ", nested paging" : "", has_nrip ? ", next RIP" : "",
+               has_assists ? ", decode assists" : "", has_flush_asid ? ", flush by ASID" : "");
 }
 
 /* The processor's reset state (APM vol. 2, table 14-1), but paged real mode. */
@@ -106,17 +114,13 @@ void arch_vcpu_init(struct vcpu *v)
 {
     struct vmcb *b = vmcb_of(v);
 
-    b->intercept_cr = 0xffffffff & ~(BIT(2) | BIT(18)); /* all but CR2 */
     b->intercept_dr = 0xffffffff;
-    b->intercept_exceptions = BIT(14) | BIT(1) | BIT(17) | BIT(18) | BIT(8);
-    b->intercept1 = SVM_INTERCEPT1;
     b->intercept2 = SVM_INTERCEPT2;
     b->iopm = kernel_hpa(io_map).v;
     b->msrpm = kernel_hpa(msr_map).v;
     b->vintr = V_INTR_MASKING;   /* the guest's IF does not mask the host's interrupts */
     b->pat = 0x0606060606060606; /* write back */
     v->cr0 = 0x60000010;
-    v->format = GUEST_PAE;
     for (unsigned i = 0; i < SEGS; i++)
         b->seg[i] = (struct umbra_segment){ 0, i == SEG_LDTR ? 0x82 : i == SEG_TR ? 0x8b : 0x93, 0xffff, 0 };
     b->seg[SEG_CS] = (struct umbra_segment){ 0xf000, 0x9b, 0xffff, 0xffff0000 };
@@ -124,9 +128,7 @@ void arch_vcpu_init(struct vcpu *v)
     b->rflags = 2;
     b->dr6 = 0xffff0ff0;
     b->dr7 = 0x400;
-    b->efer = EFER_SVME | EFER_NXE;
-    b->cr0 = CR0_PG | CR0_ET | CR0_WP;
-    b->cr4 = CR4_PAE;
+    arch_vcpu_paging(v, false);
     v->exit.version = UMBRA_EXIT_VERSION;
     v->exit.gpr[RDX] = 0x600;
     arch_fpu_init(v->fpu);
@@ -164,12 +166,36 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
 static void write_control(struct vcpu *v, struct vmcb *b)
 {
     bool paged = v->cr0 & CR0_PG, is_long = v->efer & EFER_LMA;
-    uint64_t cr4 = (v->cr4 & cr4_allowed) | CR4_PAE;
+    uint64_t cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_ET;
+    uint64_t cr4 = v->cr4 & cr4_allowed;
+    uint64_t efer = EFER_SVME | (v->efer & EFER_SCE) | (is_long ? EFER_LME | EFER_LMA : 0);
 
+    if (v->nested) { /* the guest's own paging. LME without LMA: TCG would take the exit for a way into long
+                        mode */
+        v->format = GUEST_NESTED;
+        b->cr0 = cr0 | (v->cr0 & (CR0_PG | CR0_WP));
+        b->cr4 = cr4 | (v->cr4 & (CR4_PAE | CR4_PSE | CR4_PGE));
+        b->efer = efer | (v->efer & EFER_NXE);
+        return;
+    }
     v->format = is_long ? GUEST_LONG : GUEST_PAE;
-    b->cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_PG | CR0_WP | CR0_ET;
-    b->cr4 = paged ? cr4 : cr4 & ~(CR4_SMEP | CR4_SMAP);
-    b->efer = EFER_SVME | EFER_NXE | (v->efer & EFER_SCE) | (is_long ? EFER_LME | EFER_LMA : 0);
+    b->cr0 = cr0 | CR0_PG | CR0_WP;
+    b->cr4 = (paged ? cr4 : cr4 & ~(CR4_SMEP | CR4_SMAP)) | CR4_PAE;
+    b->efer = efer | EFER_NXE;
+}
+
+/* CR3 held a root of shadow tables, which neither this guest nor its VMM may see (I4). */
+void arch_vcpu_paging(struct vcpu *v, bool nested)
+{
+    struct vmcb *b = vmcb_of(v);
+
+    v->nested = nested;
+    b->nested = nested;
+    b->cr3 = b->nested_cr3 = 0;
+    b->intercept_cr = nested ? SVM_INTERCEPT_CR & ~SVM_INTERCEPT_CR3 : SVM_INTERCEPT_CR;
+    b->intercept_exceptions = nested ? SVM_INTERCEPT_EXCEPTIONS & ~BIT(14) : SVM_INTERCEPT_EXCEPTIONS;
+    b->intercept1 = nested ? SVM_INTERCEPT1 & ~SVM_INTERCEPT1_INVLPG : SVM_INTERCEPT1;
+    write_control(v, b);
 }
 
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
@@ -197,6 +223,8 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
         v->cr0 = r->cr0;
         v->cr4 = r->cr4;
         v->efer = r->efer;
+        if (v->nested)
+            b->cr3 = r->cr3;
         write_control(v, b);
     }
     if (r->groups & STATE_SEGMENTS) {
@@ -317,6 +345,8 @@ void arch_vcpu_read(struct vcpu *v, uint32_t groups)
         x->cr0 = v->cr0;
         x->cr4 = v->cr4;
         x->efer = v->efer;
+        if (v->nested)
+            x->cr3 = b->cr3;
     }
     if (groups & STATE_MSRS)
         x->msrs = (struct umbra_msrs){ b->star,           b->lstar,       b->cstar,        b->sfmask,
@@ -357,11 +387,15 @@ static __attribute__((noinline)) void renew_asid(struct vcpu *v, struct vmcb *b)
     set_asid(b, (uint16_t)r->tlb.asid, all);
 }
 
-static __attribute__((noinline)) uint64_t load_pae_root(const struct shadow_root *r)
+static __attribute__((noinline)) void load_other_root(struct vmcb *b, const struct shadow_root *r)
 {
+    if (r->format == GUEST_NESTED) {
+        b->nested_cr3 = r->table[0].v;
+        return;
+    }
     for (unsigned i = 0; i < 4; i++)
         pae_root[i] = r->table[i].v ? r->table[i].v | PTE_P : 0;
-    return kernel_hpa(pae_root).v;
+    b->cr3 = kernel_hpa(pae_root).v;
 }
 
 static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
@@ -374,7 +408,10 @@ static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
         renew_asid(v, b);
     else
         set_asid(b, (uint16_t)r->tlb.asid, 0);
-    b->cr3 = __builtin_expect(r->format == GUEST_PAE, false) ? load_pae_root(r) : r->table[0].v;
+    if (__builtin_expect(r->format == GUEST_LONG, true))
+        b->cr3 = r->table[0].v;
+    else
+        load_other_root(b, r);
     softtlb_enter(v, b->asid, b->tlb_control);
 }
 
@@ -382,13 +419,13 @@ void arch_vcpu_dump(const struct vcpu *v)
 {
     const struct vmcb *b = vmcb_of(v);
 
-    log_printf("  nested paging %lu cr3=%lx asid %u intercepts %x %x %x\n", b->nested, b->cr3, b->asid,
-               b->intercept_cr, b->intercept1, b->intercept2);
+    log_printf("  nested paging %lu cr3=%lx asid %u intercepts %x %x %x\n", b->nested,
+               b->nested ? b->nested_cr3 : b->cr3, b->asid, b->intercept_cr, b->intercept1, b->intercept2);
 }
 
 bool arch_vcpu_root_fits(const struct vcpu *v)
 {
-    return v->root.format == (v->efer & EFER_LMA ? GUEST_LONG : GUEST_PAE);
+    return v->root.format == v->format;
 }
 
 /* --- exits --- */
@@ -475,7 +512,7 @@ static __attribute__((noinline)) enum exit_kind translate(struct vcpu *v, const 
     case SVM_EXIT_NPF:
         set_info(x, b->exit_info2, b->exit_info1);
         return EXIT_NPF;
-    case 0xffffffff:
+    case SVM_EXIT_INVALID:
         return EXIT_INVALID;
     default:
         break;
@@ -548,7 +585,7 @@ static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
     }
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
-    b->intercept1 = virtual ? SVM_INTERCEPT1 & ~SVM_INTERCEPT1_VINTR : SVM_INTERCEPT1;
+    b->intercept1 = virtual ? b->intercept1 & ~SVM_INTERCEPT1_VINTR : b->intercept1 | SVM_INTERCEPT1_VINTR;
     b->vintr =
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window)
@@ -622,9 +659,16 @@ static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
     return true;
 }
 
-/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. */
-static bool root_is_kept(const struct vcpu *v, const struct vmcb *b)
+/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. With nested paging
+ * it is the guest's own; but what a refused entry leaves there is the host's. */
+static bool cr3_is_kept(const struct vcpu *v, struct vmcb *b)
 {
+    if (v->nested) {
+        bool refused = (uint32_t)b->exit_code == SVM_EXIT_INVALID;
+        if (refused)
+            b->cr3 = 0;
+        return !refused;
+    }
     uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
     return !((b->cr3 ^ expected) & PTE_ADDRESS);
 }
@@ -658,14 +702,14 @@ static __attribute__((noinline)) void read_instruction(struct umbra_exit_page *x
 }
 
 /* The rest of an exit of which kind and info are known. */
-static ALWAYS_INLINE enum exit_kind finish_exit(struct vcpu *v, const struct vmcb *b, enum exit_kind kind)
+static ALWAYS_INLINE enum exit_kind finish_exit(struct vcpu *v, struct vmcb *b, enum exit_kind kind)
 {
     struct umbra_exit_page *x = &v->exit;
 
     read_always(v, b);
     if (__builtin_expect(says_more, false))
         read_instruction(x, b);
-    if (__builtin_expect(b->cr3 != v->root.table[0].v, false) && !root_is_kept(v, b)) {
+    if (__builtin_expect(b->cr3 != v->root.table[0].v, false) && !cr3_is_kept(v, b)) {
         set_info(x, 0, 0);
         return EXIT_BROKEN;
     }

@@ -45,8 +45,14 @@ BUILD_ASSERT(offsetof(struct vmcb, rax) == 0x5f8);
 BUILD_ASSERT(offsetof(struct vmcb, cr2) == 0x640);
 BUILD_ASSERT(offsetof(struct vmcb, pat) == 0x668);
 
+/* all but CR2, reads in the lower half and writes in the upper */
+#define SVM_INTERCEPT_CR  (uint32_t)(0xffffffff & ~(BIT(2) | BIT(18)))
+#define SVM_INTERCEPT_CR3 (uint32_t)(BIT(3) | BIT(19))
+/* #PF #DB #AC #MC #DF */
+#define SVM_INTERCEPT_EXCEPTIONS (uint32_t)(BIT(14) | BIT(1) | BIT(17) | BIT(18) | BIT(8))
 /* INTR NMI SMI INIT VINTR, RDPMC, CPUID RSM, INVD, HLT INVLPG INVLPGA IO MSR task-switch, shutdown */
-#define SVM_INTERCEPT1_VINTR BIT(4)
+#define SVM_INTERCEPT1_VINTR  (uint32_t) BIT(4)
+#define SVM_INTERCEPT1_INVLPG (uint32_t) BIT(25)
 #define SVM_INTERCEPT1                                                                                       \
     (uint32_t)(0x1f | BIT(15) | BIT(18) | BIT(19) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) |        \
                BIT(28) | BIT(29) | BIT(31))
@@ -86,5 +92,6 @@ enum {
     SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_NPF = 0x400,
 };
+#define SVM_EXIT_INVALID 0xffffffffu
 
 #endif

@@ -78,8 +78,9 @@ enum {
 };
 
 enum {
-    /* type, size in bits (0 where fixed), CNode cap, first slot, count. The new capabilities are children of
-     * the Untyped; a part that has no children left is reused only when the whole Untyped has none. */
+    /* type, size in bits (0 where fixed; of a VM VM_PAGING_*), CNode cap, first slot, count. The new
+     * capabilities are children of the Untyped; a part that has no children left is reused only when the
+     * whole Untyped has none. */
     UNTYPED_RETYPE = 1,
 
     CNODE_COPY = 1, /* dest slot, source cap, rights: derive a child of the source */
@@ -120,6 +121,9 @@ enum {
     GUESTSPACE_VIEW, /* slot of the caller's root CNode, rights: a View of all memory, to map at 512 GB bounds
                       */
     GUESTSPACE_HARVEST, /* first gfn, words n <= 60: read and clear D bits -> n words of 64 pages each */
+
+    VM_PAGING_SHADOW = 0, /* for life: shadow tables of long and PAE format, */
+    VM_PAGING_NESTED,     /* or of nested format, which lead from gfn to frame */
 
     VM_BIND = 1, /* GuestSpace cap */
     VM_STATUS,   /* -> epoch, downgrades, last answered exit of vCPU 0 */

@@ -96,8 +96,8 @@ enum {
     STATE_RIP = 2,  /* RIP and the interrupt shadow */
     STATE_RFLAGS = 4,
     STATE_CR2 = 8,
-    STATE_CONTROL =
-        16, /* cr0 cr4 efer: what the guest believes; the kernel derives the processor's (platform table) */
+    STATE_CONTROL = 16, /* cr0 cr4 efer: what the guest believes; the kernel derives the processor's (platform
+                           table). Nested paging: cr3 as well, which the guest loads without exits */
     STATE_SEGMENTS = 32,
     STATE_MSRS = 64,
     STATE_DEBUG = 128, /* dr[0..3], dr6, dr7 */
@@ -120,7 +120,8 @@ struct umbra_exit_page {
     uint64_t random; /* STATE_RANDOM: the VMM's only randomness */
     uint64_t
         cr3_loads;  /* since the last answer the kernel alone served so many loads of CR3 (OP_ROOT_LIST), */
-    uint64_t cr3;   /* of which this was the last value; means nothing if there were none */
+    uint64_t cr3;   /* of which this was the last value; means nothing if there were none. Nested paging: the
+                       guest's CR3 (STATE_CONTROL) */
     uint32_t valid; /* STATE_* groups that are current */
     uint8_t cpl, shadow /* interrupt shadow */, ilen /* instruction length, 0 not known */, nbytes;
     uint8_t bytes[16]; /* nbytes instruction bytes where the processor gives them */
@@ -165,7 +166,8 @@ enum {
     SH_LARGE = 32, /* leaf at level 2: 2 MB; the GuestSpace must hold a 2 MB frame there */
 };
 
-/* OP_SETUP index: format << 4 | level (1 = 4 KiB entries .. 4) */
+/* OP_SETUP index: format << 4 | level (1 = 4 KiB entries .. 4). Nested: of VMs with nested paging, which have
+ * no others; the rights of their entries include SH_USER. */
 enum { SHADOW_LONG = 0, SHADOW_PAE = 1, SHADOW_NESTED = 2 };
 #define SHADOW_KIND(format, level) ((format) << 4 | (level))
 
@@ -186,7 +188,7 @@ struct umbra_reply_page {
     uint64_t event;  /* EVENT_* to inject at entry, 0 none */
     uint64_t gpr[GPRS];
     uint64_t rip, rflags, cr2;
-    uint64_t cr0, cr4, efer;
+    uint64_t cr0, cr4, efer, cr3; /* cr3: nested paging only */
     uint64_t dr[4], dr6, dr7;
     uint64_t tsc_offset;
     struct umbra_segment seg[SEGS];

@@ -114,6 +114,18 @@ static void write_part(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
         shadow_table_written(v->shadow, at, n, number(old, n), number(from, n), &v->ops);
 }
 
+/* Words, so that none lies in two pages. */
+bool vmm_write_memory(struct vmm *v, gpa_t at, const void *from, unsigned n)
+{
+    gpa_t last = { at.v + n - 1 };
+
+    if (gmem_kind(&v->map, gfn_of(at)) != GMEM_RAM || gmem_kind(&v->map, gfn_of(last)) != GMEM_RAM)
+        return false;
+    for (unsigned done = 0; done < n; done += 4)
+        write_part(v, (gpa_t){ at.v + done }, (const uint8_t *)from + done, 4);
+    return true;
+}
+
 static void write_piece(struct vmm *v, gpa_t at, const uint8_t *from, unsigned n)
 {
     enum gmem_kind kind = gmem_kind(&v->map, gfn_of(at));

@@ -73,10 +73,11 @@ static void store_control(struct vmm *v)
     const struct x86_cpu *c = &v->cpu;
     const struct vmm_state *s = v->state;
 
-    if (c->cr0 != s->cr0 || c->cr4 != s->cr4 || c->efer != s->efer) {
+    if (c->cr0 != s->cr0 || c->cr4 != s->cr4 || c->efer != s->efer || (v->nested && c->cr3 != s->cr3)) {
         r->cr0 = c->cr0;
         r->cr4 = c->cr4;
         r->efer = c->efer;
+        r->cr3 = v->nested ? c->cr3 : 0;
         r->groups |= STATE_CONTROL;
         vmm_set_want(v, c->efer);
         VMM_SET(v, cr0, c->cr0);

@@ -2,6 +2,8 @@
 /* One exit: find out what the guest wants, do it, fill the reply page. */
 #include "servers/vmm/core/vmm.h"
 
+#define PAGE_ERROR_WRITE BIT(1) /* APM vol. 2, 8.4.2 */
+
 const char *vmm_end_name(enum vmm_end e)
 {
     static const char *const names[VMM_ENDS] = { "runs",   "halt",    "shutdown", "reset",  "poweroff",
@@ -143,6 +145,25 @@ enum vmm_end vmm_page_fault(struct vmm *v)
     }
 }
 
+/* The guest's own tables led to memory that the nested ones do not have yet, or to a device. */
+enum vmm_end vmm_nested_fault(struct vmm *v)
+{
+    const struct umbra_exit_page *x = v->exit;
+    struct fill_out out;
+
+    switch (
+        shadow_fill_nested(v->shadow, (gpa_t){ x->info[0] }, x->info[1] & PAGE_ERROR_WRITE, &out, &v->ops)) {
+    case FILL_OK:
+    case FILL_RETRY:
+        return VMM_RUNS;
+    case FILL_MMIO:
+        v->state->stats.mmio++;
+        return vmm_emulate(v, NULL);
+    default:
+        return VMM_END_ABSENT;
+    }
+}
+
 static enum vmm_end exception(struct vmm *v)
 {
     uint64_t vector = v->exit->info[0], error = v->exit->info[1];
@@ -181,6 +202,8 @@ static inline enum vmm_end dispatch(struct vmm *v, enum exit_kind kind)
     switch (kind) {
     case EXIT_PAGE:
         return vmm_page_fault(v);
+    case EXIT_NPF:
+        return vmm_nested_fault(v);
     case EXIT_IO:
         return either(v, vmm_quick_io);
     case EXIT_CPUID:
@@ -219,8 +242,8 @@ static inline enum vmm_end dispatch(struct vmm *v, enum exit_kind kind)
 
 void vmm_set_want(struct vmm *v, uint64_t efer)
 {
-    v->reply->want = STATE_SEGMENTS;
-    v->reply->spare = efer & EFER_LMA && v->sync ? SHORT_KINDS : 0;
+    v->reply->want = v->nested ? STATE_SEGMENTS | STATE_CONTROL : STATE_SEGMENTS;
+    v->reply->spare = efer & EFER_LMA && v->sync && !v->nested ? SHORT_KINDS : 0;
 }
 
 void vmm_set_tsc(struct vmm *v)
@@ -274,6 +297,10 @@ static __attribute__((noinline)) void begin_more(struct vmm *v)
         v->now = v->since - v->state->hidden;
     if (v->exit->cr3_loads)
         cr3_loaded(v);
+    if (v->nested && (v->exit->valid & STATE_CONTROL) && v->state->cr3 != v->exit->cr3) {
+        VMM_SET(v, cr3, v->exit->cr3);
+        shadow_cr3(v->shadow, v->exit->cr3, &v->ops);
+    }
     if (v->resumed)
         continue_guest(v);
 }
@@ -292,7 +319,7 @@ void vmm_begin(struct vmm *v)
     v->ops.count = v->ops.last = 0;
     v->now = tsc - g->state.hidden;
     undo_begin(&v->undo, seq);
-    if (x->cr3_loads | x->interrupted | v->resumed)
+    if (x->cr3_loads | x->interrupted | v->resumed | v->nested)
         begin_more(v);
 }
 

@@ -5,8 +5,9 @@
 
 #define TOP_OF_RAM_MAX (3ull << 30)
 BUILD_ASSERT(TOP_OF_RAM_MAX <= LAPIC_BASE); /* else memory would hide the APIC */
-#define DR6_RESET 0xffff0ff0
-#define DR7_RESET 0x400
+#define NESTED_PREFETCH 512u                /* chosen: a table; 67 faults fill 128 MB */
+#define DR6_RESET       0xffff0ff0
+#define DR7_RESET       0x400
 
 static void make_map(struct gmem_map *m, uint64_t bytes)
 {
@@ -62,6 +63,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
     *v = (struct vmm){ .state = &g->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid };
     v->sync = c->sync;
     v->ops = (struct shadow_ops){ .word = c->reply->ops, .max = REPLY_OPS_MAX };
+    v->nested = c->nested;
     v->undo = (struct undo){ .dev = { .note = undo_note, .settled = true },
                              .state = (uint64_t *)(void *)&g->state,
                              .state_words = VMM_STATE_WORDS,
@@ -77,7 +79,10 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
                                .table_count = c->table_count,
                                .phys_bits = GUEST_PHYS_BITS,
                                .frames = c->memory_bytes >> PAGE_SHIFT,
+                               .nested = c->nested,
                                .tuning = shadow_default_tuning() };
+    if (c->nested) /* an entry never changes: the more at once, the fewer exits */
+        s.tuning.prefetch_direct = NESTED_PREFETCH;
     v->shadow = shadow_init(c->shadow_memory, &s);
     return v->shadow != NULL;
 }
@@ -124,6 +129,7 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu)
     r->shadow = 0;
     r->rflags = cpu->rflags;
     r->cr0 = cpu->cr0;
+    r->cr3 = v->nested ? cpu->cr3 : 0;
     r->cr4 = cpu->cr4;
     r->efer = cpu->efer;
     for (unsigned i = 0; i < SEGS; i++)

@@ -102,7 +102,8 @@ static struct msr_cpu msr_cpu_of(const struct vmm *v, const struct x86_cpu *cpu)
                          .fs_base = cpu->seg[SEG_FS].base,
                          .gs_base = cpu->seg[SEG_GS].base,
                          .apic_base = v->state->machine.lapic.base,
-                         .tsc_deadline = v->state->machine.lapic.deadline };
+                         .tsc_deadline = v->state->machine.lapic.deadline,
+                         .enlighten = v->cpuid->enlighten };
 
     m.msrs = (struct umbra_msrs){ x->msrs.star,         x->msrs.lstar,          x->msrs.cstar,
                                   x->msrs.sfmask,       x->msrs.kernel_gs_base, x->msrs.sysenter_cs,
@@ -159,6 +160,10 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
     if (o.groups & STATE_TSC) {
         VMM_SET(v, tsc_offset, m.tsc_offset);
         vmm_set_tsc(v);
+        vmm_tell_clock(v);
     }
+    if ((o.device == MSR_DEVICE_KVM_CLOCK && !vmm_tell_clock(v)) ||
+        (o.device == MSR_DEVICE_KVM_WALL && !vmm_tell_date(v)))
+        return gp(fault);
     return X86_BUS_OK;
 }

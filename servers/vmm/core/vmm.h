@@ -116,6 +116,7 @@ struct vmm {
     uint64_t epoch;     /* of the shadow tables, 0: there are none */
     bool idle;          /* the machine has no interrupt for the processor, since it settled last */
     void (*sync)(void); /* see struct vmm_setup */
+    bool nested;        /* the guest loads CR3, and pages, without exits */
     bool resumed;       /* this incarnation's first exit: */
     uint64_t since;     /* the guest's clock stands still from here */
     uint64_t lost;      /* and so many ticks are hidden */
@@ -131,6 +132,7 @@ struct vmm_setup {
     const cptr_t *tables;
     uint32_t table_count;
     void *shadow_memory; /* shadow_bytes(table_count, memory frames) */
+    bool nested;         /* the VM has nested paging, the tables are of nested format */
     const struct cpuid_host *cpuid;
     uint64_t tsc_hz;
     int64_t seconds;      /* the date */
@@ -178,6 +180,7 @@ void vmm_store_pdptes(struct vmm *v);
 /* Emulate the instruction at RIP. table_gpa: of a write to a shadowed table, else NULL. */
 enum vmm_end vmm_emulate(struct vmm *v, const gpa_t *table_gpa);
 enum vmm_end vmm_page_fault(struct vmm *v);
+enum vmm_end vmm_nested_fault(struct vmm *v);
 /* quick.c: the exit is handled completely, or (false) nothing was done. */
 bool vmm_quick_cpuid(struct vmm *v);
 bool vmm_quick_hlt(struct vmm *v);
@@ -196,6 +199,13 @@ enum x86_bus_result vmm_write_msr(void *ctx, struct x86_cpu *cpu, uint32_t msr, 
 enum x86_bus_result vmm_read_msr(void *ctx, const struct x86_cpu *cpu, uint32_t msr, uint64_t *value,
                                  struct x86_fault *fault);
 void vmm_cpuid(struct vmm *v);
+/* vmm_write_memory - n bytes, multiples of 4, to memory of the guest, as an instruction would. False: there
+ * is none, nothing was written. */
+bool vmm_write_memory(struct vmm *v, gpa_t at, const void *from, unsigned n);
+/* vmm_tell_clock, vmm_tell_date - kvmclock.c: after a write to the MSR; the clock also when the TSC was set.
+ * False: the address is no memory. */
+bool vmm_tell_clock(struct vmm *v);
+bool vmm_tell_date(struct vmm *v);
 /* The answer sets the guest's TSC offset; what exits bring from now on, for a guest with this EFER. */
 void vmm_set_tsc(struct vmm *v);
 void vmm_set_want(struct vmm *v, uint64_t efer);

@@ -36,6 +36,17 @@ enum { ROW_1, ROW_7, ROW_EXTENDED_1 };
 #define EBX_CLFLUSH_64    0x0800u /* leaf 1: flush size in 8 bytes, bits 8..15 */
 #define EDX_INVARIANT_TSC B(8)    /* leaf 8000_0007h: the VMM's promise */
 
+/* What Linux knows a hypervisor by (Documentation/virt/kvm/x86/cpuid.rst): the signature "KVMKVMKVM", the
+ * last leaf, features. */
+#define ECX_1_HYPERVISOR B(31)
+#define LEAF_KVM         0x40000000u
+#define KVM_B            0x4b4d564bu
+#define KVM_C            0x564b4d56u
+#define KVM_D            0x4du
+#define KVM_NOP_IO_DELAY B(1) /* a write to a port is no delay: the guest makes none */
+#define KVM_CLOCK        B(3) /* by the MSRs of policy/msr.c */
+#define KVM_CLOCK_STABLE B(24)
+
 uint32_t cpuid_host_leaf(unsigned i)
 {
     static const uint32_t leaf[CPUID_HOST_ROWS] = { [ROW_1] = 1, [ROW_7] = 7, [ROW_EXTENDED_1] = 0x80000001 };
@@ -45,7 +56,8 @@ uint32_t cpuid_host_leaf(unsigned i)
 static struct cpuid_regs leaf_1(const struct cpuid_host *host)
 {
     const struct cpuid_regs *h = &host->row[ROW_1];
-    return (struct cpuid_regs){ CPUID_SIGNATURE, EBX_CLFLUSH_64, (h->ecx & ECX_1) | ECX_1_DEADLINE,
+    return (struct cpuid_regs){ CPUID_SIGNATURE, EBX_CLFLUSH_64,
+                                (h->ecx & ECX_1) | ECX_1_DEADLINE | (host->enlighten ? ECX_1_HYPERVISOR : 0),
                                 (h->edx & EDX_1) | EDX_APIC };
 }
 
@@ -84,6 +96,12 @@ struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint
         return (struct cpuid_regs){ EAX_6_ARAT, 0, 0, 0 };
     case 7:
         return subleaf ? (struct cpuid_regs){ 0 } : leaf_7(host);
+    case LEAF_KVM:
+        return host->enlighten ? (struct cpuid_regs){ LEAF_KVM + 1, KVM_B, KVM_C, KVM_D }
+                               : (struct cpuid_regs){ 0 };
+    case LEAF_KVM + 1:
+        return (struct cpuid_regs){ host->enlighten ? KVM_NOP_IO_DELAY | KVM_CLOCK | KVM_CLOCK_STABLE : 0, 0,
+                                    0, 0 };
     case 0x80000000:
         return (struct cpuid_regs){ LAST_EXTENDED, VENDOR_B, VENDOR_C, VENDOR_D };
     case 0x80000001:

@@ -5,7 +5,8 @@
  * A pure function of the leaf and the host's own values; of the guest's state only APIC_BASE shows
  * (cpuid_hide_apic), because XSAVE is hidden. Invariants: a feature bit shows only if the host has it and the
  * VMM (or plain execution) provides it; never SVM, XSAVE and AVX, PCID, INVPCID, LA57, x2APIC, MONITOR,
- * RDTSCP, MTRR, MCE, hypervisor. Why family 17: docs/decisions.md. */
+ * RDTSCP, MTRR, MCE; hypervisor only if the guest is to be told (enlighten). Why family 17:
+ * docs/decisions.md. */
 #ifndef VMM_POLICY_CPUID_H
 #define VMM_POLICY_CPUID_H
 
@@ -23,6 +24,8 @@ struct cpuid_regs {
 #define CPUID_HOST_ROWS 3
 struct cpuid_host {
     struct cpuid_regs row[CPUID_HOST_ROWS];
+    uint32_t enlighten; /* no value of the host: the guest sees KVM's leaves, and the clock that they name */
+    uint32_t reserved;
 };
 
 /* cpuid_host_leaf - the leaf (subleaf 0) to read on the host for row i. */

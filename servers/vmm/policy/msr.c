@@ -22,6 +22,7 @@ enum how {
     HOW_CANONICAL, /* a field of msr_cpu, canonical addresses */
     HOW_DEADLINE,  /* the same, of a device */
     HOW_SFMASK,    /* a field of msr_cpu, 32 bits */
+    HOW_KVM,       /* remembers an address, bits outside `fixed` are #GP; only if the guest is enlightened */
 };
 
 struct row {
@@ -38,7 +39,8 @@ struct row {
 #define PAT_RESET          0x0007040600070406ull
 #define APIC_BASE_FIXED    (LAPIC_BASE | LAPIC_BASE_BSP)
 #define HWCR_TSC_FREQ      BIT(24) /* the TSC counts at the highest clock: operating systems ask */
-#define DE_CFG_LFENCE      BIT(1)  /* LFENCE waits for everything before it */
+#define KVM_ADDRESS        (BIT(GUEST_PHYS_BITS) - 4)
+#define DE_CFG_LFENCE      BIT(1) /* LFENCE waits for everything before it */
 
 static const struct row table[] = {
     { ONE(0x00000010), HOW_TSC, FIELD(tsc_offset, STATE_TSC) },
@@ -52,6 +54,8 @@ static const struct row table[] = {
     { .first = 0x1db, .last = 0x1de, .how = HOW_ZERO },            /* last branch and exception records */
     { ONE(0x00000277), HOW_PAT, STORE_PAT },
     { ONE(0x000006e0), HOW_DEADLINE, MSR_DEVICE_TSC_DEADLINE, FIELD(tsc_deadline, 0) },
+    { ONE(0x4b564d00), HOW_KVM, STORE_KVM_WALL, .fixed = KVM_ADDRESS },
+    { ONE(0x4b564d01), HOW_KVM, STORE_KVM_CLOCK, .fixed = KVM_ADDRESS | 1 },
     { ONE(0xc0000080), HOW_EFER, 0, FIELD(cr.efer, STATE_CONTROL) },
     { ONE(0xc0000081), HOW_PLAIN, 0, FIELD(msrs.star, STATE_MSRS) },
     { ONE(0xc0000082), HOW_CANONICAL, 0, FIELD(msrs.lstar, STATE_MSRS) },
@@ -81,10 +85,12 @@ static const struct row *find(uint32_t index)
     return NULL;
 }
 
-/* The row of an MSR that this processor has now; the deadline goes with its APIC. */
+/* The row of an MSR that this processor has now; the deadline goes with its APIC, KVM's with its leaves. */
 static const struct row *find_for(const struct msr_cpu *cpu, uint32_t index)
 {
     const struct row *row = find(index);
+    if (row && row->how == HOW_KVM && !cpu->enlighten)
+        return NULL;
     return row && row->how == HOW_DEADLINE && !(cpu->apic_base & LAPIC_BASE_ENABLE) ? NULL : row;
 }
 
@@ -115,6 +121,7 @@ struct msr_outcome msr_read(const struct msr_state *s, const struct msr_cpu *cpu
     case HOW_STORE:
     case HOW_PAT:
     case HOW_TSC_ADJUST:
+    case HOW_KVM:
         *value = s->store[row->store];
         break;
     case HOW_TSC:
@@ -149,6 +156,7 @@ static bool value_allowed(const struct row *row, uint64_t v)
     case HOW_APIC:
         return (v & ~LAPIC_BASE_ENABLE) == APIC_BASE_FIXED;
     case HOW_STORE:
+    case HOW_KVM:
         return !(v & ~row->fixed);
     case HOW_PAT:
         return pat_valid(v);
@@ -190,6 +198,10 @@ struct msr_outcome msr_write(struct msr_state *s, struct msr_cpu *cpu, const str
     case HOW_STORE:
     case HOW_PAT:
         set_store(s, undo, row->store, value);
+        break;
+    case HOW_KVM:
+        set_store(s, undo, row->store, value);
+        out.device = row->store == STORE_KVM_WALL ? MSR_DEVICE_KVM_WALL : MSR_DEVICE_KVM_CLOCK;
         break;
     case HOW_TSC:
         write_tsc(s, cpu, undo, value - (cpu->now + cpu->tsc_offset));

@@ -19,6 +19,8 @@ enum msr_store {
     STORE_SYSCFG,
     STORE_DE_CFG,
     STORE_DEBUGCTL,
+    STORE_KVM_WALL,
+    STORE_KVM_CLOCK,
     MSR_STORES
 };
 
@@ -36,10 +38,17 @@ struct msr_cpu {
     struct umbra_msrs msrs;
     uint64_t apic_base;    /* the local APIC's (dev/lapic.h) */
     uint64_t tsc_deadline; /* as it reads; written, the APIC decides whether it takes it */
+    bool enlighten;        /* the guest has KVM's clock */
 };
 
 /* Whose device register a write is for. */
-enum msr_device { MSR_DEVICE_NONE, MSR_DEVICE_APIC_BASE, MSR_DEVICE_TSC_DEADLINE };
+enum msr_device {
+    MSR_DEVICE_NONE,
+    MSR_DEVICE_APIC_BASE,
+    MSR_DEVICE_TSC_DEADLINE,
+    MSR_DEVICE_KVM_WALL, /* no device: memory is to be written (core/kvmclock.c) */
+    MSR_DEVICE_KVM_CLOCK
+};
 
 struct msr_outcome {
     bool gp;                /* #GP(0); nothing changed */

@@ -245,7 +245,7 @@ void record_canonical(const struct umbra_reply_page *r, struct umbra_reply_page 
     out->cr2 = g & STATE_CR2 ? r->cr2 : 0;
     out->tsc_offset = g & STATE_TSC ? r->tsc_offset : 0;
     if (g & STATE_CONTROL)
-        __builtin_memcpy(&out->cr0, &r->cr0, 3 * 8);
+        __builtin_memcpy(&out->cr0, &r->cr0, 4 * 8);
     if (g & STATE_DEBUG)
         __builtin_memcpy(out->dr, r->dr, 6 * 8);
     if (g & STATE_SEGMENTS)
@@ -269,6 +269,7 @@ static void expected_reply(const uint64_t *head, const struct umbra_exit_page *x
     all.rflags = x->rflags;
     all.cr2 = x->cr2;
     __builtin_memcpy(&all.cr0, &x->cr0, 3 * 8);
+    all.cr3 = x->cr3;
     __builtin_memcpy(all.dr, x->dr, 6 * 8);
     all.tsc_offset = x->tsc_offset;
     __builtin_memcpy(all.seg, x->seg, sizeof(all.seg));

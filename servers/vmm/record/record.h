@@ -55,7 +55,7 @@ struct record_begin {
     uint64_t result; /* enum vmm_resume */
     uint64_t tsc;    /* as given to vmm_resume */
     uint64_t memory_bytes, table_count, first_table;
-    uint64_t tsc_hz, seconds;
+    uint64_t tsc_hz, seconds, nested;
     uint64_t kernel_bytes, kernel_digest, initrd_bytes, initrd_digest;
     struct cpuid_host cpuid;
 };

@@ -117,6 +117,7 @@ static void begin_record(uint64_t tsc, enum vmm_resume result)
                               .first_table = c->tables[0],
                               .tsc_hz = c->tsc_hz,
                               .seconds = (uint64_t)c->seconds,
+                              .nested = c->nested,
                               .kernel_bytes = env->kernel_bytes,
                               .kernel_digest = record_digest(env->kernel, env->kernel_bytes),
                               .initrd_bytes = env->initrd_bytes,

@@ -63,14 +63,28 @@ static uint64_t gfn_held(const struct shadow *s, uint64_t va, uint32_t id, uint3
     return NOTHING_HELD;
 }
 
+/* Nested: the processor walked the guest's own tables; what they allow it has checked. */
+static bool guest_holds(const struct shadow *s, gva_t va, gpa_t *gpa)
+{
+    const struct shadow_access a = { .va = va, .ac = true };
+    struct guest_walk w;
+
+    if (guest_walk(s, &a, &w) != WALK_OK)
+        return false;
+    gpa->v = w.gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
+    return true;
+}
+
 bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa)
 {
     bool pae = s->control.hw == SHADOW_PAE;
     uint64_t page = va.v >> PAGE_SHIFT;
 
+    if (s->config.nested)
+        return guest_holds(s, va, gpa);
     if (page != s->held.page) {
         uint64_t gfn = gfn_held(s, va.v, s->top[pae ? va.v >> 30 & 3 : 0], pae ? 2 : 4);
-        if (gfn == NOTHING_HELD || s->config.nested)
+        if (gfn == NOTHING_HELD)
             return false;
         s->held = (struct shadow_held){ page, gfn };
     }

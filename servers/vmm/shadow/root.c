@@ -13,10 +13,10 @@ static enum guest_format format_of_mode(const struct shadow_control *c)
     return c->cr4 & CR4_PAE ? GUEST_PAE : GUEST_32;
 }
 
-static struct role top_role(const struct shadow *s, const struct shadow_control *c, enum guest_format format)
+static struct role top_role(const struct shadow_control *c, enum guest_format format)
 {
     struct role r = { .guest = (uint16_t)format & 3 };
-    r.hw = s->config.nested ? SHADOW_NESTED : format == GUEST_LONG ? SHADOW_LONG : SHADOW_PAE;
+    r.hw = format == GUEST_LONG ? SHADOW_LONG : SHADOW_PAE;
     r.level = r.hw == SHADOW_PAE ? 2 : 4;
     if (format == GUEST_DIRECT)
         return r;
@@ -34,16 +34,18 @@ void control_set(struct shadow *s, const struct shadow_control *c)
 {
     struct control *k = &s->control;
     k->regs = *c;
-    k->format = s->config.nested ? GUEST_DIRECT : format_of_mode(c);
-    k->role = top_role(s, c, k->format);
-    k->hw = k->role.hw;
+    k->format = format_of_mode(c);
+    k->role = top_role(c, k->format);
     k->pte = pte_format(k->format, k->role.nxe, k->role.pse, s->config.phys_bits);
+    if (s->config.nested) /* format and pte say how the guest's tables are walked, the hardware's are these */
+        k->role = (struct role){ .hw = SHADOW_NESTED, .level = 4, .guest = GUEST_DIRECT };
+    k->hw = k->role.hw;
 }
 
 /* Frame of the top table in the slot; false: the guest has none there. */
 static bool top_frame(const struct control *c, uint32_t slot, uint64_t *gfn)
 {
-    switch (c->format) {
+    switch ((enum guest_format)c->role.guest) {
     case GUEST_DIRECT:
         *gfn = c->hw == SHADOW_PAE ? (uint64_t)slot << 18 : 0;
         return true;
@@ -59,7 +61,7 @@ static bool top_frame(const struct control *c, uint32_t slot, uint64_t *gfn)
 static struct role slot_role(const struct control *c, uint32_t slot)
 {
     struct role r = c->role;
-    if (c->format == GUEST_32)
+    if (c->role.guest == GUEST_32)
         r.quadrant = slot & 3;
     return r;
 }
@@ -112,7 +114,7 @@ static void top_four_level(struct shadow *s, struct shadow_ops *ops)
         op_set_root(ops, CPTR_NULL, 0);
         return;
     }
-    if (s->control.format == GUEST_LONG)
+    if (s->control.hw == SHADOW_LONG)
         list_add(s, &s->table[s->top[0]], s->control.regs.cr3, ops);
 }
 
@@ -162,6 +164,10 @@ enum shadow_status shadow_cr3(struct shadow *s, uint64_t cr3, struct shadow_ops 
     uint64_t pdpte[4];
     uint64_t before = s->counters.tables_made;
 
+    if (s->config.nested) {
+        s->control.regs.cr3 = cr3;
+        return SHADOW_OK;
+    }
     if (s->control.format == GUEST_PAE) {
         if (!pdptes_read(s, cr3, pdpte))
             return SHADOW_BAD_PDPT;
@@ -205,6 +211,12 @@ enum shadow_status shadow_mode(struct shadow *s, uint64_t cr0, uint64_t cr4, uin
     uint64_t pdpte[4];
     bool load = loads_pdptes(&s->control, &c, format_of_mode(&c));
 
+    if (s->config.nested) {
+        control_set(s, &c);
+        if (flushes(&old, &c) && shadow_ops_room(ops) > 0)
+            op_flush(ops);
+        return SHADOW_OK;
+    }
     if (load && !pdptes_read(s, c.cr3, pdpte))
         return SHADOW_BAD_PDPT;
     s->control.regs = c;
@@ -224,7 +236,7 @@ enum shadow_status shadow_mode(struct shadow *s, uint64_t cr0, uint64_t cr4, uin
 enum shadow_status shadow_load(struct shadow *s, const struct shadow_control *c, struct shadow_ops *ops)
 {
     uint64_t pdpte[4];
-    bool pae = format_of_mode(c) == GUEST_PAE;
+    bool pae = !s->config.nested && format_of_mode(c) == GUEST_PAE;
 
     if (pae && !pdptes_read(s, c->cr3, pdpte))
         return SHADOW_BAD_PDPT;

@@ -48,7 +48,8 @@ struct shadow_config {
     uint32_t table_count; /* SHADOW_TABLES_MIN..SHADOW_TABLES_MAX */
     uint32_t phys_bits;   /* the guest's MAXPHYADDR, 32..52 */
     uint64_t frames;      /* gfns below this may be RAM; at most GUEST_FRAMES_MAX */
-    bool nested;          /* reference mode: tables of nested format map gfn to gfn */
+    bool nested; /* reference mode: tables of nested format lead from gfn to frame, the guest's own paging
+                    runs before them: only shadow_fill_nested fills */
     struct shadow_tuning tuning;
 };
 
@@ -107,7 +108,10 @@ enum shadow_status {
                       */
 };
 
-/* shadow_load - all control registers at once: start.
+/* Nested: the guest's CR3, which it loads by itself, is told by shadow_cr3; PDPT entries are read at each
+ * walk.
+ *
+ * shadow_load - all control registers at once: start.
  * shadow_resume - the same at a restart: PAE keeps the PDPT entries that it had latched (shadow_pdptes).
  * shadow_cr3 - a MOV CR3 (sync point). shadow_mode - CR0, CR4 or EFER changed (sync point where the
  * architecture flushes; PAE: loads the PDPT entries where MOV CR0/CR4 does). Call them before the change

@@ -44,14 +44,22 @@ static inline bool entry_read(const struct shadow *s, uint64_t gpa, uint32_t byt
     return guest_entry_read(s, gpa, bytes, raw);
 }
 
-/* Where the walk begins; false if a PDPT entry is not present. */
-static bool walk_begin(const struct control *c, uint64_t va, struct guest_walk *w, uint64_t *table)
+/* Where the walk begins; false if a PDPT entry is not present. With nested paging it is read now (APM vol. 2,
+ * 15.25.10). */
+static bool walk_begin(const struct shadow *s, uint64_t va, struct guest_walk *w, uint64_t *table)
 {
+    const struct control *c = &s->control;
+    uint64_t pdpte;
+
     w->top = c->format == GUEST_LONG ? 4 : 2;
     *table = c->regs.cr3 & c->pte.frame_mask;
     if (c->format == GUEST_PAE) {
-        *table = c->pdpte[va >> 30 & 3] & c->pte.frame_mask;
-        return c->pdpte[va >> 30 & 3] & PTE_P;
+        pdpte = c->pdpte[va >> 30 & 3];
+        if (s->config.nested &&
+            !guest_entry_read(s, (c->regs.cr3 & 0xffffffe0) + (va >> 30 & 3) * 8, 8, &pdpte))
+            return false;
+        *table = pdpte & c->pte.frame_mask;
+        return pdpte & PTE_P;
     }
     return true;
 }
@@ -66,7 +74,7 @@ walk_tables(const struct shadow *s, const struct shadow_access *a, uint64_t va, 
     uint64_t table;
 
     w->error = walk_fault_code(c, a, 0);
-    if (!walk_begin(c, va, w, &table))
+    if (!walk_begin(s, va, w, &table))
         return WALK_FAULT;
     for (uint32_t level = w->top; level >= 1; level--) {
         uint32_t shift = PAGE_SHIFT + (level - 1) * width;

@@ -82,6 +82,36 @@ static void guest_free(struct guest *g)
     free(g);
 }
 
+static void not_undone(struct dev_undo *undo, void *field, size_t bytes)
+{
+    (void)undo, (void)field, (void)bytes;
+}
+
+/* The same guest on nested paging. */
+static struct guest *nested_new(void)
+{
+    struct guest *g = guest_new(CR0_PAGED, CR4_PAE);
+    const struct shadow_control control = { CR0_PAGED, 0x1000, CR4_PAE, EFER_LONG };
+    const struct shadow_config c = { .mem = &g->v.mem,
+                                     .map = &g->v.map,
+                                     .tables = g->tables,
+                                     .table_count = TABLES,
+                                     .phys_bits = 40,
+                                     .frames = FRAMES,
+                                     .nested = true,
+                                     .tuning = shadow_default_tuning() };
+
+    static const struct cpuid_host cpuid;
+
+    g->v.nested = true;
+    g->v.cpuid = &cpuid;
+    g->v.undo.dev.note = not_undone;
+    g->v.shadow = shadow_init(g->memory, &c);
+    begin_ops(g);
+    shadow_load(g->v.shadow, &control, &g->v.ops);
+    return g;
+}
+
 static enum vmm_end fault(struct guest *g, uint64_t va, uint64_t error)
 {
     begin_ops(g);
@@ -234,6 +264,52 @@ TEST(access_over_the_end_of_4_gb_goes_on_at_0)
     CHECK_EQ(vmm_page_fault(&g->v), VMM_RUNS);
     CHECK_EQ(g->v.exception, EVENT_MAKE(14, EVENT_EXCEPTION) | EVENT_HAS_ERROR | (uint64_t)ERROR_WRITE << 32);
     CHECK_EQ(g->v.cpu.cr2, 0);
+    guest_free(g);
+}
+
+TEST(nested_fault_of_memory_is_filled_and_of_a_device_emulated)
+{
+    static const uint8_t code[] = { 0x89, 0x07 }; /* mov %eax, (%rdi) */
+    struct guest *g = nested_new();
+
+    put(g, TABLE, FRAMES + 1,
+        (FRAMES + 1ull) << PAGE_SHIFT | P | W | A); /* behind the memory: a device, or nothing */
+    gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, code, sizeof(code));
+    begin_ops(g);
+    g->exit.kind = EXIT_NPF;
+    g->exit.info[0] = (uint64_t)DATA << PAGE_SHIFT;
+    g->exit.info[1] = ERROR_WRITE | U | BIT(32);
+    CHECK_EQ(vmm_nested_fault(&g->v), VMM_RUNS);
+    CHECK_LT(0, g->v.ops.count);
+    CHECK_EQ(g->state.stats.mmio, 0);
+    begin_ops(g);
+    g->exit.info[0] = (FRAMES + 1ull) << PAGE_SHIFT;
+    g->exit.gpr[RDI] = (FRAMES + 1ull) << PAGE_SHIFT;
+    CHECK_EQ(vmm_nested_fault(&g->v), VMM_RUNS);
+    vmm_cpu_store(&g->v);
+    CHECK_EQ(g->v.ops.count, 0);
+    CHECK_LT(0, g->state.stats.mmio);
+    CHECK_EQ(g->reply.rip, (CODE << PAGE_SHIFT) + sizeof(code));
+    CHECK_EQ(g->reply.groups & STATE_CONTROL, 0);
+    guest_free(g);
+}
+
+/* Control registers go together: an answer that changes CR0 must not take the guest's CR3 from it. */
+TEST(answer_with_control_registers_keeps_a_nested_guests_cr3)
+{
+    static const uint8_t code[] = { 0x0f, 0x22, 0xc0 }; /* mov %rax, %cr0 */
+    struct guest *g = nested_new();
+
+    gmem_write_bytes(g->mem, (gpa_t){ CODE << PAGE_SHIFT }, code, sizeof(code));
+    begin_ops(g);
+    g->exit.kind = EXIT_CR;
+    g->exit.gpr[RAX] = CR0_NO_WP | CR0_ET;
+    CHECK_EQ(vmm_emulate(&g->v, NULL), VMM_RUNS);
+    vmm_cpu_store(&g->v);
+    CHECK(g->reply.groups & STATE_CONTROL);
+    CHECK_EQ(g->reply.cr0, CR0_NO_WP | CR0_ET);
+    CHECK_EQ(g->reply.cr3, 0x1000);
+    CHECK_EQ(g->reply.ops[0] & 0xff, OP_FLUSH);
     guest_free(g);
 }
 

@@ -227,6 +227,9 @@ TEST(desc_guests_are_checked)
     REFUSED(g.guest.shadow = G_VM, DESC_BAD_GROUP);
     REFUSED(g.guest.notification = G_VM, DESC_BAD_GROUP);
     REFUSED(g.guest.paging = 2, DESC_BAD_VALUE);
+    REFUSED(g.guest.paging = DESC_PAGING_NESTED, DESC_BAD_VALUE); /* its VM is made for shadow tables */
+    REFUSED(g.vm.bits = VM_PAGING_NESTED, DESC_BAD_VALUE);
+    REFUSED(g.vm.bits = 2, DESC_BAD_VALUE);
     REFUSED(g.guest.pages = 0, DESC_BAD_VALUE);
     REFUSED(g.guest.pages = GUEST_FRAMES_MAX + 1, DESC_BAD_VALUE);
     REFUSED(g.guest.manager = 1, DESC_BAD_COMPONENT);

@@ -122,9 +122,17 @@ bool arch_vm_supported(void)
 {
     return false;
 }
+bool arch_nested_supported(void)
+{
+    return false;
+}
 void arch_vcpu_init(struct vcpu *v)
 {
     (void)v;
+}
+void arch_vcpu_paging(struct vcpu *v, bool nested)
+{
+    (void)v, (void)nested;
 }
 bool arch_vcpu_root_fits(const struct vcpu *v)
 {

@@ -8,7 +8,7 @@
 
 static struct cpuid_host host_of(uint32_t v)
 {
-    struct cpuid_host h;
+    struct cpuid_host h = { .enlighten = 0 };
     for (int i = 0; i < CPUID_HOST_ROWS; i++)
         h.row[i] = (struct cpuid_regs){ v, v, v, v };
     return h;
@@ -135,6 +135,23 @@ TEST(cpuid_other_leaves_are_zero)
     }
     struct cpuid_regs r = cpuid_guest(&h, 7, 1);
     CHECK_MEM_EQ(&r, &zero, sizeof(r));
+}
+
+TEST(cpuid_shows_a_hypervisor_only_to_a_guest_that_is_told)
+{
+    struct cpuid_host h = host_of(0xffffffff);
+    char name[13] = "";
+
+    CHECK_EQ(cpuid_guest(&h, 1, 0).ecx >> 31, 0);
+    CHECK_EQ(cpuid_guest(&h, 0x40000001, 0).eax, 0);
+    h.enlighten = 1;
+    struct cpuid_regs r = cpuid_guest(&h, 0x40000000, 0);
+    memcpy(name, &r.ebx, 12);
+    CHECK_STR_EQ(name, "KVMKVMKVM");
+    CHECK_EQ(r.eax, 0x40000001);
+    CHECK_EQ(cpuid_guest(&h, 0x40000001, 0).eax, BIT(1) | BIT(3) | BIT(24));
+    CHECK_EQ(cpuid_guest(&h, 1, 0).ecx >> 31, 1);
+    CHECK_EQ(cpuid_guest(&h, 0x40000002, 0).eax, 0);
 }
 
 TEST(cpuid_apic_bits_go_with_the_apic)

@@ -142,6 +142,20 @@ TEST(msr_of_the_apic_says_which_device_register_was_written)
     CHECK_EQ(write(&r, 0x10, 0).device, MSR_DEVICE_NONE);
 }
 
+TEST(msr_of_kvms_clock_are_there_for_a_guest_that_is_told)
+{
+    struct rig r = make();
+    r.cpu.enlighten = true;
+    CHECK_EQ(write(&r, 0x4b564d01, 0x12345679).device, MSR_DEVICE_KVM_CLOCK);
+    CHECK_EQ(read(&r, 0x4b564d01), 0x12345679);
+    CHECK_EQ(write(&r, 0x4b564d00, 0x12345678).device, MSR_DEVICE_KVM_WALL);
+    CHECK_EQ(read(&r, 0x4b564d00), 0x12345678);
+    CHECK(write(&r, 0x4b564d00, 0x1001).gp);
+    CHECK(write(&r, 0x4b564d01, 0x1003).gp);
+    CHECK(write(&r, 0x4b564d01, BIT(40)).gp);
+    CHECK_EQ(write(&r, 0x4b564d02, 0).known, false);
+}
+
 TEST(msr_tsc_deadline_is_gone_while_the_apic_is_off)
 {
     struct rig r = make();

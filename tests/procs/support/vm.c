@@ -47,19 +47,14 @@ static bool make_views(struct vm_test *v)
            good(sys_invoke2(v->public_view, VIEW_MAP, SLOT_VSPACE, at + 0x2000), "map public page");
 }
 
-bool vm_make(struct vm_test *v)
-{
-    return vm_make_at(v, 0, 0);
-}
-
-bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory)
+static bool make(struct vm_test *v, unsigned place, cptr_t vm_memory, unsigned paging)
 {
     uint64_t at = VM_PAGES_AT + place * 0x10000ul;
 
     *v = (struct vm_test){ .place = place };
     v->space = new_object(OBJ_GUESTSPACE, 0);
     v->range = new_object(OBJ_RANGE, VM_BITS);
-    v->vm = new_object_of(vm_memory ? vm_memory : TEST_UNTYPED, OBJ_VM, 0);
+    v->vm = new_object_of(vm_memory ? vm_memory : TEST_UNTYPED, OBJ_VM, paging);
     v->vcpu = new_object(OBJ_VCPU, 0);
     v->notification = new_object(OBJ_NOTIFICATION, 0);
     v->window = new_slot();
@@ -83,6 +78,21 @@ bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory)
     v->public = (const volatile void *)(at + 0x2000);
     v->memory = (volatile uint8_t *)(VM_WINDOW + place * (1ul << 39));
     return ok && make_memory(v) && make_views(v);
+}
+
+bool vm_make(struct vm_test *v)
+{
+    return make(v, 0, 0, VM_PAGING_SHADOW);
+}
+
+bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory)
+{
+    return make(v, place, vm_memory, VM_PAGING_SHADOW);
+}
+
+bool vm_make_nested(struct vm_test *v, unsigned place)
+{
+    return make(v, place, 0, VM_PAGING_NESTED);
 }
 
 void vm_load(struct vm_test *v, uint64_t gpa, const void *bytes, unsigned n)
@@ -134,7 +144,7 @@ void vm_real_mode(struct vm_test *v, uint16_t ip)
     v->r->rip = ip;
     v->r->rflags = 2;
     v->r->cr0 = 0x10;
-    v->r->cr4 = v->r->efer = 0;
+    v->r->cr4 = v->r->efer = v->r->cr3 = 0;
     for (unsigned i = 0; i < SEGS; i++) {
         v->r->seg[i].selector = 0;
         v->r->seg[i].attributes = i == SEG_CS ? 0x9b : i == SEG_TR ? 0x8b : i == SEG_LDTR ? 0x82 : 0x93;
@@ -160,15 +170,25 @@ void vm_long_mode(struct vm_test *v, uint64_t rip, uint64_t rsp, bool user)
     }
 }
 
-void vm_long_tables(struct vm_test *v)
+static void four_levels(struct vm_test *v, unsigned format)
 {
     for (unsigned i = 0; i < 4; i++)
-        op(v, OP_W0(OP_SETUP, 0, SHADOW_KIND(SHADOW_LONG, 4 - i), v->table[2 + i]));
+        op(v, OP_W0(OP_SETUP, 0, SHADOW_KIND(format, 4 - i), v->table[2 + i]));
     for (unsigned i = 0; i < 3; i++) {
         op(v, OP_W0(OP_LINK, SH_READ | SH_WRITE | SH_USER | SH_EXEC, 0, v->table[2 + i]));
         op(v, v->table[3 + i]);
     }
     op(v, OP_W0(OP_SET_ROOT, 0, 0, v->table[2]));
+}
+
+void vm_long_tables(struct vm_test *v)
+{
+    four_levels(v, SHADOW_LONG);
+}
+
+void vm_nested_tables(struct vm_test *v)
+{
+    four_levels(v, SHADOW_NESTED);
 }
 
 void vm_skip(struct vm_test *v, unsigned n)

@@ -29,6 +29,8 @@ bool vm_make(struct vm_test *v);
 /* The same beside others: place 0..3 chooses the addresses; the VM object is made of vm_memory (0:
  * TEST_UNTYPED). */
 bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory);
+/* The same with nested paging. */
+bool vm_make_nested(struct vm_test *v, unsigned place);
 /* Map tables and range into the guest space. */
 bool vm_memory(struct vm_test *v);
 void vm_load(struct vm_test *v, uint64_t gpa, const void *bytes, unsigned n);
@@ -46,6 +48,8 @@ void vm_real_mode(struct vm_test *v, uint16_t ip);
 void vm_long_mode(struct vm_test *v, uint64_t rip, uint64_t rsp, bool user);
 /* Long-mode tables 2 (level 4) .. 5 (level 1): 2 MB from address 0. Leaves are left to the caller. */
 void vm_long_tables(struct vm_test *v);
+/* The same of nested format: 2 MB from gpa 0. */
+void vm_nested_tables(struct vm_test *v);
 /* The kernel's tables are as I1, I2 and I6 say, and each link is counted. False: printed. */
 bool vm_audit(const struct vm_test *v);
 /* RIP behind an instruction of n bytes. */

@@ -304,6 +304,9 @@ void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t 
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
+/* A filled leaf whose guest entry now allows writing. */
+void prefetch_more(struct shadow *s, struct table *t, uint32_t index, struct want *want,
+                   struct shadow_ops *ops);
 
 /* root.c */
 void control_set(struct shadow *s, const struct shadow_control *c);               /* PDPT entries apart */

@@ -75,6 +75,8 @@ void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct 
             leaf_lost_write(s, t, index);
         } else if (v == DROP) {
             entry_drop(s, t, index, ops);
+        } else if (want.may_write && !(e & ENTRY_MAY_WRITE)) {
+            prefetch_more(s, t, index, &want, ops); /* it would be written next: why else was it changed? */
         }
     }
     if (t->role.level == 1)

@@ -175,6 +175,7 @@ bool vmm_quick_invlpg(struct vmm *v);
 bool vmm_quick_io(struct vmm *v);
 bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill);
 bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
+bool vmm_quick_unsync(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
 enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value,

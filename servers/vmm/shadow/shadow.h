@@ -209,6 +209,11 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
  * which no hardware entry expresses). */
 bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
 
+/* shadow_let_write - instead of the emulation that FILL_EMULATE_WRITE asked for: a last table goes out of
+ * sync, and the access may be tried again. False: it is none, or cannot; nothing changed but what shadow_fill
+ * may change, too. */
+bool shadow_let_write(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
+
 /* One finding of the audit. */
 struct shadow_finding {
     const char *what;

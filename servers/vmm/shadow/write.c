@@ -226,6 +226,18 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
     orphans_end(s, ORPHANS_BATCH, ops);
 }
 
+bool shadow_let_write(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
+{
+    uint64_t gfn = gpa.v >> PAGE_SHIFT;
+    const struct frame *f = frame_of(s, gfn);
+    struct write_case c = { 0 };
+
+    if (!f || !frame_protected(f))
+        return false;
+    look_at_shadows(s, gfn, &c);
+    return c.level1 && frame_unsync(s, gfn, ops);
+}
+
 bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
 {
     uint64_t gfn = gpa.v >> PAGE_SHIFT;

@@ -127,9 +127,12 @@ static void io_exit(bool in, uint16_t port, uint32_t rax)
 
 /* The instruction at rip writes rax to the table entry that maps page i; the table must be known by an access
  * before. */
+/* With RF set the exchange is emulated: it would be left to the guest, depending on what the tables hold. */
 static void table_exit(uint64_t rip, unsigned i, uint64_t rax)
 {
     now_->exit.rip = rip;
+    now_->exit.rflags &= ~(uint64_t)X86_FLAG_RF;
+    now_->exit.rflags |= rip == EXCHANGE ? X86_FLAG_RF : 0;
     now_->exit.gpr[RDI] = PT + 8 * i;
     now_->exit.gpr[RAX] = rax;
     next_exit(EXIT_PAGE, PT + 8 * i, 3);

@@ -88,8 +88,8 @@ static void audit_table(struct audit *a, hpa_t table)
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         if (!(entries[i] & PTE_P))
             continue;
-        if (m->owner & META_SHADOW_EMPTY)
-            wrong(a, "entry in an empty table", table, i, entries[i]);
+        if (!(m->owner & META_SHADOW_BLOCK(i)))
+            wrong(a, "entry where the table is empty", table, i, entries[i]);
         if (level == 1 || (entries[i] & PTE_PS))
             audit_leaf(a, table, i, entries[i]);
         else

@@ -75,7 +75,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
                                .table_count = c->table_count,
                                .phys_bits = GUEST_PHYS_BITS,
                                .frames = c->memory_bytes >> PAGE_SHIFT,
-                               .tuning = shadow_default_tuning() };
+                               .tuning = c->tuning ? *c->tuning : shadow_default_tuning() };
     v->shadow = shadow_init(c->shadow_memory, &s);
     return v->shadow != NULL;
 }

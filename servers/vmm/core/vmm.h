@@ -121,7 +121,8 @@ struct vmm_setup {
     uint64_t memory_bytes;
     const cptr_t *tables;
     uint32_t table_count;
-    void *shadow_memory; /* shadow_bytes(table_count, memory frames) */
+    void *shadow_memory;                /* shadow_bytes(table_count, memory frames) */
+    const struct shadow_tuning *tuning; /* NULL: the default */
     const struct cpuid_host *cpuid;
     uint64_t tsc_hz;
     int64_t seconds;      /* the date */

@@ -27,6 +27,12 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
+static bool is_unsynced(const struct shadow *s, const struct table *t)
+{
+    const struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
+    return f && f->unsynced;
+}
+
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
                                  struct shadow_ops *ops)
 {
@@ -37,7 +43,8 @@ static struct table *descend_one(struct shadow *s, struct table *t, uint32_t ind
             return child;
     }
     struct table *child = child_for(s, w, ops);
-    if (!child || shadow_ops_room(ops) < OPS_LINKED)
+    if (!child || (is_unsynced(s, child) && !list_drop_above(s, t->gfn, ops)) ||
+        shadow_ops_room(ops) < OPS_LINKED)
         return NULL;
     link_set(s, t, index, child, w->rights, ops);
     return child;

@@ -257,6 +257,7 @@ bool reclaim(struct shadow *s, uint32_t want, struct shadow_ops *ops);
 
 /* sync.c */
 bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
+void frame_begin_unsynced(struct shadow *s, uint64_t gfn); /* no listed root leads to it, there is a place */
 void frame_forget_unsynced(struct shadow *s, uint64_t gfn);
 void sync_frame(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
 void sync_all(struct shadow *s, struct shadow_ops *ops);

@@ -42,6 +42,7 @@ struct shadow_tuning shadow_default_tuning(void)
         .zero_writes = 2,
         .unsync_writes = 1,
         .unsync_streak = 2,
+        .unsync_born = 16,
         .steady_syncs = 32,
     };
 }
@@ -74,7 +75,8 @@ static bool config_ok(const struct shadow_config *c)
            map_ok(c->map, c->frames) && power_of_two(c->tuning.prefetch, 64) &&
            power_of_two(c->tuning.prefetch_direct, ENTRIES) && c->tuning.unsync_writes >= 1 &&
            c->tuning.flood_writes >= 1 && c->tuning.flood_writes <= 255 && c->tuning.unsync_writes <= 255 &&
-           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255 && c->tuning.unsync_streak <= 255;
+           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255 && c->tuning.unsync_streak <= 255 &&
+           c->tuning.unsync_born <= UNSYNC_MAX / 2;
 }
 
 /* All tables in the pool, nothing known of frames that no table tells of. */

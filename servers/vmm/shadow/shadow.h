@@ -37,6 +37,7 @@ struct shadow_tuning {
     uint32_t zero_writes;     /* consecutive zero writes until a table counts as reused */
     uint32_t unsync_writes; /* writes to an L1 table in one interval until it goes out of sync, at least 1 */
     uint32_t unsync_streak; /* intervals one after the other with a write: the next write too; 0: never so */
+    uint32_t unsync_born;   /* a new L1 table begins out of sync while fewer are; at most half of 32 */
     uint32_t steady_syncs;  /* as quiet_syncs, of a table that went out of sync by a streak */
 };
 

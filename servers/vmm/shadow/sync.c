@@ -350,12 +350,19 @@ bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
         return true;
     if (f->shadows > 4 || !make_place(s, ops) || !list_drop_above(s, gfn, ops))
         return false;
+    frame_begin_unsynced(s, gfn);
+    s->counters.unsyncs++;
+    return true;
+}
+
+void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
+{
+    struct frame *f = frame_of(s, gfn);
+
     f->unsynced = 1;
     s->unsynced[s->unsynced_count++] =
         (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;
-    s->counters.unsyncs++;
-    return true;
 }
 
 /* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */

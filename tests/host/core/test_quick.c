@@ -38,7 +38,9 @@ static struct rig *rig_new(void)
 {
     struct rig *r = calloc(1, sizeof(*r));
     struct boot_cpu cpu = { .cr0 = CR0_PG | CR0_PE | CR0_WP, .cr3 = 0x1000, .cr4 = CR4_PAE };
+    struct shadow_tuning tuning = shadow_default_tuning();
 
+    tuning.unsync_born = 0; /* so that writes to tables are emulated */
     CHECK(r != NULL);
     r->mem = gmem_host_new(PAGES);
     r->shadow = aligned_alloc(64, (shadow_bytes(TABLES, PAGES) + 63) & ~63ul);
@@ -52,6 +54,7 @@ static struct rig *rig_new(void)
                            .tables = r->caps,
                            .table_count = TABLES,
                            .shadow_memory = r->shadow,
+                           .tuning = &tuning,
                            .cpuid = &r->cpuid,
                            .tsc_hz = 1000000000,
                            .seconds = 0 };

@@ -49,6 +49,10 @@ static struct lasting *shared(void)
 
 static void incarnate(void)
 {
+    static struct shadow_tuning tuning;
+
+    tuning = shadow_default_tuning();
+    tuning.unsync_born = 0; /* so that writes to tables are emulated */
     static void *shadow_memory;
 
     if (!shadow_memory)
@@ -61,6 +65,7 @@ static void incarnate(void)
                                 .tables = caps,
                                 .table_count = TABLES,
                                 .shadow_memory = shadow_memory,
+                                .tuning = &tuning,
                                 .cpuid = &cpuid,
                                 .tsc_hz = 1000000000,
                                 .seconds = 1767225600 };

@@ -187,6 +187,31 @@ TEST(fork_write_protects_many_entries_in_one_resync)
     finish(w);
 }
 
+TEST(new_last_table_is_out_of_sync_until_it_was_quiet)
+{
+    struct shadow_tuning tuning = shadow_default_tuning();
+    tuning.prefetch = tuning.prefetch_direct = 1;
+    struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
+    lay_out(w);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    CHECK(machine_list_switch(w->m, 0x1000));
+    reads(w, PAGE(7));
+    CHECK(!machine_list_switch(w->m, 0x1000));
+    reads(w, TABLE_VA(4, 0));
+    CHECK_EQ(writes(w, TABLE_VA(4, 8), 0x21000 | HOT).exits, 0);
+    CHECK_EQ(writes(w, TABLE_VA(4, 7), 0).exits, 0);
+    CHECK_EQ(reads(w, PAGE(8)).exits, 1);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_FAULT);
+    world_cr3(w, 0x1000);
+    world_cr3(w, 0x1000);
+    CHECK(shadow_is_table(w->s, (gfn_t){ 4 }));
+    CHECK(machine_list_switch(w->m, 0x1000));
+    CHECK(writes(w, TABLE_VA(4, 8), 0).emulated);
+    finish(w);
+}
+
 TEST(quiet_table_is_protected_again)
 {
     struct world *w = with_unsynced_table();
@@ -205,7 +230,7 @@ TEST(quiet_table_is_protected_again)
 TEST(entries_cleared_in_different_intervals_do_not_end_the_table)
 {
     struct shadow_tuning tuning = shadow_default_tuning();
-    tuning.unsync_streak = 0;
+    tuning.unsync_streak = tuning.unsync_born = 0;
     struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
     lay_out(w);
     for (uint32_t i = 7; i < 12; i++)

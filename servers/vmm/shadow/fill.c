@@ -27,10 +27,16 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
-static bool is_unsynced(const struct shadow *s, const struct table *t)
+bool may_link(struct shadow *s, const struct table *t, struct table *child, struct shadow_ops *ops)
 {
-    const struct frame *f = is_direct(t) ? NULL : frame_of(s, t->gfn);
-    return f && f->unsynced;
+    const struct frame *f = is_direct(child) ? NULL : frame_of(s, child->gfn);
+    bool unsynced = f && f->unsynced;
+
+    if ((!unsynced || list_drop_above(s, t->gfn, ops)) && shadow_ops_room(ops) >= OPS_LINKED)
+        return true;
+    if (child->parents == 0 && !(child->flags & TABLE_TOP))
+        orphan_push(s, child);
+    return false;
 }
 
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
@@ -43,8 +49,7 @@ static struct table *descend_one(struct shadow *s, struct table *t, uint32_t ind
             return child;
     }
     struct table *child = child_for(s, w, ops);
-    if (!child || (is_unsynced(s, child) && !list_drop_above(s, t->gfn, ops)) ||
-        shadow_ops_room(ops) < OPS_LINKED)
+    if (!child || !may_link(s, t, child, ops))
         return NULL;
     link_set(s, t, index, child, w->rights, ops);
     return child;

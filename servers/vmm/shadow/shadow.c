@@ -136,7 +136,7 @@ static void forget_frames(struct shadow *s, const struct table *t)
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         for (uint64_t todo = t->filled[k]; todo; todo &= todo - 1) {
             uint64_t e = s->entry[table_id(s, t)][k * 64 + (uint32_t)__builtin_ctzll(todo)];
-            if (e & ENTRY_MAY_WRITE)
+            if (e & ENTRY_CHAINED)
                 s->frame[ENTRY_GFN(e)] = (struct frame){ 0 };
         }
     }

@@ -162,7 +162,7 @@ BUILD_ASSERT(sizeof(struct vcpu) <= 1 << BITS_VCPU);
 
 /* Metadata of a physical frame: what the kernel must know of memory that it handed out.
  *   META_GUEST:  owner = kind | guest space hfn << 4 | gfn << 32 | META_LARGE: mapped there, at no other
- * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 40,
+ * place (I6) META_SHADOW: owner = kind | VM hfn << 4 | level << 32 | format << 36 | flags | links << 48,
  * stamp = epoch META_VSPACE, META_GUESTSPACE: stamp = id of the space whose object begins here; META_GUEST:
  * of that guest space */
 struct frame_meta {
@@ -173,10 +173,11 @@ enum { META_NONE, META_GUEST, META_SHADOW, META_VSPACE, META_GUESTSPACE, META_VM
 #define META_KIND(o)         ((unsigned)((o)&15))
 #define META_HFN(o)          ((hfn_t){ (o) >> 4 & 0xfffffff })
 #define META_GUEST_GFN(o)    ((gfn_t){ (o) >> 32 & 0x7ffffff })
-#define META_SHADOW_EMPTY    BIT(38) /* no entry was written since it was cleared */
-#define META_SHADOW_USED     BIT(39) /* was linked or a root in its epoch */
-#define META_SHADOW_LINK     BIT(40)
-#define META_SHADOW_LINKS(o) ((o) >> 40)
+#define META_SHADOW_USED      BIT(39)          /* was linked or a root in its epoch */
+#define META_SHADOW_BLOCK(i)  BIT(40 + (i) / 64) /* entries 64k..64k + 63: one was written since they were cleared */
+#define META_SHADOW_BLOCKS(o) ((o) >> 40 & 0xff)
+#define META_SHADOW_LINK      BIT(48)
+#define META_SHADOW_LINKS(o)  ((o) >> 48)
 #define MEMORY_FRAMES_MAX    BIT(28) /* 1 TB */
 
 extern struct frame_meta *frame_meta;

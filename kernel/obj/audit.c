@@ -92,8 +92,8 @@ static void audit_table(struct audit *a, hpa_t table)
         if (!(entries[i] & PTE_P))
             continue;
         a->entries++;
-        if (m->owner & META_SHADOW_EMPTY)
-            wrong(a, "entry in an empty table", table, i, entries[i]);
+        if (!(m->owner & META_SHADOW_BLOCK(i)))
+            wrong(a, "entry where the table is empty", table, i, entries[i]);
         if (level == 1 || (entries[i] & PTE_PS))
             audit_leaf(a, table, i, entries[i]);
         else

@@ -11,7 +11,7 @@
 #include "ipc.h"
 #include "softtlb.h"
 
-#define SHADOW_LINKS_MAX (BIT(24) - 1)
+#define SHADOW_LINKS_MAX (BIT(16) - 1)
 #define LARGE_PAGES      512u
 #define WORK_MAX         4096u /* chosen: entries written between two looks at interrupts (I9) */
 
@@ -116,13 +116,11 @@ static void drop_entry(struct batch *b, const struct table *t, unsigned index)
     b->downgraded = true;
 }
 
-#define GROUP 8u /* chosen: a cache line */
-static void clear_table(struct batch *b, const struct table *t)
+#define BLOCK 64u /* entries: META_SHADOW_BLOCK */
+#define GROUP 8u  /* chosen: a cache line */
+static void clear_block(struct batch *b, const struct table *t, volatile uint64_t *block)
 {
-    if (t->meta->owner & META_SHADOW_EMPTY)
-        return;
-    for (unsigned i = 0; i < TABLE_ENTRIES; i += GROUP) {
-        volatile uint64_t *e = &t->entries[i];
+    for (volatile uint64_t *e = block; e < block + BLOCK; e += GROUP) {
         if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
             continue;
         b->downgraded = true;
@@ -133,8 +131,14 @@ static void clear_table(struct batch *b, const struct table *t)
         for (unsigned k = 0; k < GROUP; k++)
             e[k] = 0;
     }
+}
+
+static void clear_table(struct batch *b, const struct table *t)
+{
+    for (uint64_t used = META_SHADOW_BLOCKS(t->meta->owner); used; used &= used - 1)
+        clear_block(b, t, t->entries + __builtin_ctzll(used) * BLOCK);
     softtlb_cleared(t->entries);
-    t->meta->owner |= META_SHADOW_EMPTY;
+    t->meta->owner &= ~(META_SHADOW_BLOCK(TABLE_ENTRIES) - META_SHADOW_BLOCK(0));
 }
 
 static inline uint64_t entry_flags(unsigned rights)
@@ -163,11 +167,11 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
         clear_table(b, &t);
         b->downgraded |=
             !!(owner & META_SHADOW_USED); /* as a table of another level it may sit in a walk cache */
-    } else if (!(owner & META_SHADOW_EMPTY)) {
+    } else if (META_SHADOW_BLOCKS(owner)) {
         arch_zero(t.entries, PAGE_BYTES);
     }
     t.meta->owner = META_SHADOW | phys_to_hpa(b->vm).v >> PAGE_SHIFT << 4 | (uint64_t)level << 32 |
-                    (uint64_t)format << 36 | META_SHADOW_EMPTY;
+                    (uint64_t)format << 36;
     t.meta->stamp = epoch;
     softtlb_begun(t.entries);
     b->known_p = 0; /* level and format are new */
@@ -193,7 +197,7 @@ static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights,
     uint64_t link = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
     softtlb_change(&t.entries[index], link);
     t.entries[index] = link;
-    t.meta->owner &= ~META_SHADOW_EMPTY;
+    t.meta->owner |= META_SHADOW_BLOCK(index);
     child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
     return ERR_OK;
 }
@@ -259,9 +263,29 @@ static err_t op_fill_run(struct batch *b, cptr_t p, unsigned index, unsigned rig
     bool large = rights & SH_LARGE;
     if (t->level != (large ? 2u : 1u))
         return REFUSED(ERR_WRONG_LEVEL, "fill %s at level %u", large ? "2M" : "4K", t->level);
-    t->meta->owner &= ~META_SHADOW_EMPTY;
+    t->meta->owner |= 2 * META_SHADOW_BLOCK(index + n - 1) - META_SHADOW_BLOCK(index);
     b->work += n;
     return fill(b, t, index, entry_flags(rights) | (large ? PTE_PS : 0), gfn, n);
+}
+
+/* The entries of mask m, of 64, lose `take` and get `add`; those that are not present stay as they are. */
+static inline void narrow(uint64_t *entries, uint64_t m, uint64_t take, uint64_t add)
+{
+    if (!add && !~m) { /* a fork takes W from many */
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < BLOCK; i++) {
+            softtlb_change(&entries[i], entries[i] & ~take);
+            entries[i] &= ~take;
+        }
+        return;
+    }
+    for (; m; m &= m - 1) {
+        unsigned i = __builtin_ctzll(m);
+        if (!(entries[i] & PTE_P))
+            continue;
+        softtlb_change(&entries[i], (entries[i] & ~take) | add);
+        entries[i] = (entries[i] & ~take) | add;
+    }
 }
 
 /* Entries of the mask keep only some rights. */
@@ -275,20 +299,27 @@ static err_t op_downgrade(struct batch *b, cptr_t p, unsigned rights, bool clean
     err_t e = know_current(b, p);
     if (e != ERR_OK)
         return e;
-    for (unsigned w = 0; w < TABLE_ENTRIES / 64; w++) {
-        uint64_t *entries = t->entries + w * 64;
-        for (uint64_t m = mask[w]; m; m &= m - 1) {
-            unsigned i = __builtin_ctzll(m);
-            if (!(rights & SH_READ))
-                drop_entry(b, t, w * 64 + i);
-            else if (entries[i] & PTE_P) {
-                softtlb_change(&entries[i], (entries[i] & ~take) | add);
-                entries[i] = (entries[i] & ~take) | add;
-            }
-        }
+    for (unsigned first = 0; first < TABLE_ENTRIES; first += BLOCK) {
+        uint64_t m = *mask++;
+        if (rights & SH_READ)
+            narrow(t->entries + first, m, take, add);
+        else
+            for (; m; m &= m - 1)
+                drop_entry(b, t, first + __builtin_ctzll(m));
     }
     b->downgraded = true;
     return ERR_OK;
+}
+
+static err_t op_drop(struct batch *b, cptr_t p, unsigned index)
+{
+    err_t e = know_current(b, p);
+
+    if (e == ERR_OK && index >= TABLE_ENTRIES)
+        e = ERR_RANGE;
+    if (e == ERR_OK)
+        drop_entry(b, &b->known, index);
+    return e;
 }
 
 static err_t op_clear(struct batch *b, cptr_t p)
@@ -533,6 +564,8 @@ static err_t apply_one(struct batch *b, uint64_t w0, const volatile uint64_t *w)
     case OP_FLUSH:
         b->v->force_flush = 1;
         return ERR_OK;
+    case OP_DROP:
+        return op_drop(b, table, index);
     default:
         return ERR_BAD_OPERATION;
     }
@@ -578,7 +611,7 @@ static err_t bind(struct invocation *v, struct frame_meta *m)
         return e;
     if (META_KIND(m->owner) == META_SHADOW)
         return ERR_ALREADY_BOUND;
-    *m = (struct frame_meta){ META_SHADOW | vm->obj >> PAGE_SHIFT << 4 | META_SHADOW_EMPTY, 0 };
+    *m = (struct frame_meta){ META_SHADOW | vm->obj >> PAGE_SHIFT << 4, 0 };
     return ERR_OK;
 }
 
@@ -615,7 +648,7 @@ void shadow_finalise(struct cap *c)
 {
     struct frame_meta *m = meta_of((hpa_t){ c->obj });
 
-    bool holds = meta_level(m->owner) > 1 && !(m->owner & META_SHADOW_EMPTY); /* counted links, perhaps */
+    bool holds = meta_level(m->owner) > 1 && META_SHADOW_BLOCKS(m->owner); /* counted links, perhaps */
 
     if (META_KIND(m->owner) == META_SHADOW && ((m->owner & META_SHADOW_USED) || holds)) {
         hpa_t at = hpa_of(META_HFN(m->owner));

@@ -28,7 +28,7 @@ static err_t one(struct vm_test *v, uint64_t w0, uint64_t w1)
 {
     op(v, w0);
     if ((w0 & 0xff) != OP_SETUP && (w0 & 0xff) != OP_CLEAR && (w0 & 0xff) != OP_SET_ROOT &&
-        (w0 & 0xff) != OP_FLUSH)
+        (w0 & 0xff) != OP_FLUSH && (w0 & 0xff) != OP_DROP)
         op(v, w1);
     for (unsigned i = 0; (w0 & 0xff) == OP_DOWNGRADE && i < 7; i++)
         op(v, w1);
@@ -69,8 +69,8 @@ struct bad_table {
 TEST(no_operation_takes_a_table_that_is_not_a_current_one_of_the_vm)
 {
     struct vm_test v;
-    static const uint8_t codes[] = { OP_SETUP,     OP_LINK,  OP_FILL,     OP_FILL_RUN,
-                                     OP_DOWNGRADE, OP_CLEAR, OP_SET_ROOT, OP_ROOT_LIST };
+    static const uint8_t codes[] = { OP_SETUP, OP_LINK,     OP_FILL,      OP_FILL_RUN, OP_DOWNGRADE,
+                                     OP_CLEAR, OP_SET_ROOT, OP_ROOT_LIST, OP_DROP };
 
     CHECK(begin(&v));
     cptr_t foreign = new_object(OBJ_SHADOW, 0), loose = new_object(OBJ_SHADOW, 0), none = new_slot();
@@ -161,6 +161,8 @@ TEST(operations_are_refused_for_what_they_ask)
         { OP_W0(OP_ROOT_LIST, 0, 0xffff, 0), 0, ERR_RANGE },
         { OP_W0(OP_ROOT_LIST, 0, 0, v.table[3]), 0, ERR_WRONG_LEVEL },
         { OP_W0(OP_ROOT_LIST, 0, 0, v.table[0]), 0, ERR_WRONG_LEVEL },
+        { OP_W0(OP_DROP, 0, 512, v.table[5]), 0, ERR_RANGE },
+        { OP_W0(OP_DROP, 0, 0xffff, v.table[5]), 0, ERR_RANGE },
         { OP_W0(0, 0, 0, 0), 0, ERR_BAD_OPERATION },
         { OP_W0(OP_CODES, 0, 0, 0), 0, ERR_BAD_OPERATION },
         { UINT64_MAX, 0, ERR_BAD_OPERATION },
@@ -253,8 +255,12 @@ TEST(downgrades_are_counted)
         { OP_W0(OP_FILL, SH_READ, 20, v.table[5]), 21, 1 },
         { OP_W0(OP_DOWNGRADE, SH_READ, 0, v.table[5]), 1, 1 },
         { OP_W0(OP_DOWNGRADE, 0, 0, v.table[5]), BIT(20), 1 },
+        { OP_W0(OP_DROP, 0, 20, v.table[5]), 0, 0 },
+        { OP_W0(OP_FILL, SH_READ, 20, v.table[5]), 20, 0 },
+        { OP_W0(OP_DROP, 0, 20, v.table[5]), 0, 1 },
         { OP_W0(OP_LINK, RWXU, 1, v.table[4]), v.table[5], 0 },
         { OP_W0(OP_LINK, RWXU, 1, v.table[4]), v.table[5], 1 },
+        { OP_W0(OP_DROP, 0, 1, v.table[4]), 0, 1 },
         { OP_W0(OP_CLEAR, 0, 0, v.table[5]), 0, 1 },
     };
     for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
@@ -269,6 +275,47 @@ TEST(downgrades_are_counted)
         CHECK_EQ(m.w[1] - before, steps[i].more);
         CHECK(vm_audit(&v));
     }
+}
+
+/* 64 entries at a time, and some of them. */
+TEST(rights_are_taken_from_whole_words_of_the_mask_and_from_no_other_entry)
+{
+    struct vm_test v;
+
+    CHECK(begin(&v));
+    CHECK_OK(one(&v, OP_W0(OP_FILL_RUN, RWXU, 32, v.table[5]), OP_W1_RUN(32, 200)));
+    op(&v, OP_W0(OP_DOWNGRADE, SH_READ | SH_USER | SH_EXEC, 0, v.table[5]));
+    for (unsigned i = 0; i < 8; i++)
+        op(&v, i == 1 ? UINT64_MAX : i == 2 ? BIT(5) : 0);
+    CHECK_OK(vm_reply(&v, NULL));
+    for (unsigned i = 32; i < 240; i++) {
+        uint64_t bits = bits_of(v.table[5], i);
+        CHECK_EQ(bits & 1, i < 232);
+        CHECK_EQ(!!(bits & 2), i < 232 && !(i >= 64 && i < 128) && i != 133);
+    }
+    op(&v, OP_W0(OP_DOWNGRADE, SH_READ | SH_USER | SH_EXEC, 0, v.table[5])); /* absent ones stay absent */
+    for (unsigned i = 0; i < 8; i++)
+        op(&v, UINT64_MAX);
+    CHECK_OK(vm_reply(&v, NULL));
+    for (unsigned i = 232; i < 512; i++)
+        CHECK_EQ(bits_of(v.table[5], i), 0);
+    CHECK(vm_audit(&v));
+}
+
+TEST(a_table_is_empty_after_a_clear_wherever_it_was_used)
+{
+    struct vm_test v;
+
+    CHECK(begin(&v));
+    for (unsigned i = 64; i < 512; i += 64)
+        CHECK_OK(one(&v, OP_W0(OP_FILL_RUN, RWXU, i - 3, v.table[5]), OP_W1_RUN(i, 6)));
+    CHECK_OK(one(&v, OP_W0(OP_FILL_RUN, RWXU, 300, v.table[5]), OP_W1_RUN(0, 212)));
+    CHECK(vm_audit(&v));
+    CHECK_OK(one(&v, OP_W0(OP_CLEAR, 0, 0, v.table[5]), 0));
+    for (unsigned i = 16; i < 512; i++)
+        CHECK_EQ(bits_of(v.table[5], i), 0);
+    CHECK_OK(one(&v, OP_W0(OP_FILL, RWXU, 511, v.table[5]), 5));
+    CHECK(vm_audit(&v));
 }
 
 TEST(a_table_may_be_set_up_anew_when_nothing_points_to_it)

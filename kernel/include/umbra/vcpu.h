@@ -150,6 +150,7 @@ enum reply_op {
     OP_ROOT_LIST, /* index = place 0..15, table (0: empty it); word 1 = the exact guest CR3 value at whose
                      load the kernel switches to this root by itself */
     OP_FLUSH,     /* the guest's TLB, before it runs again */
+    OP_DROP,      /* table, index: that entry goes */
     OP_CODES
 };
 #define OP_W0(code, rights, index, table)                                                                    \

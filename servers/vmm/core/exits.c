@@ -137,7 +137,8 @@ enum vmm_end vmm_page_fault(struct vmm *v)
         v->state->stats.mmio++;
         return vmm_quick_mmio(v, &a, out.gpa) ? VMM_RUNS : vmm_emulate(v, NULL);
     case FILL_EMULATE_WRITE:
-        if (vmm_quick_store(v, &a, &out) || vmm_quick_string(v, &a, out.gpa))
+        if (vmm_quick_store(v, &a, &out) || vmm_quick_string(v, &a, out.gpa) ||
+            vmm_quick_unsync(v, &a, out.gpa))
             return VMM_RUNS;
         return vmm_emulate(v, &out.gpa);
     default:

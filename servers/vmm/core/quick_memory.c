@@ -87,36 +87,79 @@ bool vmm_quick_mmio(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
 
 /* --- page tables --- */
 
-/* MOV of a 64-bit register to [base] or [base + disp8], REX.W 89 /r: how kernels write page-table entries.
- * The guest's address must come out as the faulting one. */
-static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, uint64_t *value, unsigned *length)
+/* A store as kernels write page-table entries with. */
+struct store {
+    uint64_t at, value;
+    unsigned length;
+};
+
+/* REX.W 89 /r or C7 /0 with a memory operand, its eight bytes or, where it may be longer, 16. */
+static void take_store(const struct vmm *v, const uint8_t b[16], struct store *s)
 {
     const uint64_t *gpr = v->exit->gpr;
-    unsigned rex = bytes & 0xff, modrm = bytes >> 16 & 0xff, mod = modrm >> 6, base = modrm & 7;
+    unsigned rex = b[0], mod = b[2] >> 6, base = b[2] & 7, n = 3;
+    bool relative = mod == 0 && base == 5;
+    uint64_t at = 0;
+    int32_t word;
 
-    if ((rex & 0xf8) != 0x48 || (bytes >> 8 & 0xff) != 0x89 || mod > 1 || base == 4 ||
-        (mod == 0 && base == 5))
+    if (base == 4) {
+        unsigned index = (b[3] >> 3 & 7) + 4 * (rex & 2);
+        at = index == 4 ? 0 : gpr[index] << (b[3] >> 6);
+        base = b[3] & 7;
+        n = 4;
+    }
+    bool absolute = mod == 0 && base == 5;
+    if (!absolute)
+        at += gpr[base + 8 * (rex & 1)];
+    if (mod == 1)
+        at += (uint64_t)(int8_t)b[n++];
+    if (mod == 2 || absolute) {
+        __builtin_memcpy(&word, b + n, 4);
+        at += (uint64_t)word;
+        n += 4;
+    }
+    s->value = gpr[(b[2] >> 3 & 7) + 2 * (rex & 4)];
+    if (b[1] == 0xc7) {
+        __builtin_memcpy(&word, b + n, 4);
+        s->value = (uint64_t)word;
+        n += 4;
+    }
+    s->at = relative ? at + v->exit->rip + n : at;
+    s->length = n;
+}
+
+/* The guest's address must come out as the faulting one. */
+static bool plain_store(const struct vmm *v, uint64_t bytes, uint64_t va, struct store *s)
+{
+    unsigned op = bytes >> 8 & 0xff, modrm = bytes >> 16 & 0xff, mod = modrm >> 6, base = modrm & 7;
+    uint64_t word[2] = { bytes, 0 };
+    gpa_t at;
+
+    if ((bytes & 0xf8) != 0x48 || (op != 0x89 && (op != 0xc7 || (modrm & 0x38))) || mod == 3)
         return false;
-    uint64_t at = gpr[base + 8 * (rex & 1)] + (mod ? (uint64_t)(int8_t)(bytes >> 24) : 0);
-    *value = gpr[(modrm >> 3 & 7) + 2 * (rex & 4)];
-    *length = 3 + mod;
-    return at == va && va % 8 == 0;
+    bool is_long = op == 0xc7 || mod == 2 || base == 4 || (mod == 0 && base == 5);
+    if (is_long && (!shadow_holds(v->shadow, (gva_t){ v->exit->rip + 8 }, &at) ||
+                    gmem_read64(&v->mem, at, &word[1]) != GMEM_OK))
+        return false;
+    take_store(v, (const uint8_t *)word, s);
+    return s->at == va && va % 8 == 0;
 }
 
 /* A write to a shadowed table that shadow_fill left to the emulator. */
 bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill)
 {
-    uint64_t bytes, value, old;
-    unsigned length;
+    uint64_t bytes, old;
+    struct store store;
     struct fill_out out = *fill;
 
-    if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &value, &length) ||
+    if (a->user || v->interrupted || !code(v, &bytes) || !plain_store(v, bytes, a->va.v, &store) ||
         (!out.bits_set && shadow_translate(v->shadow, a, true, &out) != TRANSLATE_OK) ||
         gmem_kind(&v->map, gfn_of(out.gpa)) != GMEM_RAM || gmem_read64(&v->mem, out.gpa, &old) != GMEM_OK ||
-        !undo_guest(&v->undo, out.gpa, old, value, 8) || gmem_write64(&v->mem, out.gpa, value) != GMEM_OK)
+        !undo_guest(&v->undo, out.gpa, old, store.value, 8) ||
+        gmem_write64(&v->mem, out.gpa, store.value) != GMEM_OK)
         return false;
-    shadow_table_written(v->shadow, out.gpa, 8, old, value, &v->ops);
-    return retired(v, length);
+    shadow_table_written(v->shadow, out.gpa, 8, old, store.value, &v->ops);
+    return retired(v, store.length);
 }
 
 /* REP MOVS and REP STOS, with REX.W or without. */
@@ -135,4 +178,17 @@ bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
 
     return !a->user && !v->interrupted && code(v, &bytes) && is_string_store(bytes) &&
            shadow_not_emulated(v->shadow, gpa, &v->ops);
+}
+
+/* Any other instruction of a 64-bit kernel that writes a last table (AND, XCHG, ..): the guest executes it,
+ * as the general emulator takes longer than comparing the table does later. */
+bool vmm_quick_unsync(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
+{
+    struct fill_out out;
+    uint64_t bytes;
+
+    if (a->user || v->interrupted || !code(v, &bytes) || !shadow_let_write(v->shadow, gpa, &v->ops))
+        return false;
+    shadow_fill(v->shadow, a, &out, &v->ops); /* whatever it says: the guest tries again */
+    return true;
 }

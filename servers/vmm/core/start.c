@@ -80,7 +80,7 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
                                .phys_bits = GUEST_PHYS_BITS,
                                .frames = c->memory_bytes >> PAGE_SHIFT,
                                .nested = c->nested,
-                               .tuning = shadow_default_tuning() };
+                               .tuning = c->tuning ? *c->tuning : shadow_default_tuning() };
     if (c->nested) /* an entry never changes: the more at once, the fewer exits */
         s.tuning.prefetch_direct = NESTED_PREFETCH;
     v->shadow = shadow_init(c->shadow_memory, &s);

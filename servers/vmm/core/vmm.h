@@ -131,8 +131,9 @@ struct vmm_setup {
     uint64_t memory_bytes;
     const cptr_t *tables;
     uint32_t table_count;
-    void *shadow_memory; /* shadow_bytes(table_count, memory frames) */
-    bool nested;         /* the VM has nested paging, the tables are of nested format */
+    void *shadow_memory;                /* shadow_bytes(table_count, memory frames) */
+    bool nested;                        /* the VM has nested paging, the tables are of nested format */
+    const struct shadow_tuning *tuning; /* NULL: the default */
     const struct cpuid_host *cpuid;
     uint64_t tsc_hz;
     int64_t seconds;      /* the date */
@@ -190,6 +191,7 @@ bool vmm_quick_io(struct vmm *v);
 bool vmm_quick_store(struct vmm *v, const struct shadow_access *a, const struct fill_out *fill);
 bool vmm_quick_mmio(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
 bool vmm_quick_string(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
+bool vmm_quick_unsync(struct vmm *v, const struct shadow_access *a, gpa_t gpa);
 /* The answer's event, interrupt window, park flag, deadline. */
 enum vmm_end vmm_events(struct vmm *v);
 enum x86_bus_result vmm_write_cr(void *ctx, struct x86_cpu *cpu, unsigned cr, uint64_t value,

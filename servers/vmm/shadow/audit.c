@@ -49,8 +49,12 @@ static const char *check_link(const struct shadow *s, const struct want *want, u
 static const char *check_writer(const struct shadow *s, uint64_t e, ref_t ref)
 {
     const struct frame *f = frame_of(s, ENTRY_GFN(e));
-    if (!(e & ENTRY_MAY_WRITE))
-        return ENTRY_RIGHTS(e) & SH_WRITE ? "writable but in no chain" : NULL;
+    if (!(e & ENTRY_MAY_WRITE) && (ENTRY_RIGHTS(e) & SH_WRITE))
+        return "writable though the guest forbids it";
+    if (!!(e & ENTRY_WITHHELD) != ((e & ENTRY_MAY_WRITE) && !(ENTRY_RIGHTS(e) & SH_WRITE)))
+        return "not marked as withheld, or for nothing";
+    if (!(e & ENTRY_CHAINED))
+        return e & ENTRY_MAY_WRITE ? "writable but in no chain" : NULL;
     if (!f || !in_chain(s, f->writer, WRITERS_MAX, ref))
         return "writer that its frame does not know";
     if ((ENTRY_RIGHTS(e) & SH_WRITE) && frame_protected(f))

@@ -27,6 +27,18 @@ static struct table *child_for(struct shadow *s, const struct want *w, struct sh
     return child;
 }
 
+bool may_link(struct shadow *s, const struct table *t, struct table *child, struct shadow_ops *ops)
+{
+    const struct frame *f = is_direct(child) ? NULL : frame_of(s, child->gfn);
+    bool unsynced = f && f->unsynced;
+
+    if ((!unsynced || list_drop_above(s, t->gfn, ops)) && shadow_ops_room(ops) >= OPS_LINKED)
+        return true;
+    if (child->parents == 0 && !(child->flags & TABLE_TOP))
+        orphan_push(s, child);
+    return false;
+}
+
 static struct table *descend_one(struct shadow *s, struct table *t, uint32_t index, const struct want *w,
                                  struct shadow_ops *ops)
 {
@@ -37,7 +49,7 @@ static struct table *descend_one(struct shadow *s, struct table *t, uint32_t ind
             return child;
     }
     struct table *child = child_for(s, w, ops);
-    if (!child || shadow_ops_room(ops) < OPS_LINKED)
+    if (!child || !may_link(s, t, child, ops))
         return NULL;
     link_set(s, t, index, child, w->rights, ops);
     return child;

@@ -31,17 +31,32 @@ typedef uint32_t ref_t;
 #define REF_TABLE(r) (((r)-1) >> 9)
 #define REF_INDEX(r) (((r)-1) & 511)
 
-/* Metadata of one entry: rights 0..5 as given to the kernel, MAY_WRITE 6, LINK 7, gfn or child 8..34, next
- * 35..57. MAY_WRITE: the guest lets this leaf be written, W is withheld only while the frame holds a synced
- * table; such leaves are in the frame's chain of writers. Links are in the child's chain of parents. */
+/* Metadata of one entry, laid out so that it can be compared with a guest's entry: rights as given to the
+ * kernel (SH_READ, SH_WRITE, SH_USER 0..2, SH_DIRTY 4, not SH_EXEC 63), MAY_WRITE 6, LINK 7, CHAINED 8, gfn
+ * or child 12..38, next 39..61. MAY_WRITE: the guest lets this leaf be written, W is withheld only while the
+ * frame holds a synced table; then it is WITHHELD, at the place of a guest's A, so that it compares unequal.
+ * CHAINED: the leaf is in its frame's chain of writers; it stays there when only the guest's right goes.
+ * Links are in the child's chain of parents. */
+#define ENTRY_WITHHELD  BIT(5)
 #define ENTRY_MAY_WRITE BIT(6)
 #define ENTRY_LINK      BIT(7)
-#define ENTRY_RIGHTS(e) ((uint32_t)((e)&63))
-#define ENTRY_GFN(e)    ((uint64_t)(e) >> 8 & (GUEST_FRAMES_MAX - 1))
-#define ENTRY_CHILD(e)  ((uint32_t)ENTRY_GFN(e))
-#define ENTRY_NEXT(e)   ((ref_t)((e) >> 35 & 0x7fffff))
-#define ENTRY_MAKE(gfn, rights, flags, next)                                                                 \
-    ((uint64_t)(gfn) << 8 | (uint64_t)(rights) | (flags) | (uint64_t)(next) << 35)
+#define ENTRY_CHAINED   BIT(8)
+#define ENTRY_NO_EXEC   BIT(63)
+#define ENTRY_WRITER    (ENTRY_MAY_WRITE | ENTRY_CHAINED)
+/* all that goes with the guest's right */
+#define ENTRY_WRITES (ENTRY_MAY_WRITE | ENTRY_WITHHELD | SH_WRITE | SH_DIRTY)
+#define ENTRY_RIGHTS(e)                                                                                      \
+    ((uint32_t)((e) & (SH_READ | SH_WRITE | SH_USER | SH_DIRTY)) | ((uint32_t)(~(e) >> 60) & SH_EXEC))
+#define ENTRY_GFN(e)   ((uint64_t)(e) >> 12 & (GUEST_FRAMES_MAX - 1))
+#define ENTRY_CHILD(e) ((uint32_t)ENTRY_GFN(e))
+#define ENTRY_NEXT_AT  39
+#define ENTRY_NEXT(e)  ((ref_t)((e) >> ENTRY_NEXT_AT & 0x7fffff))
+static inline uint64_t entry_make(uint64_t gfn, uint32_t rights, uint64_t flags, ref_t next)
+{
+    BUILD_ASSERT(SH_EXEC == BIT(3) && SH_LARGE == BIT(5) && GUEST_FRAMES_MAX == BIT(27));
+    return gfn << 12 | (rights & ~(uint32_t)SH_EXEC) | (uint64_t)(~rights & SH_EXEC) << 60 | flags |
+           (uint64_t)next << ENTRY_NEXT_AT;
+}
 
 enum {
     TABLE_LIVE = 1,
@@ -113,14 +128,6 @@ struct control {
     struct pte_format pte;
 };
 
-/* sync.c: which bits of a guest's leaf matter to an entry that may stand, by the entry's U, X and MAY_WRITE,
- * and how they must be. */
-#define STAND_KEYS 32u
-struct stand {
-    uint64_t reserved, nx; /* of the format that this is made for */
-    uint64_t mask[STAND_KEYS], bits[STAND_KEYS];
-};
-
 struct shadow {
     struct shadow_held held; /* first: shadow_holds_last() */
     struct shadow_config config;
@@ -139,7 +146,6 @@ struct shadow {
     struct list_slot list[LIST_SLOTS];
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
-    struct stand stand;
     struct chain chain[CHAINS];
     uint32_t changes;     /* of the whole */
     gva_t invlpg_va;      /* the last one */
@@ -230,13 +236,14 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
  * leaf_set. How many it set; room as for one. */
 uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
                   bool may_write, uint32_t n, struct shadow_ops *ops);
+void orphan_push(struct shadow *s, struct table *t); /* it has no parents: it ends with the others */
 void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
               struct shadow_ops *ops);
 void entry_forget(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
 void entries_forget(struct shadow *s, struct table *t);
 void entry_drop(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index); /* no operation emitted */
-uint32_t leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t *mask);
+void leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t mask); /* the same, a word */
 bool frame_protect(struct shadow *s, uint64_t gfn,
                    struct shadow_ops *ops); /* false: no room, some still write */
 void frame_release(struct shadow *s, uint64_t gfn,
@@ -255,6 +262,7 @@ bool reclaim(struct shadow *s, uint32_t want, struct shadow_ops *ops);
 
 /* sync.c */
 bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
+void frame_begin_unsynced(struct shadow *s, uint64_t gfn); /* no listed root leads to it, there is a place */
 void frame_forget_unsynced(struct shadow *s, uint64_t gfn);
 void sync_frame(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
 void sync_all(struct shadow *s, struct shadow_ops *ops);
@@ -287,6 +295,10 @@ static inline bool link_is_current(const struct shadow *s, const struct table *t
            role_bits(child->role) == role - ROLE_LEVEL;
 }
 
+/* fill.c: before link_set. If the child is out of sync, roots that lead to t leave the kernel's list. False:
+ * no room; a child without parents goes. */
+bool may_link(struct shadow *s, const struct table *t, struct table *child, struct shadow_ops *ops);
+
 /* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
  * was done but A and D, take the complete way. */
 struct guest_walk;
@@ -302,6 +314,9 @@ void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t 
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
+/* A filled leaf whose guest entry now allows writing. */
+void prefetch_more(struct shadow *s, struct table *t, uint32_t index, struct want *want,
+                   struct shadow_ops *ops);
 
 /* root.c */
 void control_set(struct shadow *s, const struct shadow_control *c);               /* PDPT entries apart */

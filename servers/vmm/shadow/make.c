@@ -3,6 +3,14 @@
  * children that lose their last link are queued and end by a loop, not by recursion. */
 #include "internal.h"
 
+/* A last table is new because the guest has just made it or comes to it for the first time: it writes there
+ * next. So it begins out of sync, as long as few others are. */
+static bool born_unsynced(const struct shadow *s, const struct frame *f, struct role role)
+{
+    return role.level == 1 && f->shadows == 0 && !f->unsynced &&
+           s->unsynced_count < s->config.tuning.unsync_born;
+}
+
 static bool fits_frame(struct shadow *s, uint64_t gfn, struct frame *f, struct shadow_ops *ops)
 {
     if (f->shadows >= ROLES_MAX) {
@@ -25,7 +33,8 @@ struct table *table_make(struct shadow *s, uint64_t gfn, struct role role, struc
 
     if (s->free_count == 0 || shadow_ops_room(ops) < OPS_SETUP)
         return NULL;
-    if (f && !fits_frame(s, gfn, f, ops))
+    bool born = f && born_unsynced(s, f, role);
+    if (f && !born && !fits_frame(s, gfn, f, ops))
         return NULL;
     if (s->free_count == 0 || shadow_ops_room(ops) < OPS_SETUP)
         return NULL;
@@ -37,6 +46,8 @@ struct table *table_make(struct shadow *s, uint64_t gfn, struct role role, struc
         f->shadows++;
         f->upper += role.level > 1;
     }
+    if (born)
+        frame_begin_unsynced(s, gfn);
     s->counters.tables_made++;
     return t;
 }

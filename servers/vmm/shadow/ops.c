@@ -67,14 +67,11 @@ void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_W
 
 void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index)
 {
-    uint64_t mask[MASK_WORDS] = { 0 };
     uint64_t *w = last_like(ops, OP_DOWNGRADE, 0, cap);
-    if (w && (w[0] >> 16 & 0xffff) == 0) {
+    if (w && (w[0] >> 16 & 0xffff) == 0)
         mask_set(w + 1, index);
-        return;
-    }
-    mask_set(mask, index);
-    op_downgrade(ops, cap, mask, 0);
+    else
+        begin(ops, OP_W0(OP_DROP, 0, index, cap));
 }
 
 void op_clear(struct shadow_ops *ops, cptr_t cap)

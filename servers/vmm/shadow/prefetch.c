@@ -22,12 +22,23 @@ static void set_memory(struct shadow *s, struct table *t, uint32_t index, struct
     s->counters.prefetches++;
 }
 
+/* Of another mode than the present: it will be seen when that comes back. */
+static bool is_foreign(const struct control *c, const struct table *t)
+{
+    return t->role.guest != c->role.guest || t->role.nxe != c->role.nxe || t->role.pse != c->role.pse;
+}
+
+void prefetch_more(struct shadow *s, struct table *t, uint32_t index, struct want *want,
+                   struct shadow_ops *ops)
+{
+    if (!is_foreign(&s->control, t) && room(ops))
+        set_memory(s, t, index, want, ops);
+}
+
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
     const struct control *c = &s->control;
-    if (t->role.guest != c->role.guest || t->role.nxe != c->role.nxe || t->role.pse != c->role.pse)
-        return false; /* of another mode than the present: it will be seen when that comes back */
-    if (mask_test(t->filled, index) || !room(ops))
+    if (is_foreign(c, t) || mask_test(t->filled, index) || !room(ops))
         return false;
     struct want want = want_of(&c->pte, t->role, index, raw, t->flags & TABLE_ROM);
     if (want.kind != WANT_LEAF || ((raw & PTE_RW) && !want.may_write))

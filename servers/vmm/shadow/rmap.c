@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Entries and the chains through them: for each frame the leaves that may write it, for each table the links
- * to it. The only file that changes metadata words, `filled` bits and chain heads, so that operation, word
- * and chain always change together. Chains are bounded: the oldest comers make room (shadow_audit checks
- * them). */
+/* Entries and the chains through them: for each frame the leaves that may write it, or might once, for each
+ * table the links to it. The only file that changes metadata words, `filled` bits and chain heads, so that
+ * operation, word and chain always change together. Chains are bounded: the oldest comers make room
+ * (shadow_audit checks them). */
 #include "internal.h"
 
 static void set_next(uint64_t *entry, ref_t next)
 {
-    *entry = (*entry & ~(0x7fffffull << 35)) | (uint64_t)next << 35;
+    *entry = (*entry & ~(0x7fffffull << ENTRY_NEXT_AT)) | (uint64_t)next << ENTRY_NEXT_AT;
 }
 
 static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limit)
@@ -39,7 +39,7 @@ static inline void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
     }
 }
 
-static void orphan_push(struct shadow *s, struct table *t)
+void orphan_push(struct shadow *s, struct table *t)
 {
     if (t->flags & TABLE_QUEUED)
         return;
@@ -66,7 +66,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
         s->held.page = NOTHING_HELD;
     } else {
-        if (*e & ENTRY_MAY_WRITE)
+        if (*e & ENTRY_CHAINED)
             writer_remove(s, *e, REF(id, index));
         if (ENTRY_GFN(*e) == s->held.gfn)
             s->held.page = NOTHING_HELD;
@@ -85,7 +85,7 @@ void entries_forget(struct shadow *s, struct table *t)
             uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
             if (e[index] & ENTRY_LINK)
                 entry_forget(s, t, index);
-            else if (e[index] & ENTRY_MAY_WRITE)
+            else if (e[index] & ENTRY_CHAINED)
                 writer_remove(s, e[index], REF(id, index));
         }
         t->filled[k] = 0;
@@ -110,7 +110,7 @@ static void writer_evict(struct shadow *s, struct frame *f, struct shadow_ops *o
     if (ENTRY_RIGHTS(*e) & SH_WRITE)
         op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, ENTRY_GFN(*e));
     writer_remove(s, *e, r);
-    *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
+    *e = entry_make(ENTRY_GFN(*e), rights, 0, 0);
 }
 
 /* Forgets the entry, which the caller sets anew. Where it gains U it goes first: to the kernel that is one
@@ -131,6 +131,7 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
 {
     uint32_t id = table_id(s, t);
     struct frame *f = may_write ? frame_of(s, gfn) : NULL;
+    uint64_t flags = f ? ENTRY_WRITER : 0;
     ref_t next = 0;
 
     entry_replace(s, t, index, rights, ops);
@@ -143,7 +144,9 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     }
     if (!f || frame_protected(f))
         rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
-    s->entry[id][index] = ENTRY_MAKE(gfn, rights, f ? ENTRY_MAY_WRITE : 0, next);
+    if (f && !(rights & SH_WRITE))
+        flags |= ENTRY_WITHHELD;
+    s->entry[id][index] = entry_make(gfn, rights, flags, next);
     mask_set(t->filled, index);
     t->live++;
     op_fill(ops, s->config.tables[id], index, rights, gfn);
@@ -155,6 +158,7 @@ uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gf
     uint32_t id = table_id(s, t), done = 0;
     uint64_t *entry = &s->entry[id][index];
     ref_t ref = REF(id, index);
+    uint64_t first = entry_make(gfn, rights, may_write ? ENTRY_WRITER : 0, 0);
 
     for (; done < n; done++) {
         ref_t next = 0;
@@ -166,7 +170,7 @@ uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gf
             f->writer = ref + done;
             f->writers++;
         }
-        entry[done] = ENTRY_MAKE(gfn + done, rights, may_write ? ENTRY_MAY_WRITE : 0, next);
+        entry[done] = first + ((uint64_t)done << 12) + ((uint64_t)next << ENTRY_NEXT_AT);
     }
     if (done) {
         t->filled[index / 64] |= ~0ull >> (64 - done) << index % 64;
@@ -176,39 +180,25 @@ uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gf
     return done;
 }
 
-/* The guest no longer lets this leaf be written; the operation was emitted if W was there. */
+/* The guest no longer lets this leaf be written; the operation was emitted if W was there. It stays in its
+ * frame's chain, which costs less than to take it out. */
 void leaf_lost_write(struct shadow *s, struct table *t, uint32_t index)
 {
-    uint32_t id = table_id(s, t);
-    uint64_t *e = &s->entry[id][index];
-    uint32_t rights = ENTRY_RIGHTS(*e) & ~(uint32_t)(SH_WRITE | SH_DIRTY);
-
-    if (*e & ENTRY_MAY_WRITE) {
-        writer_remove(s, *e, REF(id, index));
-        *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, 0, 0);
-    }
+    s->entry[table_id(s, t)][index] &= ~ENTRY_WRITES;
 }
 
-/* The same for entries of one word of the bitmap that may be written; mask becomes those that had W. How
- * many. */
-uint32_t leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t *mask)
+void leaves_lost_write(struct shadow *s, struct table *t, uint32_t k, uint64_t mask)
 {
-    uint32_t id = table_id(s, t);
-    uint32_t n = 0;
-    uint64_t *entry = s->entry[id] + k * 64, had = 0;
-    const uint64_t drop = ENTRY_MAY_WRITE | SH_WRITE | SH_DIRTY | 0x7fffffull << 35;
+    uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
 
-    for (uint64_t todo = *mask; todo; todo &= todo - 1) {
-        uint32_t i = (uint32_t)__builtin_ctzll(todo);
-        uint64_t e = entry[i];
-        had |= (e >> 1 & 1) << i;
-        n += e >> 1 & 1;
-        writer_remove(s, e, REF(id, k * 64 + i));
-        entry[i] = e & ~drop;
+    if (!~mask) {
+#pragma GCC unroll 8
+        for (uint32_t i = 0; i < 64; i++)
+            entry[i] &= ~ENTRY_WRITES;
+        return;
     }
-    BUILD_ASSERT(SH_WRITE == BIT(1));
-    *mask = had;
-    return n;
+    for (; mask; mask &= mask - 1)
+        entry[__builtin_ctzll(mask)] &= ~ENTRY_WRITES;
 }
 
 void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *child, uint32_t rights,
@@ -221,7 +211,7 @@ void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *c
         ref_t r = child->parent;
         entry_drop(s, &s->table[REF_TABLE(r)], REF_INDEX(r), ops);
     }
-    s->entry[id][index] = ENTRY_MAKE(child_id, rights, ENTRY_LINK, child->parent);
+    s->entry[id][index] = entry_make(child_id, rights, ENTRY_LINK, child->parent);
     child->parent = REF(id, index);
     child->parents++;
     mask_set(t->filled, index);
@@ -241,7 +231,7 @@ bool frame_protect(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
             if (shadow_ops_room(ops) < OPS_FILL)
                 return false;
             rights &= ~(uint32_t)(SH_WRITE | SH_DIRTY);
-            *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, ENTRY_MAY_WRITE, ENTRY_NEXT(*e));
+            *e = (*e & ~(uint64_t)(SH_WRITE | SH_DIRTY)) | ENTRY_WITHHELD;
             op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, gfn);
         }
         r = ENTRY_NEXT(*e);
@@ -258,11 +248,11 @@ void frame_release(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
     for (uint32_t n = 0; n < WRITERS_MAX && r; n++) {
         uint64_t *e = &s->entry[REF_TABLE(r)][REF_INDEX(r)];
         uint32_t rights = ENTRY_RIGHTS(*e);
-        if (!(rights & SH_WRITE)) {
+        if (!(rights & SH_WRITE) && (*e & ENTRY_MAY_WRITE)) {
             if (shadow_ops_room(ops) < OPS_FILL + OPS_SPARE)
                 return;
             rights |= SH_WRITE | SH_DIRTY;
-            *e = ENTRY_MAKE(ENTRY_GFN(*e), rights, ENTRY_MAY_WRITE, ENTRY_NEXT(*e));
+            *e = (*e & ~ENTRY_WITHHELD) | SH_WRITE | SH_DIRTY;
             op_fill(ops, s->config.tables[REF_TABLE(r)], REF_INDEX(r), rights, gfn);
         }
         r = ENTRY_NEXT(*e);

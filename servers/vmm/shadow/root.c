@@ -108,11 +108,40 @@ static void tops_pae(struct shadow *s, struct shadow_ops *ops)
     }
 }
 
-static void top_four_level(struct shadow *s, struct shadow_ops *ops)
+/* Links that the root before has, as far as the new one's own entries ask for the same: those of the kernel's
+ * half, mostly. Everything is in sync, and the new root is on no list. */
+static void links_inherit(struct shadow *s, struct table *t, const struct table *before,
+                          struct shadow_ops *ops)
 {
-    if (!root_make(s, 0, ops)) {
+    for (uint32_t k = 0; k < MASK_WORDS; k++) {
+        for (uint64_t todo = before->filled[k]; todo; todo &= todo - 1) {
+            uint32_t index = k * 64 + (uint32_t)__builtin_ctzll(todo);
+            uint64_t raw, e = s->entry[table_id(s, before)][index];
+            struct table *child = &s->table[ENTRY_CHILD(e)];
+            if (shadow_ops_room(ops) < OPS_SPARE + OPS_LINKED || child->parents >= PARENTS_MAX ||
+                !guest_entry_read(s, (t->gfn << PAGE_SHIFT) + index * 8, 8, &raw))
+                return;
+            struct want want = want_of(&s->control.pte, t->role, index, raw, t->flags & TABLE_ROM);
+            if (want.kind == WANT_LINK && want.gfn == child->gfn && role_equal(want.child, child->role))
+                link_set(s, t, index, child, want.rights, ops);
+        }
+    }
+}
+
+/* before: the root that was the present one, or NO_TABLE. */
+static void top_four_level(struct shadow *s, uint32_t before, struct shadow_ops *ops)
+{
+    uint64_t made = s->counters.tables_made;
+    struct table *t = root_make(s, 0, ops);
+
+    if (!t) {
         op_set_root(ops, CPTR_NULL, 0);
         return;
+    }
+    if (s->counters.tables_made != made && before != NO_TABLE && s->control.hw == SHADOW_LONG) {
+        const struct table *b = &s->table[before];
+        if (b != t && (b->flags & TABLE_LIVE) && role_equal(b->role, t->role))
+            links_inherit(s, t, b, ops);
     }
     if (s->control.hw == SHADOW_LONG)
         list_add(s, &s->table[s->top[0]], s->control.regs.cr3, ops);
@@ -124,12 +153,13 @@ static void roots_switch(struct shadow *s, struct shadow_ops *ops)
     if (s->free_count == 0) /* while the old root is still known: the kernel holds it until SET_ROOT */
         reclaim(s, 1, ops);
     s->held.page = NOTHING_HELD;
+    uint32_t before = s->top[0];
     for (uint32_t i = 0; i < TOPS; i++)
         s->top[i] = NO_TABLE;
     if (s->control.hw == SHADOW_PAE)
         tops_pae(s, ops);
     else
-        top_four_level(s, ops);
+        top_four_level(s, before, ops);
     orphans_end(s, ORPHANS_BATCH, ops);
 }
 

@@ -42,6 +42,7 @@ struct shadow_tuning shadow_default_tuning(void)
         .zero_writes = 2,
         .unsync_writes = 1,
         .unsync_streak = 2,
+        .unsync_born = 16,
         .steady_syncs = 32,
     };
 }
@@ -74,7 +75,8 @@ static bool config_ok(const struct shadow_config *c)
            map_ok(c->map, c->frames) && power_of_two(c->tuning.prefetch, 64) &&
            power_of_two(c->tuning.prefetch_direct, ENTRIES) && c->tuning.unsync_writes >= 1 &&
            c->tuning.flood_writes >= 1 && c->tuning.flood_writes <= 255 && c->tuning.unsync_writes <= 255 &&
-           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255 && c->tuning.unsync_streak <= 255;
+           c->tuning.zero_writes >= 1 && c->tuning.zero_writes <= 255 && c->tuning.unsync_streak <= 255 &&
+           c->tuning.unsync_born <= UNSYNC_MAX / 2;
 }
 
 /* All tables in the pool, nothing known of frames that no table tells of. */
@@ -134,7 +136,7 @@ static void forget_frames(struct shadow *s, const struct table *t)
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         for (uint64_t todo = t->filled[k]; todo; todo &= todo - 1) {
             uint64_t e = s->entry[table_id(s, t)][k * 64 + (uint32_t)__builtin_ctzll(todo)];
-            if (e & ENTRY_MAY_WRITE)
+            if (e & ENTRY_CHAINED)
                 s->frame[ENTRY_GFN(e)] = (struct frame){ 0 };
         }
     }

@@ -37,6 +37,7 @@ struct shadow_tuning {
     uint32_t zero_writes;     /* consecutive zero writes until a table counts as reused */
     uint32_t unsync_writes; /* writes to an L1 table in one interval until it goes out of sync, at least 1 */
     uint32_t unsync_streak; /* intervals one after the other with a write: the next write too; 0: never so */
+    uint32_t unsync_born;   /* a new L1 table begins out of sync while fewer are; at most half of 32 */
     uint32_t steady_syncs;  /* as quiet_syncs, of a table that went out of sync by a streak */
 };
 
@@ -226,6 +227,11 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
  * and this library can do nothing (a supervisor's write to a user read-only page with CR0.WP = 0 and SMAP on,
  * which no hardware entry expresses). */
 bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
+
+/* shadow_let_write - instead of the emulation that FILL_EMULATE_WRITE asked for: a last table goes out of
+ * sync, and the access may be tried again. False: it is none, or cannot; nothing changed but what shadow_fill
+ * may change, too. */
+bool shadow_let_write(struct shadow *s, gpa_t gpa, struct shadow_ops *ops);
 
 /* One finding of the audit. */
 struct shadow_finding {

@@ -75,6 +75,8 @@ void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct 
             leaf_lost_write(s, t, index);
         } else if (v == DROP) {
             entry_drop(s, t, index, ops);
+        } else if (want.may_write && !(e & ENTRY_MAY_WRITE)) {
+            prefetch_more(s, t, index, &want, ops); /* it would be written next: why else was it changed? */
         }
     }
     if (t->role.level == 1)
@@ -116,32 +118,62 @@ static void resync_entry(struct shadow *s, const struct pte_format *f, struct ta
     }
 }
 
-#define STAND_KEY(entry) ((entry) >> 2 & (STAND_KEYS - 1 - 12))
+/* How an entry of a long-mode leaf and the guest's entry must agree, with CR0.WP: the word is laid out for
+ * it. An answer of "no" is judged. */
+struct stand {
+    uint64_t same; /* bits that say the same in both; A is set in the guest's alone */
+    uint64_t none; /* bits that no guest's entry may have */
+};
 
-/* struct stand for long-mode leaves of a format, as they are with CR0.WP. */
-static const struct stand *stand_for(struct shadow *s, const struct pte_format *f)
+static struct stand stand_for(const struct pte_format *f)
 {
-    struct stand *x = &s->stand;
+    uint64_t frame = (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT;
 
-    if (x->reserved == (f->reserved[1][0] | BIT(0)) && x->nx == f->nx)
-        return x;
-    x->reserved = f->reserved[1][0] | BIT(0); /* 0: not made yet */
-    x->nx = f->nx;
-    BUILD_ASSERT(SH_USER == BIT(2) && SH_EXEC == BIT(3) && ENTRY_MAY_WRITE == BIT(6));
-    for (uint32_t k = 0; k < STAND_KEYS; k++) {
-        uint64_t write = k & 16 ? PTE_RW | PTE_D : 0;
-        x->mask[k] = f->frame_mask | f->reserved[1][0] | PTE_P | PTE_A | PTE_US | write | (k & 2 ? f->nx : 0);
-        x->bits[k] = PTE_P | PTE_A | (k & 1 ? PTE_US : 0) | write;
-    }
-    return x;
+    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US && (unsigned)SH_READ == PTE_P &&
+                 ENTRY_MAY_WRITE == PTE_D && ENTRY_WITHHELD == PTE_A);
+    return (struct stand){ .same = frame | PTE_P | PTE_RW | PTE_US | PTE_A | f->nx,
+                           .none = f->reserved[1][0] | (f->frame_mask & ~frame) };
 }
 
-/* An answer of "no" is judged. */
-static inline bool leaf_stands(const struct stand *x, uint64_t entry, uint32_t key, uint64_t raw)
+/* The same as it was, but perhaps without the right to write: then *lost gets bit i. */
+static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, uint32_t i, uint64_t *lost)
 {
-    uint64_t gfn = (entry & (GUEST_FRAMES_MAX - 1) << 8) << (PAGE_SHIFT - 8);
+    uint64_t differs = ((raw ^ e) & x->same) ^ PTE_A;
 
-    return (raw & x->mask[key]) == (gfn | x->bits[key]);
+    if (raw & x->none)
+        return false;
+    if (!differs)
+        return !(e & ~raw & ENTRY_MAY_WRITE);
+    if (differs != PTE_RW || !(e & SH_WRITE))
+        return false;
+    *lost |= BIT(i);
+    return true;
+}
+
+#define EIGHT 8u
+/* The same for entries i..i + 7, all filled. */
+static inline bool eight_stand(const struct stand *x, const uint64_t *e, const uint64_t *raw, uint32_t i,
+                               uint64_t *lost)
+{
+    uint64_t any = 0, differ = 0, all = ~0ull, gone = 0;
+
+#pragma GCC unroll 8
+    for (uint32_t k = i; k < i + EIGHT; k++) {
+        uint64_t d = raw[k] ^ e[k];
+        any |= raw[k];
+        differ |= d;
+        all &= d;
+        gone |= d & e[k];
+    }
+    differ = (differ & x->same) ^ PTE_A;
+    if ((any & x->none) || !(all & PTE_A))
+        return false;
+    if (!differ)
+        return !(gone & ENTRY_MAY_WRITE);
+    if (differ != PTE_RW || !(all & PTE_RW) || (any & PTE_RW))
+        return false;
+    *lost |= 0xffull << i;
+    return true;
 }
 
 /* The guest entries behind the filled ones of a word, read at once. */
@@ -194,20 +226,19 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
         return;
     }
     const uint64_t *raw = w.raw.wide - (w.index - k * 64);
-    for (; todo; todo &= todo - 1) {
+    while (todo) {
         uint32_t i = (uint32_t)__builtin_ctzll(todo);
-        uint64_t e = entry[i];
-        uint32_t key = STAND_KEY(e);
-        if (leaf_stands(x, e, key, raw[i]))
+        if (i % EIGHT == 0 && (uint8_t)(todo >> i) == 0xff && eight_stand(x, entry, raw, i, &lost)) {
+            todo &= ~(0xffull << i);
             continue;
-        if ((e & ENTRY_MAY_WRITE) && leaf_stands(x, e, key ^ STAND_KEY(ENTRY_MAY_WRITE), raw[i])) {
-            lost |= BIT(i);
-        } else {
-            resync_entry(s, f, t, k * 64 + i, raw[i], r);
         }
+        todo &= todo - 1;
+        if (!leaf_stands(x, entry[i], raw[i], i, &lost))
+            resync_entry(s, f, t, k * 64 + i, raw[i], r);
     }
     if (lost) {
-        r->writes += leaves_lost_write(s, t, k, &lost);
+        leaves_lost_write(s, t, k, lost);
+        r->writes += (uint32_t)__builtin_popcountll(lost);
         r->write[k] |= lost;
     }
 }
@@ -222,7 +253,7 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     bool usual = f == &s->control.pte && f->guest == GUEST_LONG && t->role.level == 1 && !t->role.wp0 &&
                  !(t->flags & TABLE_ROM);
 
-    const struct stand *x = usual ? stand_for(s, f) : NULL;
+    const struct stand x = stand_for(f);
 
     if (t->live == 0)
         return false;
@@ -233,7 +264,7 @@ static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *o
     __builtin_memset(&r, 0, offsetof(struct resync, index));
     for (uint32_t k = 0; k < MASK_WORDS; k++) {
         if (t->filled[k])
-            resync_word(s, f, x, t, k, &r);
+            resync_word(s, f, usual ? &x : NULL, t, k, &r);
     }
     if (r.drops)
         op_downgrade(ops, cap, r.drop, 0);
@@ -348,12 +379,19 @@ bool frame_unsync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
         return true;
     if (f->shadows > 4 || !make_place(s, ops) || !list_drop_above(s, gfn, ops))
         return false;
+    frame_begin_unsynced(s, gfn);
+    s->counters.unsyncs++;
+    return true;
+}
+
+void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
+{
+    struct frame *f = frame_of(s, gfn);
+
     f->unsynced = 1;
     s->unsynced[s->unsynced_count++] =
         (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;
-    s->counters.unsyncs++;
-    return true;
 }
 
 /* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */

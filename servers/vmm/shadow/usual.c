@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The fill that most page faults need: long mode with CR0.WP, a page of memory of 4 KiB or in a large one of
- * 2 MiB, all tables there and linked as the guest's entries say, as an earlier fill has seen (struct chain);
- * and the page faults that the guest must see. One list of checks that leave to fill.c, then the whole
- * effect. What it does is exactly what fill.c would. */
+ * 2 MiB, all tables there and linked as the guest's entries say, as an earlier fill has seen (struct chain),
+ * or new; and the page faults that the guest must see. One list of checks that leave to fill.c, then the
+ * whole effect. What it does is exactly what fill.c would. */
 #include "walk.h"
 
 static inline bool usual_mode(const struct control *c)
@@ -40,27 +40,87 @@ static bool link_stands(const struct shadow *s, const struct table *t, uint64_t 
     return large ? large_link_is_current(s, t, e, raw) : link_is_current(s, t, e, raw);
 }
 
-/* Down the links for va, as far as the guest's entries have A and the links say what they say. NULL: fill.c
- * makes them. */
-static struct table *find_table(struct shadow *s, uint64_t va, const struct gmem_walk *w)
+/* A in the guest's entry of the level, which the access uses. */
+static bool set_accessed(struct shadow *s, uint64_t va, struct gmem_walk *w, uint32_t level)
+{
+    uint64_t table = level == 4 ? s->control.regs.cr3 : w->raw[level + 1], raw = w->raw[level];
+    gpa_t at = { (table & s->control.pte.frame_mask) | (va >> 9 * level & 0xff8) };
+
+    if (!(raw & PTE_A) && gmem_cas64(s->config.mem, at, raw, raw | PTE_A) != GMEM_OK)
+        return false;
+    w->raw[level] |= PTE_A;
+    return true;
+}
+
+/* A link to a table that has no shadow yet, in ordinary memory, where there is room. */
+static bool link_new(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
+{
+    const struct pte_format *f = &s->control.pte;
+    uint64_t gfn = (raw & f->frame_mask) >> PAGE_SHIFT;
+    uint32_t rights = SH_READ | ((uint32_t)raw & (SH_WRITE | SH_USER)) | (raw & f->nx ? 0 : SH_EXEC);
+    struct role role = t->role;
+
+    role.level--;
+    if ((raw & PTE_LARGE) || !ram_from(s, gfn) || s->frame[gfn].shadows || mask_test(t->filled, index) ||
+        s->free_count < CHAIN_MAX + RESERVE)
+        return false;
+    struct table *child = table_make(s, gfn, role, ops);
+    if (!child || !may_link(s, t, child, ops))
+        return false;
+    link_set(s, t, index, child, rights, ops);
+    return true;
+}
+
+/* Tables were made: nothing wrote them before they were protected if they still read the same. */
+static bool reads_the_same(const struct shadow *s, uint64_t va, const struct gmem_walk *w)
+{
+    struct gmem_walk again;
+
+    if (gmem_walk_long(s->config.mem, (gpa_t){ s->control.regs.cr3 & s->control.pte.frame_mask }, va,
+                       &again) != GMEM_OK ||
+        again.last != w->last)
+        return false;
+    for (uint32_t level = w->last; level <= 4; level++)
+        if (again.raw[level] != w->raw[level])
+            return false;
+    return true;
+}
+
+static inline uint32_t index_at(uint64_t va, uint32_t level)
+{
+    return (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
+}
+
+/* Down the links for va, as far as they say what the guest's entries say; those that are missing are made.
+ * NULL: fill.c does it. */
+static struct table *find_table(struct shadow *s, uint64_t va, struct gmem_walk *w, struct shadow_ops *ops)
 {
     struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
-    uint32_t id = s->top[0];
+    uint32_t id = s->top[0], made = 0;
 
-    if (id == NO_TABLE || !(w->raw[4] & w->raw[3] & w->raw[2] & PTE_A))
-        return NULL;
     k->region = ~0ull;
-    for (uint32_t level = 4; level > 1; level--) {
+    for (uint32_t level = 4; level > 1 && id != NO_TABLE; level--) {
         struct table *t = &s->table[id];
-        uint32_t index = (uint32_t)(va >> (PAGE_SHIFT + (level - 1) * 9)) & (ENTRIES - 1);
-        uint64_t e = s->entry[id][index];
-        if (!mask_test(t->filled, index) || !link_stands(s, t, e, w->raw[level]))
+        uint32_t index = index_at(va, level);
+        if (!set_accessed(s, va, w, level))
             return NULL;
+        if (!mask_test(t->filled, index) || !link_stands(s, t, s->entry[id][index], w->raw[level])) {
+            if (!link_new(s, t, index, w->raw[level], ops))
+                return NULL;
+            made = made ? made : level;
+        }
         t->writes = t->zeros = 0;
         t->recent = 1;
-        id = ENTRY_CHILD(e);
+        id = ENTRY_CHILD(s->entry[id][index]);
         k->table[level - 2] = &s->table[id];
         k->raw[level - 2] = w->raw[level];
+    }
+    if (id == NO_TABLE)
+        return NULL;
+    if (made && !reads_the_same(s, va, w)) {
+        for (; made > 1; made--)
+            entry_drop(s, made == 4 ? &s->table[s->top[0]] : k->table[made - 1], index_at(va, made), ops);
+        return NULL;
     }
     k->region = va >> 21;
     k->top = s->top[0];
@@ -105,13 +165,14 @@ static bool is_mmio(struct shadow *s, uint64_t gfn, uint64_t va, struct fill_out
 }
 
 /* The table at level 1 for va. */
-static inline struct table *known_table(struct shadow *s, uint64_t va, const struct gmem_walk *w)
+static inline struct table *known_table(struct shadow *s, uint64_t va, struct gmem_walk *w,
+                                        struct shadow_ops *ops)
 {
     const struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
 
     if (k->region != va >> 21 || k->top != s->top[0] || k->raw[0] != w->raw[2] || k->raw[1] != w->raw[3] ||
         k->raw[2] != w->raw[4] || k->changes != changes_of(s, k))
-        return find_table(s, va, w);
+        return find_table(s, va, w, ops);
     return k->table[0];
 }
 
@@ -155,14 +216,15 @@ static enum fill_result write_usual(struct shadow *s, const struct shadow_access
 }
 
 /* The access is allowed, to memory. */
-static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, const struct gmem_walk *w,
+static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, struct gmem_walk *w,
                               uint64_t gfn, struct fill_out *out, struct shadow_ops *ops,
                               enum fill_result *result)
 {
     const struct pte_format *f = &s->control.pte;
-    uint64_t va = a->va.v, raw = w->raw[w->last], need = PTE_A | (a->write ? PTE_D : 0);
+    uint64_t va = a->va.v, need = PTE_A | (a->write ? PTE_D : 0);
     uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
-    struct table *t = known_table(s, va, w);
+    struct table *t = known_table(s, va, w, ops);
+    uint64_t raw = w->raw[w->last];
     if (!t || (t->flags & TABLE_ROM))
         return false;
     if ((raw & need) != need) {
@@ -177,7 +239,7 @@ static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, c
         *result = write_usual(s, a, w, gfn, ops);
         if (*result != FILL_OK)
             return true;
-        t = known_table(s, va, w); /* others may have ended */
+        t = known_table(s, va, w, ops); /* others may have ended */
         if (!t) {
             *result = FILL_RETRY;
             return true;

@@ -148,6 +148,51 @@ static bool looks_cleared(struct shadow *s, uint64_t gfn, uint32_t len, uint64_t
     return t->zeros >= s->config.tuning.zero_writes && !c.pinned;
 }
 
+static struct table *only_parent(const struct shadow *s, const struct table *t)
+{
+    return t && t->parents == 1 ? &s->table[REF_TABLE(t->parent)] : NULL;
+}
+
+/* The root that alone leads to t, if the guest does not run on it. */
+static struct table *left_root(const struct shadow *s, struct table *t)
+{
+    while (t && !(t->flags & TABLE_TOP))
+        t = only_parent(s, t);
+    return t && !is_current_top(s, t) ? t : NULL;
+}
+
+/* Upper tables in which nothing is left, from t up: they would only cost an exit for each entry that is
+ * cleared. */
+static void end_empty(struct shadow *s, struct table *t, struct shadow_ops *ops)
+{
+    while (t && (t->flags & (TABLE_LIVE | TABLE_TOP)) == TABLE_LIVE && t->live == 0 && t->role.level > 1 &&
+           t->parents == 1 && shadow_ops_room(ops) >= OPS_SPARE) {
+        struct table *above = only_parent(s, t);
+        if (!table_unlink(s, t, ops))
+            return;
+        table_end(s, t, ops);
+        t = above;
+    }
+}
+
+/* An entry of a frame that holds tables was cleared. Above level 1, in an address space that was left, that
+ * is its end: of others kernels change only level 1. */
+static void entry_cleared(struct shadow *s, uint64_t gfn, bool again, struct shadow_ops *ops)
+{
+    const struct frame *f = frame_of(s, gfn);
+    struct table *t = f->shadows == 1 && f->upper ? table_first(s, gfn) : NULL, *above = only_parent(s, t);
+    const struct table *root = left_root(s, t);
+
+    if (root) {
+        frame_zap(s, root->gfn, ops);
+    } else if (again) {
+        frame_zap(s, gfn, ops);
+        end_empty(s, above, ops);
+    } else {
+        end_empty(s, t, ops);
+    }
+}
+
 static void frame_written(struct shadow *s, uint64_t gfn, uint32_t from, uint32_t len, uint64_t new,
                           struct shadow_ops *ops)
 {
@@ -158,8 +203,11 @@ static void frame_written(struct shadow *s, uint64_t gfn, uint32_t from, uint32_
         return;
     for (struct table *t = table_first(s, gfn); t && n < ROLES_MAX; t = table_next(s, t), n++)
         revalidate_bytes(s, t, from, len, ops);
-    if (len <= 8 && looks_cleared(s, gfn, len, new) && shadow_ops_room(ops) >= OPS_SPARE)
-        frame_zap(s, gfn, ops);
+    if (len > 8)
+        return;
+    bool again = looks_cleared(s, gfn, len, new);
+    if (new == 0 && len >= 4 && shadow_ops_room(ops) >= OPS_SPARE)
+        entry_cleared(s, gfn, again, ops);
 }
 
 void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t old, uint64_t new,
@@ -176,6 +224,18 @@ void shadow_table_written(struct shadow *s, gpa_t gpa, uint32_t len, uint64_t ol
         at += part;
     }
     orphans_end(s, ORPHANS_BATCH, ops);
+}
+
+bool shadow_let_write(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)
+{
+    uint64_t gfn = gpa.v >> PAGE_SHIFT;
+    const struct frame *f = frame_of(s, gfn);
+    struct write_case c = { 0 };
+
+    if (!f || !frame_protected(f))
+        return false;
+    look_at_shadows(s, gfn, &c);
+    return c.level1 && frame_unsync(s, gfn, ops);
 }
 
 bool shadow_not_emulated(struct shadow *s, gpa_t gpa, struct shadow_ops *ops)

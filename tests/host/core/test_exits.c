@@ -43,7 +43,9 @@ static struct guest *guest_new(uint64_t cr0, uint64_t cr4)
 {
     struct guest *g = aligned_alloc(64, (sizeof(*g) + 63) & ~63ul);
     const struct shadow_control control = { cr0, 0x1000, cr4, EFER_LONG };
+    struct shadow_tuning tuning = shadow_default_tuning();
 
+    tuning.unsync_born = 0; /* so that writes to tables are emulated */
     *g = (struct guest){ .mem = gmem_host_new(FRAMES),
                          .memory = aligned_alloc(64, shadow_bytes(TABLES, FRAMES)) };
     g->v = (struct vmm){ .state = &g->state, .exit = &g->exit, .reply = &g->reply, .mem = *g->mem };
@@ -56,7 +58,7 @@ static struct guest *guest_new(uint64_t cr0, uint64_t cr4)
                                      .table_count = TABLES,
                                      .phys_bits = 40,
                                      .frames = FRAMES,
-                                     .tuning = shadow_default_tuning() };
+                                     .tuning = tuning };
     g->v.shadow = shadow_init(g->memory, &c);
     CHECK(g->v.shadow != NULL);
     for (uint64_t table = 1; table < TABLE; table++)

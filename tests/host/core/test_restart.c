@@ -50,6 +50,10 @@ static struct lasting *shared(void)
 
 static void incarnate(void)
 {
+    static struct shadow_tuning tuning;
+
+    tuning = shadow_default_tuning();
+    tuning.unsync_born = 0; /* so that writes to tables are emulated */
     static void *shadow_memory;
 
     if (!shadow_memory)
@@ -63,6 +67,7 @@ static void incarnate(void)
                                 .table_count = TABLES,
                                 .shadow_memory = shadow_memory,
                                 .nested = nesting,
+                                .tuning = &tuning,
                                 .cpuid = &cpuid,
                                 .tsc_hz = 1000000000,
                                 .seconds = 1767225600 };
@@ -129,9 +134,12 @@ static void io_exit(bool in, uint16_t port, uint32_t rax)
 
 /* The instruction at rip writes rax to the table entry that maps page i; the table must be known by an access
  * before. */
+/* With RF set the exchange is emulated: it would be left to the guest, depending on what the tables hold. */
 static void table_exit(uint64_t rip, unsigned i, uint64_t rax)
 {
     now_->exit.rip = rip;
+    now_->exit.rflags &= ~(uint64_t)X86_FLAG_RF;
+    now_->exit.rflags |= rip == EXCHANGE ? X86_FLAG_RF : 0;
     now_->exit.gpr[RDI] = PT + 8 * i;
     now_->exit.gpr[RAX] = rax;
     next_exit(EXIT_PAGE, PT + 8 * i, 3);

@@ -140,9 +140,9 @@ struct world *guest_world(const struct guest_shape *shape, uint64_t seed)
     bool is_long = c->efer & BIT(10);
 
     if (seed % 3 == 1)
-        tuning = (struct shadow_tuning){ 64, 512, 1, 1, 1, 1, 1, 3 };
+        tuning = (struct shadow_tuning){ 64, 512, 1, 1, 1, 1, 1, 16, 3 };
     if (seed % 3 == 2)
-        tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3, 2, 4 };
+        tuning = (struct shadow_tuning){ 1, 1, 4, 5, 4, 3, 2, 0, 4 };
     struct world *w = world_new(pools[seed % 4], &tuning, seed, WORLD_RAM);
     if (seed % 2 == 0)
         world_set_readonly(w, WORLD_RAM - 2);

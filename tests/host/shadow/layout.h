@@ -41,11 +41,14 @@ static inline void lay_out(struct world *w)
     }
 }
 
-/* Without prefetch, so that tests can count single fills; start() loads the root. */
+/* Without prefetch, so that tests can count single fills, and with new tables in sync; start() loads the
+ * root.
+ */
 static inline struct world *quiet_world(void)
 {
     struct shadow_tuning tuning = shadow_default_tuning();
     tuning.prefetch = tuning.prefetch_direct = 1;
+    tuning.unsync_born = 0;
     struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
     lay_out(w);
     return w;
@@ -53,7 +56,9 @@ static inline struct world *quiet_world(void)
 
 static inline struct world *usual_world(void)
 {
-    struct world *w = world_new(128, NULL, 1, WORLD_RAM);
+    struct shadow_tuning tuning = shadow_default_tuning();
+    tuning.unsync_born = 0;
+    struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
     lay_out(w);
     return w;
 }

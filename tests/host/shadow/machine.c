@@ -258,6 +258,11 @@ static bool do_op(struct machine *m, const uint64_t *w)
     case OP_FLUSH:
         tlb_drop(m, asid(m));
         return true;
+    case OP_DROP:
+        if (!live(m, t, "DROP") || index >= 512)
+            return refuse(m, "DROP: table %u index %u", t, index);
+        entry_gone(m, &m->table[t].entry[index]);
+        return true;
     default:
         return refuse(m, "operation %u", (unsigned)(w[0] & 255));
     }

@@ -51,8 +51,31 @@ TEST(fill_lost_race_for_accessed_is_retried)
     struct world *w = quiet_world();
     put(w, 4, 7, 0x20000 | P | RW | US);
     start(w);
-    gmem_host_fail_cas(w->mem, 1);
+    gmem_host_fail_cas(w->mem, 2);
     CHECK_EQ(reads(w, PAGE(7)).exits, 2);
+    finish(w);
+}
+
+/* A device that writes a page directory while its shadow is being made. */
+static void directory_changes(void *context, gpa_t a, size_t bytes)
+{
+    struct world *w = context;
+
+    w->changed = true;
+    if (a.v == 0x1000 && bytes == 8)
+        put(w, 3, 0, 0x6000 | UPPER);
+}
+
+TEST(tables_made_from_entries_that_changed_meanwhile_are_not_used)
+{
+    struct world *w = quiet_world();
+    put(w, 1, 0, 0x2000 | P | RW | US); /* A is set on the way down, when the entries have been read */
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 6, 7, 0x21000 | HOT);
+    start(w);
+    gmem_host_on_write(w->mem, directory_changes, w);
+    CHECK_EQ(reads(w, PAGE(7)).gpa, 0x21000);
+    CHECK_EQ(get(w, 3, 0), 0x6000 | UPPER);
     finish(w);
 }
 

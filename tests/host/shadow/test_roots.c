@@ -31,6 +31,29 @@ TEST(cr3_load_of_a_known_root_makes_no_table)
     finish(w);
 }
 
+TEST(new_root_has_the_links_that_it_shares_with_the_one_before)
+{
+    struct world *w = two_spaces(quiet_world());
+    put(w, 8, 0, 0x7000 | UPPER); /* a third space with others in the same places */
+    put(w, 8, 1, 0x2000 | UPPER);
+    put(w, 7, 0, 0x9000 | UPPER);
+    put(w, 9, 0, 0xa000 | UPPER);
+    put(w, 10, 7, 0x21000 | HOT);
+    put(w, 11, 0, 0x2000 | P | RW | US); /* a fourth in which they are not accessed yet */
+    reads(w, PAGE(7));
+    world_cr3(w, 0x6000);
+    CHECK_EQ(reads(w, PAGE(7)).exits, 0);
+    CHECK_EQ(reads(w, 0x8000000000 + PAGE(7)).gpa, 0x21000);
+    world_cr3(w, 0x8000);
+    CHECK_EQ(reads(w, PAGE(7)).gpa, 0x21000);
+    CHECK_EQ(reads(w, 0x8000000000 + PAGE(7)).gpa, 0x20000);
+    world_cr3(w, 0xb000);
+    CHECK(!(get(w, 11, 0) & A));
+    CHECK_EQ(reads(w, PAGE(7)).exits, 1);
+    CHECK(get(w, 11, 0) & A);
+    finish(w);
+}
+
 TEST(clean_roots_are_served_by_the_kernel)
 {
     struct world *w = two_spaces(quiet_world());

@@ -207,6 +207,31 @@ TEST(fork_write_protects_many_entries_in_one_resync)
     finish(w);
 }
 
+TEST(new_last_table_is_out_of_sync_until_it_was_quiet)
+{
+    struct shadow_tuning tuning = shadow_default_tuning();
+    tuning.prefetch = tuning.prefetch_direct = 1;
+    struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
+    lay_out(w);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    CHECK(machine_list_switch(w->m, 0x1000));
+    reads(w, PAGE(7));
+    CHECK(!machine_list_switch(w->m, 0x1000));
+    reads(w, TABLE_VA(4, 0));
+    CHECK_EQ(writes(w, TABLE_VA(4, 8), 0x21000 | HOT).exits, 0);
+    CHECK_EQ(writes(w, TABLE_VA(4, 7), 0).exits, 0);
+    CHECK_EQ(reads(w, PAGE(8)).exits, 1);
+    world_cr3(w, 0x1000);
+    CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_FAULT);
+    world_cr3(w, 0x1000);
+    world_cr3(w, 0x1000);
+    CHECK(shadow_is_table(w->s, (gfn_t){ 4 }));
+    CHECK(machine_list_switch(w->m, 0x1000));
+    CHECK(writes(w, TABLE_VA(4, 8), 0).emulated);
+    finish(w);
+}
+
 TEST(quiet_table_is_protected_again)
 {
     struct world *w = with_unsynced_table();
@@ -225,7 +250,7 @@ TEST(quiet_table_is_protected_again)
 TEST(entries_cleared_in_different_intervals_do_not_end_the_table)
 {
     struct shadow_tuning tuning = shadow_default_tuning();
-    tuning.unsync_streak = 0;
+    tuning.unsync_streak = tuning.unsync_born = 0;
     struct world *w = world_new(128, &tuning, 1, WORLD_RAM);
     lay_out(w);
     for (uint32_t i = 7; i < 12; i++)
@@ -247,6 +272,7 @@ TEST(upper_write_unlinks_at_once)
     put(w, 4, 7, 0x20000 | HOT);
     start(w);
     reads(w, PAGE(7));
+    reads(w, TABLE_VA(3, 0));
     uint32_t tables = shadow_in_use(w->s);
     struct world_result r = writes(w, TABLE_VA(3, 0), 0);
     CHECK(r.emulated);
@@ -381,6 +407,77 @@ TEST(two_zero_writes_in_a_row_forget_an_upper_table)
     CHECK(!shadow_is_table(w->s, (gfn_t){ 6 }));
     CHECK(!writes(w, TABLE_VA(6, 10), 0).emulated);
     CHECK_EQ(writes(w, TABLE_VA(6, 11), 0).exits, 0);
+    finish(w);
+}
+
+/* How a process ends: its page directory's entries are cleared, then the one above, then the root's. */
+TEST(upper_tables_that_became_empty_are_no_tables_any_more)
+{
+    struct world *w = quiet_world();
+    put(w, 1, 1, 0x6000 | UPPER);
+    put(w, 6, 0, 0x7000 | UPPER);
+    put(w, 7, 0, 0x4000 | UPPER);
+    put(w, 7, 9, 0x4000 | UPPER);
+    put(w, 4, 7, 0x20000 | HOT);
+    start(w);
+    reads(w, 0x8000000000 + PAGE(7));
+    reads(w, 0x8000000000 + 9 * 0x200000 + PAGE(7));
+    CHECK(writes(w, TABLE_VA(7, 0), 0).emulated);
+    CHECK(shadow_is_table(w->s, (gfn_t){ 7 }));
+    CHECK_EQ(writes(w, TABLE_VA(7, 9), 0).outcome, ACCESS_OK);
+    CHECK(!shadow_is_table(w->s, (gfn_t){ 7 }));
+    CHECK(!shadow_is_table(w->s, (gfn_t){ 6 }));
+    CHECK(!writes(w, TABLE_VA(6, 0), 0).emulated);
+    CHECK(writes(w, TABLE_VA(1, 1), 0).emulated);
+    CHECK_EQ(reads(w, 0x8000000000 + PAGE(7)).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
+TEST(address_space_that_was_left_ends_with_the_first_upper_entry_cleared)
+{
+    struct world *w = quiet_world();
+    put(w, 6, 0, 0x2000 | UPPER);
+    put(w, 6, 1, 0x7000 | UPPER);
+    put(w, 7, 0, 0x8000 | UPPER);
+    put(w, 8, 0, 0x9000 | UPPER);
+    put(w, 8, 1, 0x9000 | UPPER);
+    put(w, 9, 1, 0x22000 | HOT);
+    start(w);
+    reads(w, TABLE_VA(1, 0));
+    world_cr3(w, 0x6000);
+    reads(w, 0x8000001000);
+    reads(w, 0x8000201000);
+    CHECK(writes(w, TABLE_VA(8, 2), 0).emulated); /* not while the guest runs there */
+    CHECK(shadow_is_table(w->s, (gfn_t){ 8 }));
+    world_cr3(w, 0x1000);
+    CHECK(writes(w, TABLE_VA(8, 0), 0).emulated);
+    for (uint64_t gfn = 6; gfn < 10; gfn++)
+        CHECK(!shadow_is_table(w->s, (gfn_t){ gfn }));
+    CHECK(shadow_is_table(w->s, (gfn_t){ 2 }));
+    writes(w, TABLE_VA(6, 1), 0x7000 | UPPER);
+    world_cr3(w, 0x6000); /* it was not its end after all */
+    CHECK_EQ(reads(w, 0x8000201000).gpa, 0x22000);
+    CHECK_EQ(reads(w, 0x8000001000).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
+/* After a fault on a page that was read-only for copying, when nobody else has it. */
+TEST(leaf_that_the_guest_makes_writable_is_writable_at_once)
+{
+    struct world *w = usual_world();
+    put(w, 4, 7, 0x20000 | P | US | A | D);
+    start(w);
+    reads(w, PAGE(7));
+    CHECK_EQ(writes(w, PAGE(7), 1).outcome, ACCESS_FAULT);
+    CHECK(writes(w, TABLE_VA(4, 7), 0x20000 | HOT).emulated);
+    CHECK_EQ(writes(w, PAGE(7), 2).exits, 0);
+    finish(w);
+    w = usual_world();
+    put(w, 4, 7, 0x4000 | P | US | A | D); /* but not if it is a table */
+    start(w);
+    reads(w, PAGE(7));
+    CHECK(writes(w, TABLE_VA(4, 7), 0x4000 | HOT).emulated);
+    CHECK_EQ(writes(w, PAGE(7) + 80, 3).exits, 1);
     finish(w);
 }
 

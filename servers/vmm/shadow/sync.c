@@ -211,6 +211,15 @@ static void resync_any(struct shadow *s, const struct pte_format *f, struct tabl
     resync_entry(s, f, t, index, raw, r);
 }
 
+/* Without a library: the program may have none. */
+static uint32_t ones(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (uint32_t)(x * 0x0101010101010101 >> 56);
+}
+
 /* x: for leaves that go by comparison, else NULL. */
 static void resync_word(struct shadow *s, const struct pte_format *f, const struct stand *x, struct table *t,
                         uint32_t k, struct resync *r)
@@ -238,7 +247,7 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
     }
     if (lost) {
         leaves_lost_write(s, t, k, lost);
-        r->writes += (uint32_t)__builtin_popcountll(lost);
+        r->writes += ones(lost);
         r->write[k] |= lost;
     }
 }

@@ -38,8 +38,7 @@ static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[2 * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint64_t pae_root[4] __attribute__((aligned(32)));         /* below 4 GB with the kernel */
 uint8_t svm_host_vmcb[PAGE_BYTES] __attribute__((aligned(4096))); /* entry.S */
-static bool supported, has_nested, has_nrip, has_assists, has_mov_assist, has_flush_asid, says_more,
-    is_tcg;
+static bool supported, has_nested, has_nrip, has_assists, has_mov_assist, has_flush_asid, says_more, is_tcg;
 static uint32_t asid_count, asid_next = 1;
 static uint64_t asid_floor = ASIDS, cr4_allowed; /* that of a root, with its generation, is not below */
 
@@ -593,7 +592,8 @@ static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
     return false;
 }
 
-/* An entry with more than registers, and the next one, which takes it back. True: the guest is not entered. */
+/* An entry with more than registers, and the next one, which takes it back. True: the guest is not entered.
+ */
 static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
 {
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
@@ -659,8 +659,8 @@ static ALWAYS_INLINE bool serve_cr3(struct vcpu *v, struct vmcb *b)
     return true;
 }
 
-/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. With nested paging
- * it is the guest's own; but what a refused entry leaves there is the host's. */
+/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. With nested
+ * paging it is the guest's own; but what a refused entry leaves there is the host's. */
 static bool cr3_is_kept(const struct vcpu *v, struct vmcb *b)
 {
     if (v->nested) {

@@ -154,7 +154,7 @@ static enum fill_result spurious(struct shadow *s, const struct shadow_access *a
                                  struct fill_out *out, struct shadow_ops *ops)
 {
     uint32_t kind = a->write | a->exec << 1 | a->user << 2 | 8;
-    bool again = s->spurious_va == a->va.v && s->spurious_kind == kind;
+    bool again = s->spurious_va == a->va.v && s->spurious_before == kind;
 
     s->counters.spurious++;
     s->spurious_va = a->va.v;
@@ -296,6 +296,8 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
         s->counters.ops_full++;
         return FILL_RETRY;
     }
+    s->spurious_before = s->spurious_kind; /* of the fault before this one, whatever came of it */
+    s->spurious_kind = 0;
     out->bits_set = false;
     if (usual_fill(s, a, out, ops, &result))
         return result;

@@ -147,10 +147,10 @@ struct shadow {
     uint32_t list_next, mark;
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct chain chain[CHAINS];
-    uint32_t changes;     /* of the whole */
-    gva_t invlpg_va;      /* the last one */
-    uint64_t spurious_va; /* the last fault that found nothing to do */
-    uint32_t spurious_kind;
+    uint32_t changes;                        /* of the whole */
+    gva_t invlpg_va;                         /* the last one */
+    uint64_t spurious_va;                    /* the last fault that found nothing to do */
+    uint32_t spurious_kind, spurious_before; /* 0: it was none */
 };
 
 static inline bool mask_test(const uint64_t *mask, uint32_t i)

@@ -250,7 +250,6 @@ static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, s
     if (!set_leaf(s, t, index, raw, ops))
         return false;
     t->recent = 1;
-    s->spurious_kind = 0;
     s->counters.fills++;
     if (w->last == 2)
         prefetch_direct(s, t, index, ops);

@@ -411,6 +411,27 @@ TEST(smap_implicit_access_at_cpl0_ends_as_guest_fault)
     finish(w);
 }
 
+/* Only the second in a row says that no flush helped. */
+TEST(spurious_faults_with_another_fault_between_are_no_guest_fault)
+{
+    struct world *w = quiet_world();
+    struct shadow_control c = world_long(0x1000);
+    struct shadow_access a = shadow_access_of_fault((gva_t){ PAGE(7) }, 1, 0, BIT(18), false);
+    struct shadow_access b = shadow_access_of_fault((gva_t){ PAGE(8) }, 0, 0, BIT(18), false);
+    struct fill_out out;
+    uint64_t words[REPLY_OPS_MAX];
+    c.cr4 |= CR4_SMAP_;
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 4, 8, 0);
+    world_load(w, c);
+    user_reads(w, PAGE(7));
+    struct shadow_ops ops = { .word = words, .max = REPLY_OPS_MAX };
+    CHECK_EQ(shadow_fill(w->s, &a, &out, &ops), FILL_RETRY);
+    CHECK_EQ(shadow_fill(w->s, &b, &out, &ops), FILL_GUEST_FAULT);
+    CHECK_EQ(shadow_fill(w->s, &a, &out, &ops), FILL_RETRY);
+    finish(w);
+}
+
 TEST(translate_walks_for_the_emulator)
 {
     struct world *w = quiet_world();

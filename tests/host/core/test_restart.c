@@ -591,7 +591,7 @@ TEST(clock_page_is_written_once_whoever_dies_and_again_when_the_tsc_is_set)
     CHECK_MEM_EQ(now_->memory + CLOCK_AT, page, sizeof(page));
     uint32_t version = version_at(CLOCK_AT);
     now_->exit.tsc += 5000; /* as long as nobody served it */
-    wrmsr_exit(0x10, 77); /* the guest sets its TSC: time goes on */
+    wrmsr_exit(0x10, 77);   /* the guest sets its TSC: time goes on */
     handle();
     uint64_t set = vmm.now + now_->segment.state.tsc_offset;
     CHECK_EQ(set, 77);

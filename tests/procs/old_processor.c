@@ -50,3 +50,12 @@ TEST(a_thread_sets_its_own_thread_pointer)
     __asm__ volatile("mov %%fs:0, %0" : "=r"(got));
     CHECK_EQ(got, 4711);
 }
+
+/* Its SVM has no nested paging. */
+TEST(vms_with_nested_paging_need_a_processor_that_has_it)
+{
+    cptr_t s = new_slot();
+
+    CHECK_EQ(sys_retype(IPC, TEST_UNTYPED, OBJ_VM, VM_PAGING_NESTED, SLOT_CNODE, s, 1), ERR_NO_SUPPORT);
+    CHECK_OK(sys_retype(IPC, TEST_UNTYPED, OBJ_VM, VM_PAGING_SHADOW, SLOT_CNODE, s, 1));
+}

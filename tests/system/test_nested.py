@@ -6,16 +6,17 @@ import re
 import time
 
 import pytest
+import test_modes
 from linux_guest import QUIET, needs_verify, require_verified, require_whole, verifying_guest
 from test_memory import section_of
-from test_modes import IMAGE, NEEDED, bare, said  # noqa: F401 (fixtures)
 from test_restart import PARTS, SMALL, dies, taken_over
 from umbra import control, guest, images, layout, qemu, replay, system
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="nested", profile="debug", seed=None)
 SECONDS = 120
-pytestmark = pytest.mark.needs(*NEEDED)
+pytestmark = pytest.mark.needs(*test_modes.NEEDED)
 NESTED = ["--paging", "nested"]
+said, bare = test_modes.said, test_modes.bare      # fixtures
 
 
 def machine_of(boot, tmp_path, one, settings=(), cmdline="", **words):
@@ -28,7 +29,7 @@ def machine_of(boot, tmp_path, one, settings=(), cmdline="", **words):
 
 def modes(boot, tmp_path, *settings):
     """What the hand-written guest of every paging mode says, and the kernel's log."""
-    machine, log = machine_of(boot, tmp_path, images.Guest("modes", layout.ROOT / IMAGE, None, "", 16 << 20), settings)
+    machine, log = machine_of(boot, tmp_path, images.Guest("modes", layout.ROOT / test_modes.IMAGE, None, "", 16 << 20), settings)
     machine.wait(SECONDS)
     text = log.read_text(errors="replace")
     assert machine.text().endswith("\nE\n") and "guest vmm0 ended: powered off" in text, machine.text()[-500:] + text
@@ -61,11 +62,11 @@ def test_verifying_workload_passes_on_nested_paging(headless):
     require_verified(headless(*NESTED, *verifying_guest("--scale", "0.3"), seconds=400))
 
 
-def test_every_paging_mode_is_as_bare_to_the_letter(boot, tmp_path, bare):  # noqa: F811
+def test_every_paging_mode_is_as_bare_to_the_letter(boot, tmp_path, bare):
     assert modes(boot, tmp_path)[0] == bare
 
 
-def test_modes_on_nested_paging_outlive_vmms_that_die(boot, tmp_path, bare):  # noqa: F811
+def test_modes_on_nested_paging_outlive_vmms_that_die(boot, tmp_path, bare):
     text, log = modes(boot, tmp_path, "vmm0.inject=0x321", "vmm0.inject_at=1000", "vmm0.inject_every=997",
                       "vmm0.inject_stores=7")
     assert text == bare
@@ -83,7 +84,7 @@ def test_linux_on_nested_paging_writes_the_same_bytes_whoever_serves_it(headless
 
 
 @needs_verify
-def test_nested_tables_are_audited_and_made_again_after_a_restart(boot, tmp_path):
+def test_nested_tables_are_audited_and_made_again_after_a_restart_and_a_start(boot, tmp_path):
     words = dict(zip(*[iter(verifying_guest("--scale", "4", "storm", "memory", "cow", **SMALL))] * 2))
     one = images.Guest("v", words["--kernel"], words["--initrd"], words["--append"], 128 << 20)
     path = tmp_path / control.SOCKET
@@ -100,6 +101,8 @@ def test_nested_tables_are_audited_and_made_again_after_a_restart(boot, tmp_path
             if way:
                 channel.ask(way, guest="vmm0")
             machine.receive(1)
+        channel.ask("stop", guest="vmm0")
+        channel.ask("start", guest="vmm0")   # on another vCPU, which must take the VM's paging
     assert [f for f in found if f["differences"]] == [] and len({f["incarnation"] for f in found}) == 3, found
     assert found[0]["entries"] > 5000 and found[0]["unsynced"] == 0, found
     machine.expect("^verify all ok", SECONDS)

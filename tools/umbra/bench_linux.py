@@ -85,9 +85,9 @@ def bare_ticks(options, kernel, kind):
     return int(bare(options, kernel, MARK, kind, append("mark"))[1]) - first
 
 
-def as_guest(options, kernel, words, name, paging="shadow"):
+def as_guest(options, kernel, words, name, paging="shadow", enlighten=False):
     """(what the guest printed, {its counter: value}, {the kernel's counter: value}) of a guest that ends by itself."""
-    options.paging, options.system, options.accel, options.icount = paging, system.DEFAULT, "tcg", True
+    options.paging, options.system, options.accel, options.icount, options.enlighten = paging, system.DEFAULT, "tcg", True, enlighten
     build.make(run.ninja_targets(options))
     config = run.machine_config(options, [images.Guest("linux", kernel, initramfs(), words, MEMORY)])
     config.name, config.serials = "bench-" + name, ("socket", "build/log/bench-%s-kernel.log" % name)
@@ -129,14 +129,21 @@ def boot(options):
     packed = bare_ticks(options, kernel, "bzimage")
     ours = marked(as_guest(options, kernel, append("mark"), "boot")[0])
     _, counts, crossed = as_guest(options, kernel, append("mark", "silent"), "boot-silent")
+    _, told, told_crossed = as_guest(options, kernel, append("mark", "silent"), "boot-told", enlighten=True)
     facts = "%s bare=%d bare_bzimage=%d ours=%d %s" % (crossings(crossed), unpacked, packed, ours, version())
     uart = counts.get("exits_uart", 0)
-    kinds = " ".join("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(counts.items())
-                     if key.startswith("exits_") and key not in ("exits_uart", "exits_io"))
     return [Figure("linux.boot_ratio", round(1 + (ours - packed) / unpacked, 3), "ratio", facts),
             Figure("linux.boot_exits_uart", uart, "exits"),
-            Figure("linux.boot_exits_rest", counts["exits"] - uart, "exits",
-                   "other_io=%d %s" % (counts.get("exits_io", 0) - uart, kinds))]
+            rest("linux.boot_exits_rest", counts),
+            rest("linux.boot_exits_enlightened", told, crossings(told_crossed))]
+
+
+def rest(name, counts, *more):
+    """All exits but those of the serial ports."""
+    uart = counts.get("exits_uart", 0)
+    kinds = ("%s=%d" % (key.removeprefix("exits_"), n) for key, n in sorted(counts.items())
+             if key.startswith("exits_") and key not in ("exits_uart", "exits_io"))
+    return Figure(name, counts["exits"] - uart, "exits", " ".join(("other_io=%d" % (counts.get("exits_io", 0) - uart), *kinds, *more)))
 
 
 def measured(text):

@@ -8,6 +8,7 @@ import select
 import subprocess
 import time
 
+import modes_guest
 import pytest
 from linux_guest import SECONDS, Outcome, require_whole
 from umbra import layout
@@ -83,3 +84,20 @@ def quiet_run():
             known[key] = outcome.serial
         return known[key]
     return console
+
+
+@pytest.fixture(scope="session")
+def said():
+    """What the guest of every paging mode says without Umbra, by emulator; asked once."""
+    return {}
+
+
+@pytest.fixture
+def bare(boot, tmp_path, said):
+    if "bare" not in said:
+        path = tmp_path / "rom"
+        path.write_bytes(modes_guest.rom((layout.ROOT / modes_guest.IMAGE).read_bytes()))
+        boot(kernel=None, memory="16M", extra=("-bios", str(path)), serials=(str(tmp_path / "said"),)).wait(modes_guest.SECONDS)
+        said["bare"] = (tmp_path / "said").read_text()
+        assert said["bare"].endswith("\nE\n"), said["bare"][-500:]
+    return said["bare"]

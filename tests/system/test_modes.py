@@ -10,16 +10,12 @@ import re
 import subprocess
 
 import pytest
+from modes_guest import IMAGE, NEEDED, SECONDS, rom
 from umbra import deps, images, layout, system
 
-IMAGE = layout.module_output("debug", "guests/modes")
-NEEDED = [layout.kernel_output("debug"), IMAGE] + [layout.server_output("debug", n)
-                                                   for n in ("init", "memmgr", "console", "control", "vmm")]
 pytestmark = pytest.mark.needs(*NEEDED)
 
-START = 0x7c00
 PORT = 4            # offset of the port that the guest speaks on
-SECONDS = 120
 BOCHS = """config_interface: textconfig
 display_library: sdl2
 megs: 32
@@ -37,36 +33,11 @@ LATCHED = "latched .@@.0d."
 LATCHED_BARE = "latched @@..80."
 
 
-def rom(image):
-    """64 KiB for -bios: the image, and at the reset vector what copies it to START and jumps there."""
-    size = len(image)
-    copy = b"\xfa\xfc\x0e\x1f\x31\xc0\x8e\xc0\x31\xf6\xbf" + START.to_bytes(2, "little") + b"\xb9" \
-        + size.to_bytes(2, "little") + b"\xf3\xa4\xea" + START.to_bytes(2, "little") + b"\0\0"
-    body = image.ljust(0xff00, b"\0") + copy
-    return body.ljust(0xfff0, b"\0") + b"\xea\x00\xff\x00\xf0" + bytes(11)
-
-
 def without_exceptions(line):
     """Reserved bits give error codes without P in TCG: 8 for 9 and so on (H is 48h, I is 49h, ..). It sets A in the entry
     of a 1 GB page before it looks at the rights."""
     line = re.sub(r"[HJLNXZ\\^](?=!?[0-3])", lambda m: chr(ord(m[0]) | 1), line)
     return re.sub(r"([@-_]!?)1", r"\g<1>0", line) if "lo/G" in line else line
-
-
-@pytest.fixture(scope="module")
-def said():
-    return {}
-
-
-@pytest.fixture
-def bare(boot, tmp_path, said):
-    if "bare" not in said:
-        path = tmp_path / "rom"
-        path.write_bytes(rom((layout.ROOT / IMAGE).read_bytes()))
-        boot(kernel=None, memory="16M", extra=("-bios", str(path)), serials=(str(tmp_path / "said"),)).wait(SECONDS)
-        said["bare"] = (tmp_path / "said").read_text()
-        assert said["bare"].endswith("\nE\n"), said["bare"][-500:]
-    return said["bare"]
 
 
 @pytest.fixture

@@ -6,17 +6,16 @@ import re
 import time
 
 import pytest
-import test_modes
 from linux_guest import QUIET, needs_verify, require_verified, require_whole, verifying_guest
+from modes_guest import IMAGE, NEEDED
 from test_memory import section_of
 from test_restart import PARTS, SMALL, dies, taken_over
 from umbra import control, guest, images, layout, qemu, replay, system
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="nested", profile="debug", seed=None)
 SECONDS = 120
-pytestmark = pytest.mark.needs(*test_modes.NEEDED)
+pytestmark = pytest.mark.needs(*NEEDED)
 NESTED = ["--paging", "nested"]
-said, bare = test_modes.said, test_modes.bare      # fixtures
 
 
 def machine_of(boot, tmp_path, one, settings=(), cmdline="", **words):
@@ -29,7 +28,7 @@ def machine_of(boot, tmp_path, one, settings=(), cmdline="", **words):
 
 def modes(boot, tmp_path, *settings):
     """What the hand-written guest of every paging mode says, and the kernel's log."""
-    machine, log = machine_of(boot, tmp_path, images.Guest("modes", layout.ROOT / test_modes.IMAGE, None, "", 16 << 20), settings)
+    machine, log = machine_of(boot, tmp_path, images.Guest("modes", layout.ROOT / IMAGE, None, "", 16 << 20), settings)
     machine.wait(SECONDS)
     text = log.read_text(errors="replace")
     assert machine.text().endswith("\nE\n") and "guest vmm0 ended: powered off" in text, machine.text()[-500:] + text

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The hand-written guest of every paging mode (tests/guests/modes.S), and how it starts without an operating system."""
+from umbra import layout
+
+IMAGE = layout.module_output("debug", "guests/modes")
+NEEDED = [layout.kernel_output("debug"), IMAGE] + [layout.server_output("debug", n)
+                                                   for n in ("init", "memmgr", "console", "control", "vmm")]
+
+START = 0x7c00
+SECONDS = 120
+
+
+def rom(image):
+    """64 KiB for -bios: the image, and at the reset vector what copies it to START and jumps there."""
+    size = len(image)
+    copy = b"\xfa\xfc\x0e\x1f\x31\xc0\x8e\xc0\x31\xf6\xbf" + START.to_bytes(2, "little") + b"\xb9" \
+        + size.to_bytes(2, "little") + b"\xf3\xa4\xea" + START.to_bytes(2, "little") + b"\0\0"
+    body = image.ljust(0xff00, b"\0") + copy
+    return body.ljust(0xfff0, b"\0") + b"\xea\x00\xff\x00\xf0" + bytes(11)

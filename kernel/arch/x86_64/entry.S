@@ -162,6 +162,16 @@ svm_run:
     stgi
     ret
 
+/* svm_enter: the same for the short path, which does not come back: RAX and RSI as above, the rest of the stack is
+ * dropped. What the exit leads to are the registers to continue with. */
+    .globl svm_enter
+svm_enter:
+    mov $kernel_stack_top, %rsp
+    call svm_run
+    mov %rsi, %rdi
+    call svm_exited
+    jmp user_return
+
     .bss
     .balign 16
     .skip 16384

@@ -183,7 +183,7 @@ struct umbra_reply_page {
                              spare (1 << EXIT_*) */
     uint16_t gpr_mask, shadow; /* shadow: STATE_RIP: interrupt shadow 0 or 1 */
     uint32_t op_words;
-    uint64_t event;  /* EVENT_* to inject at entry, 0 none */
+    uint64_t event; /* EVENT_* to inject at entry, 0 none */
     uint64_t gpr[GPRS];
     uint64_t rip, rflags, cr2;
     uint64_t cr0, cr4, efer;

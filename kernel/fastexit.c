@@ -54,16 +54,35 @@ static inline struct regs *go_on(struct tcb *t, struct vcpu *v, uint32_t groups)
     if (unlikely(!can_enter(v)))
         return cannot_enter(t, v, groups);
     arch_thread_leave(t);
-    enum exit_kind kind = arch_vcpu_go_on(v, groups);
+    arch_vcpu_go_on(v, groups);
+}
+
+static __attribute__((noinline)) struct regs *with_wanted(struct tcb *t, struct vcpu *v, enum exit_kind kind)
+{
+    vcpu_wanted(v, kind);
+    stretch_end();
+    return &t->regs;
+}
+
+struct regs *fastpath_exited(struct vcpu *v, enum exit_kind kind)
+{
+    struct tcb *t = cpu.current;
+
     arch_thread_resume(t);
-    if (unlikely(kind == EXIT_NONE))
-        return receive_slowly(t, v);
+    if (unlikely(kind == EXIT_NONE)) {
+        struct regs *next = receive_slowly(t, v);
+        stretch_end();
+        return next;
+    }
     stretch_is(STRETCH_EXIT + kind);
-    vcpu_exit(v, kind, v->root.epoch);
+    bool wanted = vcpu_exit(v, kind, v->root.epoch);
     COUNT(EXITS_SENT);
     t->regs.rax = ERR_OK;
     t->regs.rdi = v->seq;
     t->regs.rsi = TAG(kind, 0);
+    if (wanted)
+        return with_wanted(t, v, kind);
+    stretch_end();
     return &t->regs;
 }
 
@@ -84,7 +103,8 @@ static __attribute__((noinline)) struct regs *go_on_with(struct tcb *t, struct v
         return kernel_leave();
     }
     v->event = event;
-    v->odd |= event != 0;
+    if (event)
+        v->odd |= EVENT_TYPE(event) == EVENT_INTERRUPT ? ODD_ENTRY : ODD_EVENT;
     return go_on(t, v, groups);
 }
 

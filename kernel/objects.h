@@ -127,6 +127,11 @@ BUILD_ASSERT(sizeof(struct shadow_root) == 64); /* an index is a shift */
 #define NO_CR3        UINT64_MAX
 #define VCPUS_MAX     64 /* of a VM: its loss of guest memory stops them all in one step */
 
+enum {
+    ODD_ENTRY = 1, /* anything */
+    ODD_EVENT = 2, /* alone: an event that is no interrupt, or that it goes again */
+};
+
 struct vcpu {
     /* page 0: the kernel's */
     struct cap vm_slot, notification;
@@ -139,7 +144,7 @@ struct vcpu {
     uint8_t pending;    /* an exit waits to be received or answered */
     uint8_t parked, window, force_flush, started;
     uint8_t nested;    /* as the VM is */
-    uint8_t odd;       /* the next entry is not only registers: svm.c */
+    uint8_t odd;       /* ODD_*: the next entry is not only registers */
     uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
     uint32_t want, spare;
     uint64_t event;          /* to be injected at the next entry */

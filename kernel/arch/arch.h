@@ -82,8 +82,8 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r);
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r);
 /* General registers, RIP, RFLAGS and CR2, any of them, straight from the vCPU's reply page, each word read
  * once: there is no value of them that could be refused. arch_vcpu_go_on() also runs the guest, whose FPU
- * state is loaded, as arch_vcpu_run() does. */
+ * state is loaded, as arch_vcpu_run() does, and hands the exit to fastpath_exited() on an empty stack. */
 void arch_vcpu_answer(struct vcpu *v, uint32_t groups);
-enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups);
+_Noreturn void arch_vcpu_go_on(struct vcpu *v, uint32_t groups);
 
 #endif

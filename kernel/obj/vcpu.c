@@ -42,7 +42,8 @@ void vcpu_wanted(struct vcpu *v, enum exit_kind kind)
 static void deliver(struct vcpu *v, enum exit_kind kind)
 {
     stretch_is(STRETCH_EXIT + kind);
-    vcpu_exit(v, kind, v->vm->space->epoch);
+    if (vcpu_exit(v, kind, v->vm->space->epoch))
+        vcpu_wanted(v, kind);
     v->pending = 1;
     v->parked = 0;
 }
@@ -250,7 +251,8 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
     v->exit.cr3_loads = 0;
     v->window = !!(r->flags & REPLY_WINDOW);
     v->parked = !!(r->flags & REPLY_PARK);
-    v->odd |= v->event || v->window;
+    if (v->event || v->window)
+        v->odd |= ODD_ENTRY;
     v->pending = 0;
     v->open = 0;
     v->vm->public.answered = v->seq;

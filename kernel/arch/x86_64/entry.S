@@ -165,6 +165,23 @@ svm_behind: /* until VMLOAD the task register is the guest's: nothing that arriv
 svm_done:
     ret
 
+/* svm_enter: the same for the short path, which does not come back: RAX and RSI as above, the rest of the stack is
+ * dropped. What the exit leads to are the registers to continue with. */
+    .globl svm_enter
+svm_enter:
+    mov $kernel_stack_top, %rsp
+    call svm_run
+1:
+    mov %rsi, %rdi
+    call svm_exited
+    jmp user_return
+
+/* svm_not_entered: the exit is there without an entry. */
+    .globl svm_not_entered
+svm_not_entered:
+    mov $kernel_stack_top, %rsp
+    jmp 1b
+
     .bss
     .balign 16
     .skip 16384

@@ -8,7 +8,7 @@
  * its page faults by itself only where nested tables translate what comes of it. An exit leaves the general
  * registers in the exit page. QEMU and bochs flush the TLB at every switch, real processors do not. */
 #include "svm.h"
-#include "cpu.h"
+#include "fastpath.h"
 #include "invoke.h"
 #include "log.h"
 #include "movcr3.h"
@@ -32,6 +32,8 @@
 #define RFLAGS_GUEST     0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
 #define SERVED_MAX       64       /* chosen: loads of CR3 between two looks at interrupts */
 #define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
+
+struct regs *svm_exited(uint64_t *gpr); /* entry.S */
 
 static uint8_t host_save[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
@@ -246,7 +248,7 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
             v->dr[i] = r->dr[i];
         b->dr6 = r->dr6;
         b->dr7 = r->dr7 | 0x400;
-        v->odd = 1;
+        v->odd |= ODD_ENTRY;
     }
     if (r->groups & STATE_TSC)
         b->tsc_offset = r->tsc_offset;
@@ -309,8 +311,8 @@ static inline void read_always(struct vcpu *v, const struct vmcb *b)
     struct umbra_exit_page *x = &v->exit;
 
     x->rip = b->rip;
-    x->shadow = b->shadow & 1;
-    x->cpl = b->cpl;
+    *(volatile uint8_t *)&x->shadow = b->shadow & 1; /* merging two bytes costs more than storing them */
+    *(volatile uint8_t *)&x->cpl = b->cpl;
     x->gpr[RAX] = b->rax;
     x->gpr[RSP] = b->rsp;
     x->rflags = b->rflags;
@@ -397,21 +399,31 @@ static __attribute__((noinline)) void load_other_root(struct vmcb *b, const stru
     b->cr3 = kernel_hpa(pae_root).v;
 }
 
+static ALWAYS_INLINE bool asid_is_good(const struct vcpu *v)
+{
+    return v->root.tlb.asid >= asid_floor && v->root.tlb.downgrades == v->vm->downgrades && !v->force_flush;
+}
+
+static ALWAYS_INLINE void prepare_asid(struct vcpu *v, struct vmcb *b)
+{
+    BUILD_ASSERT(ASIDS == 1 << 16);
+    COUNT(EXITS);
+    if (!asid_is_good(v))
+        renew_asid(v, b);
+    else
+        set_asid(b, (uint16_t)v->root.tlb.asid, 0);
+    softtlb_enter(v, b->asid, b->tlb_control);
+}
+
 static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
 {
     const struct shadow_root *r = &v->root;
 
-    BUILD_ASSERT(ASIDS == 1 << 16);
-    COUNT(EXITS);
-    if (r->tlb.asid < asid_floor || r->tlb.downgrades != v->vm->downgrades || v->force_flush)
-        renew_asid(v, b);
-    else
-        set_asid(b, (uint16_t)r->tlb.asid, 0);
+    prepare_asid(v, b);
     if (__builtin_expect(r->format == GUEST_LONG, true))
         b->cr3 = r->table[0].v;
     else
         load_other_root(b, r);
-    softtlb_enter(v, b->asid, b->tlb_control);
 }
 
 void arch_vcpu_dump(const struct vcpu *v)
@@ -433,6 +445,11 @@ static void set_info(struct umbra_exit_page *x, uint64_t a, uint64_t b)
 {
     x->info[0] = a;
     x->info[1] = b;
+}
+
+static inline void set_io_info(struct umbra_exit_page *x, const struct vmcb *b)
+{
+    set_info(x, b->exit_info1 & 0xffff007d, b->exit_info2);
 }
 
 static enum exit_kind instruction(struct umbra_exit_page *x, unsigned which)
@@ -488,7 +505,7 @@ static __attribute__((noinline)) enum exit_kind translate(struct vcpu *v, const 
     case SVM_EXIT_INVLPGA:
         return instruction(x, INSN_INVLPGA);
     case SVM_EXIT_IOIO:
-        set_info(x, b->exit_info1 & 0xffff007d, b->exit_info2);
+        set_io_info(x, b);
         return EXIT_IO;
     case SVM_EXIT_MSR:
         set_info(x, b->exit_info1 & 1, 0);
@@ -529,18 +546,23 @@ static void load_debug(const uint64_t *dr)
                      : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
+static inline struct vcpu *vcpu_of(uint64_t *gpr)
+{
+    return (struct vcpu *)((uint8_t *)gpr - offsetof(struct vcpu, exit.gpr));
+}
+
 /* v comes back by RSI: so nothing has to be kept in memory over the switch. */
 static ALWAYS_INLINE struct vcpu *svm_run(struct vcpu *v)
 {
     uint64_t vmcb = phys_to_hpa(v->vmcb).v;
-    void *gpr = v->exit.gpr;
+    uint64_t *gpr = v->exit.gpr;
 
     __asm__ volatile("call svm_run"
                      : "+a"(vmcb), "+S"(gpr)
                      :
                      : "rcx", "rdx", "rbx", "rbp", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
                        "r15", "cc", "memory");
-    return (struct vcpu *)((uint8_t *)gpr - offsetof(struct vcpu, exit.gpr));
+    return vcpu_of(gpr);
 }
 
 /* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if
@@ -599,7 +621,7 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
 
     b->event = virtual ? 0 : v->event;
-    v->odd = v->event || v->window || (b->dr7 & 0xff);
+    v->odd = v->event || v->window || (b->dr7 & 0xff) ? ODD_ENTRY : 0;
     v->event = 0;
     v->virtual = virtual;
     if (set_virtual(v, b, virtual))
@@ -683,7 +705,8 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
     while ((uint32_t)b->exit_code == SVM_EXIT_CR3_WRITE && serve_cr3(v, b)) {
         if (v->exit.cr3_loads % SERVED_MAX == 0)
             return SVM_EXIT_INTR;
-        prepare_root(v, b);
+        prepare_asid(v, b);
+        b->cr3 = v->root.table[0].v; /* only long ones are served */
         if (!v->odd || !set_odd(v, b))
             v = svm_run(v);
         b = vmcb_of(v);
@@ -724,7 +747,8 @@ static __attribute__((noinline)) enum exit_kind other_exit(struct vcpu *v, uint3
     if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
         arch_take_interrupts();
         v->event = v->exit.interrupted;
-        v->odd |= v->event != 0;
+        if (v->event)
+            v->odd |= ODD_ENTRY;
         return EXIT_NONE;
     }
     if (code == SVM_EXIT_VINTR)
@@ -732,22 +756,25 @@ static __attribute__((noinline)) enum exit_kind other_exit(struct vcpu *v, uint3
     return finish_exit(v, vmcb_of(v), translate(v, vmcb_of(v)));
 }
 
-enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+/* True: the guest is not entered. */
+static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
+{
+    prepare_root(v, b);
+    bool exited = __builtin_expect(v->odd, false) && set_odd(v, b);
+    write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
+    stretch_end();
+    return exited;
+}
+
+/* The guest came out. */
+static ALWAYS_INLINE enum exit_kind arrive(struct vcpu *v)
 {
     /* Those of which there is nothing more to say. */
     static const uint8_t plain[0x80] = { [SVM_EXIT_CPUID] = EXIT_CPUID, [SVM_EXIT_HLT] = EXIT_HLT };
     struct vmcb *b = vmcb_of(v);
 
-    take_registers(v, b, groups);
-    prepare_root(v, b);
-    if (__builtin_expect(!v->odd, true) || !set_odd(v, b)) {
-        write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
-        stretch_end();
-        v = svm_run(v);
-        stretch_begin(STRETCH_EXIT);
-        b = vmcb_of(v);
-    }
-    v->exit.interrupted = unfinished(b, __builtin_expect(v->odd, false) ? v->virtual : 0);
+    stretch_begin(STRETCH_EXIT);
+    v->exit.interrupted = unfinished(b, __builtin_expect(v->odd & ODD_ENTRY, false) ? v->virtual : 0);
     uint32_t code = (uint32_t)b->exit_code;
     if (code == SVM_EXIT_PAGE_FAULT) {
         set_info(&v->exit, b->exit_info2, b->exit_info1);
@@ -757,11 +784,58 @@ enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
         set_info(&v->exit, 0, 0);
         return finish_exit(v, b, plain[code]);
     }
+    if (code == SVM_EXIT_IOIO) {
+        set_io_info(&v->exit, b);
+        return finish_exit(v, b, EXIT_IO);
+    }
     return other_exit(v, code);
 }
 
 enum exit_kind arch_vcpu_run(struct vcpu *v)
 {
     fpu_own(v->fpu);
-    return arch_vcpu_go_on(v, 0);
+    if (!prepare(v, vmcb_of(v)))
+        v = svm_run(v);
+    return arrive(v);
+}
+
+struct regs *svm_exited(uint64_t *gpr)
+{
+    struct vcpu *v = vcpu_of(gpr);
+
+    return fastpath_exited(v, arrive(v));
+}
+
+static ALWAYS_INLINE _Noreturn void svm_enter(struct vcpu *v)
+{
+    __asm__ volatile("jmp svm_enter" : : "a"(phys_to_hpa(v->vmcb).v), "S"(v->exit.gpr) : "memory");
+    __builtin_unreachable();
+}
+
+static __attribute__((noinline)) _Noreturn void go_on_slowly(struct vcpu *v)
+{
+    if (prepare(v, vmcb_of(v)))
+        __asm__ volatile("jmp svm_not_entered" : : "S"(v->exit.gpr) : "memory");
+    svm_enter(v);
+}
+
+_Noreturn void arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+{
+    struct vmcb *b = vmcb_of(v);
+
+    take_registers(v, b, groups);
+    if (!asid_is_good(v) || (v->odd & ODD_ENTRY) || v->root.format != GUEST_LONG)
+        go_on_slowly(v);
+    if (__builtin_expect(v->odd, false)) {
+        b->event = v->event;
+        v->odd = v->event ? ODD_EVENT : 0;
+        v->event = 0;
+    }
+    COUNT(EXITS); /* what is left of prepare() */
+    set_asid(b, (uint16_t)v->root.tlb.asid, 0);
+    softtlb_enter(v, b->asid, b->tlb_control);
+    b->cr3 = v->root.table[0].v;
+    write_cr2(b->cr2);
+    stretch_end();
+    svm_enter(v);
 }

@@ -73,13 +73,14 @@ bool vmm_quick_mmio(struct vmm *v, const struct shadow_access *a, gpa_t gpa)
     uint32_t value;
 
     if (a->user || a->exec || v->interrupted || (gpa.v & (PAGE_BYTES - 1)) > PAGE_BYTES - sizeof(value) ||
-        !machine_has(machine, gpa) || !code(v, &bytes) || !plain_move(v, bytes, a, &m))
+        !code(v, &bytes) || !plain_move(v, bytes, a, &m))
         return false;
     if (a->write) {
-        value = (uint32_t)v->exit->gpr[m.gpr];
-        machine_write(machine, &v->undo.dev, v->now, gpa, (const uint8_t *)&value, sizeof(value));
+        if (!machine_write_word(machine, &v->undo.dev, v->now, gpa, (uint32_t)v->exit->gpr[m.gpr]))
+            return false;
     } else {
-        machine_read(machine, &v->undo.dev, v->now, gpa, (uint8_t *)&value, sizeof(value));
+        if (!machine_read_word(machine, &v->undo.dev, v->now, gpa, &value))
+            return false;
         set_gpr(v, m.gpr, value);
     }
     return retired(v, m.length);

@@ -46,12 +46,15 @@ static uint64_t sum_of(const struct undo *u)
 /* Over the older one: the other counts until this exit is answered. */
 static void put_sum(struct undo *u, uint64_t seq, uint64_t sum)
 {
-    struct undo_sum s = { seq, sum, 0 };
+    struct undo_sum *s = &u->sums[u->last];
 
-    s.check = check_of_sum(&s);
-    if (u->sums[u->last].seq != seq)
+    if (s->seq != seq) {
         u->last ^= 1;
-    u->sums[u->last] = s;
+        s = &u->sums[u->last];
+    }
+    s->seq = seq;
+    s->sum = sum;
+    s->check = check_of_sum(s);
     written();
 }
 
@@ -149,10 +152,12 @@ void undo_note(struct dev_undo *dev, void *field, size_t bytes)
     struct undo *u = (struct undo *)dev;
     uint64_t from = (uint64_t)((uint8_t *)field - (uint8_t *)u->state), limit = (uint64_t)u->state_words * 8;
 
-    if (from >= limit || !bytes || bytes > limit - from)
+    if (from >= limit || bytes - 1 >= limit - from)
         return;
-    for (uint64_t i = from / 8; i <= (from + bytes - 1) / 8; i++)
-        note_word(u, (uint32_t)i);
+    uint64_t i = from / 8, last = (from + bytes - 1) / 8;
+    note_word(u, (uint32_t)i);
+    while (__builtin_expect(i != last, false))
+        note_word(u, (uint32_t)++i);
 }
 
 bool undo_guest(struct undo *u, gpa_t gpa, uint64_t old, uint64_t new, unsigned bytes)

@@ -49,7 +49,7 @@ struct bus_entry {
     bool quiet;     /* no interrupt and no deadline follows from an access: post codes and delays are many */
     port_in in;
     port_out out;
-};
+} __attribute__((aligned(32))); /* found by a shift */
 
 #define DEVICE(first, last, widths, device)                                                                  \
     {                                                                                                        \
@@ -93,11 +93,9 @@ enum { LOW_PORTS(PLACE) BUS_LOW };
 static const uint8_t place[0x100] = { LOW_PORTS(MARK) }; /* in bus[], plus 1 */
 /* clang-format on */
 
-static const struct bus_entry *find(uint16_t port)
+static __attribute__((noinline)) const struct bus_entry *find_high(uint16_t port)
 {
     size_t low = BUS_LOW, high = BUS_ENTRIES;
-    if (port < sizeof(place))
-        return place[port] ? &bus[place[port] - 1] : NULL;
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (port > bus[middle].last)
@@ -106,6 +104,13 @@ static const struct bus_entry *find(uint16_t port)
             high = middle;
     }
     return low < BUS_ENTRIES && port >= bus[low].first ? &bus[low] : NULL;
+}
+
+static inline const struct bus_entry *find(uint16_t port)
+{
+    if (port >= sizeof(place))
+        return find_high(port);
+    return place[port] ? &bus[place[port] - 1] : NULL;
 }
 
 bool bus_entry_at(unsigned i, struct bus_entry_view *view)
@@ -145,7 +150,7 @@ static void count_absent(struct machine *m, struct dev_ctx *ctx, uint16_t port, 
 /* ---- one access ---- */
 
 /* The device that takes an access whole, or NULL. */
-static const struct bus_entry *find_whole(uint16_t port, unsigned width)
+static inline const struct bus_entry *find_whole(uint16_t port, unsigned width)
 {
     const struct bus_entry *e = find(port);
     return e && (e->widths & width) ? e : NULL;
@@ -261,11 +266,6 @@ static const struct mmio_entry *find_memory(const struct machine *m, uint64_t at
     return NULL;
 }
 
-bool machine_has(const struct machine *m, gpa_t at)
-{
-    return find_memory(m, at.v);
-}
-
 /* ---- time and lines ---- */
 
 /* When something next becomes due, as far as that can matter: maybe in the past. */
@@ -341,9 +341,9 @@ bool machine_check(const struct machine *m)
     return m->magic == MACHINE_MAGIC && m->version == MACHINE_VERSION && m->bytes == sizeof(*m);
 }
 
-static bool good_width(unsigned width)
+static inline bool good_width(unsigned width)
 {
-    return width == 1 || width == 2 || width == 4;
+    return width <= 4 && (0x16 >> width & 1);
 }
 
 uint32_t machine_in(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width)
@@ -397,6 +397,24 @@ void machine_write(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t
         return;
     e->write(m, &ctx, (uint32_t)(at.v - e->first), from, n);
     settle(m, &ctx);
+}
+
+bool machine_read_word(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint32_t *value)
+{
+    struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
+    const struct mmio_entry *e = find_memory(m, at.v);
+    if (e)
+        settle_after(m, &ctx,
+                     e->read(m, &ctx, (uint32_t)(at.v - e->first), (uint8_t *)value, sizeof(*value)));
+    return e;
+}
+
+bool machine_write_word(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint32_t value)
+{
+    bool there = find_memory(m, at.v);
+    if (there)
+        machine_write(m, undo, now, at, (const uint8_t *)&value, sizeof(value));
+    return there;
 }
 
 /* What the processor says to its APIC, each a call of the device and what follows from it. */

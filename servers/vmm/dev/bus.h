@@ -74,8 +74,9 @@ void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_
 /* machine_read, machine_write - an access of n bytes to guest-physical address at, where no memory is; it
  * does not leave a page. What is nothing reads as ones and swallows writes. */
 void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint8_t *to, unsigned n);
-/* machine_has - a device is there that reads and writes by words. */
-bool machine_has(const struct machine *m, gpa_t at);
+/* The same for one word, where a device is; else false, and nothing was done. */
+bool machine_read_word(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint32_t *value);
+bool machine_write_word(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint32_t value);
 void machine_write(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, const uint8_t *from,
                    unsigned n);
 

@@ -58,10 +58,11 @@ static void write_shutdown(struct power *p, struct dev_ctx *ctx, char v)
 
 void power_out(struct power *p, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
 {
-    switch (port) {
-    case 0x80:
+    if (port == 0x80) { /* guests wait by it */
         DEV_SET(ctx, p->post, value);
-        break;
+        return;
+    }
+    switch (port) {
     case 0xcf9:
         write_reset(p, ctx, (uint8_t)value);
         break;

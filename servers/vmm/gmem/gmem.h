@@ -92,6 +92,8 @@ struct gmem_map {
 
 static inline enum gmem_kind gmem_kind(const struct gmem_map *map, gfn_t gfn)
 {
+    if (map->count && gfn.v >= map->region[map->count - 1].end.v)
+        return GMEM_MMIO; /* where the devices are */
     for (uint32_t i = 0; i < map->count; i++) {
         const struct gmem_region *r = &map->region[i];
         if (gfn.v - r->first.v < r->end.v - r->first.v)

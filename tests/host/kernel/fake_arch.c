@@ -161,7 +161,7 @@ void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;
 }
-enum exit_kind arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+void arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;
     abort();

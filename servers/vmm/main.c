@@ -479,11 +479,11 @@ static _Noreturn void serve(struct process *p)
         enum vmm_end end = vmm_handle(&p->vmm);
         if (end != VMM_RUNS)
             finish(p, end);
-        flushed_check(&p->flushed, &p->vmm);
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
             console_output(p);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
+        flushed_check(&p->flushed, &p->vmm); /* its reads are not the exit's */
         if (p->attend)
             attend(p);
         answer(p);

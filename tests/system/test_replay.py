@@ -80,8 +80,8 @@ def test_first_difference_of_a_changed_core_is_told(crash, tmp_path, path, old, 
 
 
 def test_core_that_dies_names_the_exit(crash, tmp_path):
-    done = replay.replay(crash, changed_core(tmp_path, "servers/vmm/core/exits.c", "v->exception = 0;",
-                                             "v->exception = v->exit->seq == 1500 ? *(uint64_t *)8 : 0;"))
+    done = replay.replay(crash, changed_core(tmp_path, "servers/vmm/core/exits.c", "v->ops.count = v->ops.last = 0;",
+                                             "v->ops.count = v->ops.last = v->exit->seq == 1500 ? *(uint32_t *)8 : 0;"))
     assert done.returncode == 99 and "replay: the core of this tree dies in exit 1500 (" in done.stderr, done.stderr
 
 

@@ -16,8 +16,8 @@
 struct frame {
     uint64_t sum;    /* shadow table: over its present entries, as was told */
     uint64_t lost;   /* shadow table, VM: when an entry, or one of its tables', last became less */
-    uint64_t gone;   /* VM: when a table that was linked ended; GuestSpace: when something was taken, or its
-                        epoch ended */
+    uint64_t gone;   /* VM: when a table that was linked ended, or it left its memory; GuestSpace: when
+                        something was taken, or its   epoch ended */
     uint64_t linked; /* shadow table: when it was last linked, or entered on; 0: not since it was set up */
     uint32_t asid;   /* of the root that is this table, or, in PAE format, this vCPU's: the last one */
 };
@@ -148,7 +148,8 @@ void softtlb_ended(hpa_t table)
         return;
     if (f->linked && META_KIND(owner) == META_SHADOW && meta_of(at)->owner == META_VM) {
         const struct vm *vm = phys(at);
-        if (vm->space && f->linked > frame_at(vm->space)->gone)
+        /* in the epoch that is, and since the VM has this memory */
+        if (vm->space && f->linked > frame_at(vm->space)->gone && f->linked > frame_at(vm)->gone)
             frame_at(vm)->gone = ++model.moment;
     }
     f->linked = f->sum = 0;
@@ -161,6 +162,14 @@ void softtlb_begun(const uint64_t *entries)
 
     if (f)
         f->linked = f->sum = 0;
+}
+
+void softtlb_left(const struct vm *vm)
+{
+    struct frame *f = frame_at(vm);
+
+    if (f)
+        f->gone = ++model.moment;
 }
 
 void softtlb_taken(const struct guestspace *g)

@@ -32,6 +32,8 @@ void softtlb_cleared(const uint64_t *entries);
 void softtlb_begun(const uint64_t *entries);
 /* The table is about to be other memory. */
 void softtlb_ended(hpa_t table);
+/* The VM has no guest space any more. */
+void softtlb_left(const struct vm *vm);
 /* Frames of the guest space, or rights to them, have gone; or its epoch has ended. */
 void softtlb_taken(const struct guestspace *g);
 /* The guest of v is about to be entered on v->root with this ASID and TLB_CONTROL. A missing flush is a panic
@@ -71,6 +73,10 @@ static inline void softtlb_begun(const uint64_t *entries)
 static inline void softtlb_ended(hpa_t table)
 {
     (void)table;
+}
+static inline void softtlb_left(const struct vm *vm)
+{
+    (void)vm;
 }
 static inline void softtlb_taken(const struct guestspace *g)
 {

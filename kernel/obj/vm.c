@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VMs: what ties a GuestSpace, vCPUs and shadow tables together. */
 #include "invoke.h"
+#include "softtlb.h"
 
 static err_t bind(struct invocation *v, struct vm *vm)
 {
@@ -82,6 +83,7 @@ static void leave_space(struct vm *vm)
     if (vm->space)
         guestspace_bump(vm->space);
     vm->space = NULL;
+    softtlb_left(vm);
 }
 
 void vm_finalise(struct vm *vm)

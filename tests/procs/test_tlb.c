@@ -284,6 +284,36 @@ TEST(a_guest_runs_on_after_a_linked_table_ended)
     CHECK(vm_audit(&v));
 }
 
+/* The VM gets other memory; a table that it had linked before goes while it runs on new ones. */
+TEST(a_guest_runs_on_after_a_table_of_its_memory_before_ended)
+{
+    struct vm_test v, w;
+
+    CHECK(vm_make_at(&w, 1, 0));
+    CHECK_OK(sys_invoke1(SLOT_CNODE, CNODE_REVOKE, w.space));
+    CHECK(begin(&v));
+    CHECK_OK(sys_invoke1(SLOT_CNODE, CNODE_REVOKE, v.space));
+    CHECK_OK(sys_invoke1(v.vm, VM_BIND, w.space));
+    CHECK_OK(sys_invoke2(w.space, GUESTSPACE_VIEW, w.window, RIGHT_READ | RIGHT_WRITE));
+    CHECK_OK(sys_invoke2(w.window, VIEW_MAP, SLOT_VSPACE, (uint64_t)w.memory));
+    vm_load(&w, 0x1000, hlt, sizeof(hlt));
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_ROOT);
+    for (unsigned i = 0; i < 4; i++)
+        op(&v, OP_W0(OP_SETUP, 0, SHADOW_KIND(LONG, 4 - i), v.table[8 + i]));
+    for (unsigned i = 0; i < 3; i++) {
+        op(&v, OP_W0(OP_LINK, RWXU, 0, v.table[8 + i]));
+        op(&v, v.table[9 + i]);
+    }
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[11]));
+    op(&v, OP_W1_RUN(0, 16));
+    op(&v, OP_W0(OP_SET_ROOT, 0, 0, v.table[8]));
+    CHECK(runs(&v));
+    CHECK_OK(delete_cap(v.table[5]));
+    CHECK(runs(&v));
+    CHECK(vm_audit(&v));
+}
+
 /* The four pointers of PAE are no table's entries. */
 TEST(a_pointer_of_a_pae_root_that_goes_is_a_loss)
 {

@@ -68,10 +68,10 @@ def require_sound(boot, tmp_path, flavour, arguments, at_least):
 
 
 def test_audits_and_the_tlb_model_find_nothing_while_a_guest_verifies_itself(boot, tmp_path):
-    require_sound(boot, tmp_path, "amd64", SHORT, 10)
+    require_sound(boot, tmp_path, "amd64", SHORT, 6)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("flavour", guest.FLAVOURS)
 def test_audits_and_the_tlb_model_find_nothing_during_the_whole_workload(boot, tmp_path, flavour):
-    require_sound(boot, tmp_path, flavour, [], 25)
+    require_sound(boot, tmp_path, flavour, [], 12)

@@ -409,8 +409,8 @@ void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
     uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va.v >> 30) & 3 : 0;
     struct table *t = s->top[slot] != NO_TABLE ? &s->table[s->top[slot]] : NULL;
 
-    s->counters.invlpgs++;
     s->invlpg_va = va;
+    s->counters.invlpgs++;
     if (s->unsynced_upper)
         sync_all(s, ops);
     while (t && t->role.level > 1) {

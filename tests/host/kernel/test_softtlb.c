@@ -211,6 +211,20 @@ TEST(softtlb_end_of_a_table_that_was_linked_is_owed)
     CHECK(!softtlb_judge(v, ASID + 1, SOFTTLB_KEEP));
 }
 
+TEST(softtlb_end_of_a_table_of_the_memory_before_is_not_owed)
+{
+    struct vcpu *v = begin();
+    struct vm *vm = v->vm;
+
+    softtlb_taken(vm->space);
+    softtlb_left(vm);
+    vm->space = phys((hpa_t){ SPACE + 0x4000 });
+    v->root.table[0] = table(OTHER_TOP);
+    softtlb_enter(v, ASID, SOFTTLB_EMPTY_ASID);
+    softtlb_ended(table(ONE));
+    CHECK(!softtlb_judge(v, ASID, SOFTTLB_KEEP));
+}
+
 TEST(softtlb_change_that_was_not_told_is_known)
 {
     begin();

@@ -26,7 +26,7 @@
 
 /* The GuestSpace, and who has the memory: true while it is this VM's. */
 byte epoch = 1, space = 0;
-bool frame_ours[2] = true, table_ours = true;
+bool frame_ours[2] = true, table_ours = true, table_cap = true; /* table_cap: the VMM can name it */
 /* The VM's shadow tables: the one leaf, its rights, the links of the two roots, and the stamps. */
 byte leaf = NONE, table_epoch, root_epoch[ROOTS];
 bool leaf_writable, link[ROOTS], table_used;
@@ -74,9 +74,9 @@ inline new_asid(c, r)
 inline operation()
 {
     if
-    :: table_ours && table_epoch != epoch -> /* OP_SETUP */
+    :: table_cap && table_epoch != epoch -> /* OP_SETUP */
         d_step { leaf = NONE; leaf_writable = false; table_epoch = epoch; table_used = false }
-    :: table_ours && table_epoch == epoch && space != NONE && (leaf == NONE || leaf == space) -> /* OP_FILL */
+    :: table_cap && table_epoch == epoch && space != NONE && (leaf == NONE || leaf == space) -> /* OP_FILL */
         d_step { leaf = space; leaf_writable = true }
     :: table_epoch == epoch && leaf != NONE && leaf_writable && downs > 0 -> /* OP_DOWNGRADE */
         d_step { leaf_writable = false; downgrades++; downs-- }
@@ -84,10 +84,10 @@ inline operation()
         d_step { leaf = NONE; leaf_writable = false; downgrades++; downs-- }
     :: root_epoch[0] == epoch && link[0] && downs > 0 -> d_step { link[0] = false; downgrades++; downs-- }
     :: root_epoch[0] != epoch -> d_step { root_epoch[0] = epoch; link[0] = false }
-    :: table_epoch == epoch && root_epoch[0] == epoch && !link[0] -> d_step { link[0] = true; table_used = true }
+    :: table_cap && table_epoch == epoch && root_epoch[0] == epoch && !link[0] -> d_step { link[0] = true; table_used = true }
 #if ROOTS > 1
     :: root_epoch[1] != epoch -> d_step { root_epoch[1] = epoch; link[1] = false }
-    :: table_epoch == epoch && root_epoch[1] == epoch && !link[1] -> d_step { link[1] = true; table_used = true }
+    :: table_cap && table_epoch == epoch && root_epoch[1] == epoch && !link[1] -> d_step { link[1] = true; table_used = true }
     :: root_epoch[1] == epoch && (root != 1 || root_set != epoch) -> set_root(1)
 #endif
     :: root_epoch[0] == epoch && (root != 0 || root_set != epoch) -> set_root(0)
@@ -183,8 +183,9 @@ end_loop:
         d_step { frame_ours[1 - f] = true; space = 1 - f; f = 0 }
     /* init's: the table goes. C: kernel/obj/shadow.c shadow_finalise: META_SHADOW_USED ; guestspace_bump */
     :: atomic {
-        takes > 0 && runs_on != c && table_ours && table_epoch == epoch ->
+        takes > 0 && runs_on != c && table_cap && table_epoch == epoch ->
         takes--;
+        table_cap = false;
         if
         :: table_used -> bump(c)
         :: else -> skip
@@ -192,7 +193,7 @@ end_loop:
     }
         wait_for_all(c);
         table_ours = false;
-        d_step { table_ours = true; table_epoch = 0; leaf = NONE; leaf_writable = false; table_used = false }
+        d_step { table_ours = true; table_cap = true; table_epoch = 0; leaf = NONE; leaf_writable = false; table_used = false }
     od
 }
 

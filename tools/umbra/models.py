@@ -22,6 +22,7 @@ LTL = re.compile(r"^ltl (\w+)\s*\{(.*?)\}", re.M | re.S)
 LIVENESS = ("-DNFAIR=3",), ("-a", "-f")         # flags of the compiler, of the checker
 SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
 NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
+ALL = "all_of_them"
 NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM)
 STATES = re.compile(r"^\s*(\d+) states, stored", re.M)
 
@@ -82,26 +83,57 @@ def place(file, sizes):
     return WORK / "-".join([file, *("%s%d" % s for s in sizes)])
 
 
+PLAN = collections.defaultdict(list)    # (file, sizes) -> names of claims that are asked for and say that something never happens
+
+
+def plan(wanted):
+    """Tells which claims will be asked for: those of one model are looked at in one search, and one by one only if that fails."""
+    PLAN.clear()
+    for claim in wanted:
+        if not is_liveness(claim.file, claim.ltl):
+            PLAN[claim.file, claim.sizes].append(claim.ltl)
+
+
+def with_all(file, names):
+    """The model's text with one more claim, all_of_them: that all these hold."""
+    text = source(file).read_text()
+    formulas = dict(LTL.findall(text))
+    return text + "ltl %s { %s }\n" % (ALL, " && ".join("(%s)" % formulas[n] for n in names))
+
+
 @functools.cache
-def build(file, sizes, flags):
+def build(file, sizes, flags, names):
     """The checker of a model with these sizes; (path, None) or (None, why not)."""
     folder = place(file, sizes)
     folder.mkdir(parents=True, exist_ok=True)
-    done = run(["spin", *("-D%s=%d" % s for s in sizes), "-a", str(source(file))], folder)
+    model = folder / (file + ".pml")
+    model.write_text(with_all(file, names) if names else source(file).read_text())
+    done = run(["spin", *("-D%s=%d" % s for s in sizes), "-a", model.name], folder)
     if done.returncode or "rror" in done.stdout + done.stderr:
         return None, done.stdout + done.stderr
     done = run(["gcc", "-O1", "-w", "-DCOLLAPSE", *flags, "-DMEMLIM=%d" % MEGABYTES, "-o", flags[0][2:], "pan.c"], folder)
     return (folder / flags[0][2:], None) if done.returncode == 0 else (None, done.stderr)
 
 
+@functools.cache
+def search(file, sizes, ltl, names=()):
+    """(why a claim is not shown, or None; the report)."""
+    flags, words = LIVENESS if is_liveness(file, ltl) else SAFETY
+    checker, why = build(file, sizes, flags, names)
+    if why:
+        return NO_BUILD, why
+    done = run([str(checker), *words, "-m%d" % DEPTH, "-N", ltl], checker.parent)
+    return judge(done.stdout, ltl), done.stdout
+
+
 def judge(text, ltl):
     """Why a checker's report does not show the claim, or None."""
     if not re.search(r"never claim\s+\+ \(%s\)" % ltl, text):
         return "%s %s" % (NO_CLAIM, ltl)
-    if "Search not completed" in text or "max search depth too small" in text:
-        return CUT_SHORT
     found = re.search(r"errors: (\d+)", text)
-    return None if found and found[1] == "0" else "there is a way to break it"
+    if found and found[1] != "0":
+        return "there is a way to break it"
+    return CUT_SHORT if not found or "Search not completed" in text or "max search depth too small" in text else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +146,15 @@ class Claim:
         gone = lost(self.file)
         if gone:
             return Outcome(False, "the sources have changed", "\n".join(gone))
-        flags, words = LIVENESS if is_liveness(self.file, self.ltl) else SAFETY
-        checker, why = build(self.file, self.sizes, flags)
-        if why:
-            return Outcome(False, NO_BUILD, why)
-        done = run([str(checker), *words, "-m%d" % DEPTH, "-N", self.ltl], checker.parent)
-        why = judge(done.stdout, self.ltl)
-        states = STATES.search(done.stdout)
-        figure = "%s states" % (format(int(states[1]), ",") if states else "no")
-        return Outcome(why is None, figure if why is None else why, self.trail(done.stdout) if why else "")
+        together = tuple(PLAN[self.file, self.sizes])
+        why, report = "", ""
+        if self.ltl in together and len(together) > 1:
+            why, report = search(self.file, self.sizes, ALL, together)
+        if why is not None:
+            why, report = search(self.file, self.sizes, self.ltl)
+        states = STATES.search(report)
+        figure = "%s states" % format(int(states[1]), ",") if states else "no figure"
+        return Outcome(why is None, figure if why is None else why, self.trail(report) if why else "")
 
     def trail(self, report):
         """The steps that lead there, as spin tells them."""
@@ -130,6 +162,7 @@ class Claim:
         trails = sorted(folder.glob("*.trail"))
         if not trails:
             return report
-        told = run(["spin", *("-D%s=%d" % s for s in self.sizes), "-t", "-p", "-g", "-k", str(trails[0]), str(source(self.file))], folder)
-        trails[0].unlink()
+        told = run(["spin", *("-D%s=%d" % s for s in self.sizes), "-t", "-p", "-g", "-k", trails[0].name, self.file + ".pml"], folder)
+        for trail in trails:
+            trail.unlink()
         return "\n".join(told.stdout.splitlines()[-120:])

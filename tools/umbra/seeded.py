@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`verify --self-test`: tests/verify/seeded/*.patch each put one fault into a model, a checker or a source, and name the property that
+"""`verify --self-test`: tests/verify/seeded/*.patch each put one fault into a model, a checker or a source, and name the properties that
 must then fail. As with mutants (selftest.py): a patch that does not apply, or a property that fails without it, fails the run;
 so does a property of a model, or of the closure, that no patch breaks.
 """
@@ -26,13 +26,13 @@ def read(path):
 
 def faults(names):
     found = [read(p) for p in sorted((layout.ROOT / FOLDER).glob("*.patch"))]
-    unknown = set(names) - {m.path.stem for m in found} - {m.test for m in found}
+    unknown = set(names) - {m.path.stem for m in found} - {name for m in found for name in m.test.split()}
     if unknown:
         raise Usage("no fault is called %s; see %s/" % (" ".join(sorted(unknown)), FOLDER))
-    return [m for m in found if not names or m.path.stem in names or m.test in names]
+    return [m for m in found if not names or {m.path.stem, *m.test.split()} & set(names)]
 
 
-def verify(names, options):
+def verify(names):
     words = [sys.executable, str(SCRATCH / "build.py"), "verify", "--quiet", "--no-install", *names]
     try:
         return subprocess.run(words, cwd=SCRATCH, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
@@ -40,8 +40,13 @@ def verify(names, options):
         return None
 
 
-def judge(done, name):
-    """What a run with the fault in place says; only its own property's row counts."""
+def judge(done, names):
+    """What a run with the fault in place says; only its own properties' rows count, and all of them."""
+    results = {judge_one(done, name) for name in names}
+    return results.pop() if len(results) == 1 else "SURVIVED"
+
+
+def judge_one(done, name):
     row = re.search(r"^%s +\S.*?  (holds|FAILS) .*$" % re.escape(name), done.stdout if done else "", re.M)
     if row is None:
         return "its property did not run"
@@ -53,7 +58,8 @@ def judge(done, name):
 def unbroken(found):
     """Properties that ought to have a fault and have none."""
     from umbra import verify as table
-    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED) and p.name not in {m.test for m in found}]
+    told = {name for m in found for name in m.test.split()}
+    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED) and p.name not in told]
 
 
 def command(options):
@@ -64,7 +70,7 @@ def command(options):
     began = time.monotonic()
     selftest.prepare(SCRATCH)
     say.note("without faults first")
-    done = verify(sorted({m.test for m in chosen}), options)
+    done = verify(sorted({name for m in chosen for name in m.test.split()}))
     if done is None or done.returncode:
         raise Failure("the properties do not hold without faults\n" + (done.stdout + done.stderr if done else ""))
     width = max(len(m.path.stem) for m in chosen)
@@ -72,7 +78,7 @@ def command(options):
         say.progress(m.path.stem)
         at = time.monotonic()
         selftest.prepare(SCRATCH)
-        m.result = judge(verify([m.test], options), m.test) if selftest.apply(m, SCRATCH) else "does not apply"
+        m.result = judge(verify(m.test.split()), m.test.split()) if selftest.apply(m, SCRATCH) else "does not apply"
         m.seconds = time.monotonic() - at
         say.progress("")
         print(selftest.row(m, width), flush=True)

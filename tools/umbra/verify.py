@@ -87,6 +87,10 @@ EXIT = "2 exits, 3 deaths between any two stores"
 TWICE = "1 exit, 3 deaths, 2 stores to one place"
 FRAMES = "1 processor, 2 takings, 2 roots, 2 ASIDs"
 DOWN = "1 processor, 1 taking, 1 downgrade, 2 roots, 2 ASIDs"
+TWO = "2 processors, 1 taking, 1 downgrade; a rule without code yet"
+PAIR = dict(CPUS=2, ASIDS=1, ROOTS=1)
+THREE = "3 processors, 1 taking; a rule without code yet"
+TRIPLE = dict(CPUS=3, ASIDS=1, ROOTS=1, DOWNGRADES=0)
 OUTPUT = "3 bytes, 1 death of each side anywhere"
 MORE_OUTPUT = "4 bytes, 2 deaths of each side anywhere"
 INPUT = "4 bytes, 2 deaths of each side anywhere"
@@ -96,6 +100,10 @@ PROPERTIES = (
     model("kernel.frames", "epoch frames", FRAMES, TAKES=2, DOWNGRADES=0),
     model("kernel.tables", "epoch tables", FRAMES, TAKES=2, DOWNGRADES=0),
     model("kernel.downgraded", "epoch downgraded", DOWN),
+    model("kernel.frames-2", "epoch frames", TWO, **PAIR),
+    model("kernel.tables-2", "epoch tables", TWO, **PAIR),
+    model("kernel.frames-3", "epoch frames", THREE, short=False, **TRIPLE),
+    model("kernel.tables-3", "epoch tables", THREE, short=False, **TRIPLE),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),
@@ -121,7 +129,8 @@ PROPERTIES = (
 def documented():
     """The names that docs/assurance.md has rows of."""
     path = layout.ROOT / ASSURANCE
-    return re.findall(r"^\| `([a-z]+\.[\w-]+)` \|", path.read_text(), re.M) if path.is_file() else []
+    rows = re.findall(r"^\| (`[a-z]+\.[\w-]+`(?:, `[a-z]+\.[\w-]+`)*) \|", path.read_text(), re.M) if path.is_file() else []
+    return [name for row in rows for name in re.findall("`(.*?)`", row)]
 
 
 def missing():
@@ -170,6 +179,7 @@ def command(options):
     deps.ensure("verify", options)
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     width = max(len(p.name) for p in wanted)
+    models.plan([p.by for p in wanted if isinstance(p.by, models.Claim)])
     failed = sum(not run_one(p, width) for p in wanted)
     gone = missing()
     for line in gone:

@@ -18,6 +18,7 @@ COMMANDS = {
     "ctl": ("umbra.ctl", "ask a running system, or tell it what to do with its guests"),
     "build": ("umbra.build", "build everything of a profile into build/"),
     "test": ("umbra.testcmd", "run the tests"),
+    "verify": ("umbra.verify", "show each component's properties: proofs, model checks, closures"),
     "bench": ("umbra.bench", "measure, beside goals and peers"),
     "debug": ("umbra.debug", "run under gdb with all symbols"),
     "iso": ("umbra.iso", "make a bootable image for real machines and other emulators"),

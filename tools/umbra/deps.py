@@ -47,10 +47,12 @@ NEEDS = {
     "iso": (_n("grub-mkrescue", "command:grub-mkrescue", "grub-common"),
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
             _n("xorriso", "command:xorriso", "xorriso"), _n("mtools", "command:mformat", "mtools")),
+    "verify": (_n("model checker spin", "command:spin", "spin"),),
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
-GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs"), "run": ("build", "qemu"),
+GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs", "verify"),
+          "verify": ("build", "verify"), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 

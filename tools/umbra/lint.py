@@ -15,7 +15,7 @@ from umbra.errors import Failure
 
 FOLDERS = ("kernel", "servers", "lib", "idl", "systems", "tests", "tools", ".ci")
 TOP_FILES = ("build.py",)
-LICENSED = (".c", ".h", ".S", ".py", ".ld", ".sh", ".idl", ".toml")
+LICENSED = (".c", ".h", ".S", ".py", ".ld", ".sh", ".idl", ".toml", ".pml")
 SPDX = "SPDX-License-Identifier: BSD-2-Clause"
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.M)
 VMM_LIBRARIES = ("servers/vmm/shadow", "servers/vmm/x86", "servers/vmm/dev")

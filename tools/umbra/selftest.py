@@ -73,23 +73,23 @@ def copy_changed(source, target):
         copy_changed(source / name, target / name)
 
 
-def prepare():
+def prepare(scratch=SCRATCH):
     """Brings the scratch tree to the state of this one."""
-    SCRATCH.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        copy_changed(layout.ROOT / name, SCRATCH / name)
-    (SCRATCH / "build").mkdir(exist_ok=True)
+        copy_changed(layout.ROOT / name, scratch / name)
+    (scratch / "build").mkdir(exist_ok=True)
     for name in SHARED:
-        link = SCRATCH / "build" / name
+        link = scratch / "build" / name
         if (layout.BUILD / name).is_dir() and not link.exists():
             link.symlink_to(layout.BUILD / name)
 
 
-def apply(mutant):
+def apply(mutant, scratch=SCRATCH):
     """True if the patch applies; a line of context is enough, so that it survives changes around it. Git looks for no repository
     above the scratch tree."""
-    done = subprocess.run(["git", "apply", "-p1", "-C1", str(mutant.path)], cwd=SCRATCH, capture_output=True, text=True,
-                          env={**os.environ, "GIT_CEILING_DIRECTORIES": str(SCRATCH.parent)})
+    done = subprocess.run(["git", "apply", "-p1", "-C1", str(mutant.path)], cwd=scratch, capture_output=True, text=True,
+                          env={**os.environ, "GIT_CEILING_DIRECTORIES": str(scratch.parent)})
     return done.returncode == 0
 
 

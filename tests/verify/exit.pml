@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Exits handled by VMMs that die anywhere: I7, and of I8 what the undo record keeps.
+ *
+ * One guest, its kernel, the VMM that serves it, and init. What they do is one sequence, as a guest does not run while
+ * its exit waits. A VMM dies between any two of its stores that outlive it; the next one may handle the exit in
+ * another way (its clock is another). A check word is modelled as a copy of what it covers, so it never lies.
+ * `C: file function` lines say what a step stands for; `C: file function: a ; b` that a stands before b in there.
+ *
+ * Not here: shadow tables (a cache), the console's rings (output.pml, input.pml), wild writes. */
+#ifndef EXITS
+#define EXITS 2
+#endif
+#ifndef DEATHS
+#define DEATHS 3
+#endif
+#define DEATHS_MAX 3 /* servers/init/restart.c */
+#ifndef MORE
+#define MORE 1 /* stores to guest memory besides the one that counts exits */
+#endif
+#define WRITES     3
+#define NEVER      255
+
+typedef note { byte index, old, c_seq, c_index, c_old }
+typedef store { byte at, old, new, c_seq, c_at, c_old, c_new }
+
+/* Outlive every VMM: the guest's memory, the state segment with its record. Word 0 of each counts exits. */
+byte memory[2], state[2];
+note word[2];
+store wrote[WRITES];
+byte sum_seq[2], sum_of[2];
+/* The kernel's. */
+byte seq, answered, argument;
+bool pending;
+/* init's. */
+byte died_at, deaths;
+bool stopped;
+/* Soft: of the incarnation. */
+bool noted[2], counted, stored;
+byte words, writes, sum, more, received, k, n, tmp;
+/* What only the properties see. */
+byte left = DEATHS, was_state[2], was_memory[2], was_argument, in_a_row, answers;
+bool handling, corrupt, finished;
+
+ltl once { [] (!pending -> (state[0] == answered && memory[0] == answered)) }
+ltl one_answer { [] (answers == answered) }
+ltl redelivered { [] (handling -> (received == was_argument && argument == was_argument)) }
+ltl undone { [] ((handling && words == 0 && writes == 0 && more == 0 && !counted && !stored) ->
+                 (state[0] == was_state[0] && state[1] == was_state[1] && memory[0] == was_memory[0] &&
+                  memory[1] == was_memory[1])) }
+ltl sound { [] !corrupt }
+ltl third { [] (stopped == (in_a_row == DEATHS_MAX)) }
+ltl served { <> (answered == EXITS || stopped) }
+
+#define MAY_DIE if :: skip :: left > 0 -> left--; goto dead fi
+#define CHECKS(c, i, o) (word[c].c_seq == seq && word[c].c_index == i && word[c].c_old == o)
+#define WHOLE(c) (word[c].c_seq == seq && word[c].c_index == word[c].index && word[c].c_old == word[c].old)
+#define WROTE(c) (wrote[c].c_seq == seq && wrote[c].c_at == wrote[c].at && wrote[c].c_old == wrote[c].old && \
+                  wrote[c].c_new == wrote[c].new)
+#define SUM (state[0] + 4 * state[1])
+
+/* C: servers/vmm/core/undo.c note_word: w->old = ; w->check =
+ * C: servers/vmm/core/undo.c undo_note */
+inline set(i, value)
+{
+    if
+    :: noted[i] -> skip
+    :: else ->
+        noted[i] = true;
+        d_step { word[words].index = i; word[words].old = state[i] }
+        MAY_DIE;
+        d_step { word[words].c_seq = seq; word[words].c_index = i; word[words].c_old = word[words].old; words++ }
+        MAY_DIE
+    fi;
+    sum = sum + (i == 0 -> value - state[0] : 4 * value - 4 * state[1]);
+    state[i] = value; MAY_DIE
+}
+
+/* C: servers/vmm/core/undo.c undo_guest: w->new = ; w->check = */
+inline put(i, value)
+{
+    d_step { wrote[writes].at = i; wrote[writes].old = memory[i]; wrote[writes].new = value }
+    MAY_DIE;
+    d_step {
+        wrote[writes].c_seq = seq; wrote[writes].c_at = i;
+        wrote[writes].c_old = wrote[writes].old; wrote[writes].c_new = value;
+        writes++
+    }
+    MAY_DIE;
+    memory[i] = value; MAY_DIE
+}
+
+/* C: servers/vmm/core/undo.c undo_recover: roll_back_words ; roll_back_guest ; UNDO_CORRUPT
+ * C: servers/vmm/core/undo.c roll_back_words
+ * C: servers/vmm/core/undo.c roll_back_guest: n++ ; restore_guest ; check = ~ */
+inline recover()
+{
+    k = 0;
+    do
+    :: k < 2 && WHOLE(k) -> state[word[k].index] = word[k].old; k++; MAY_DIE
+    :: else -> break
+    od;
+    n = 0;
+    do
+    :: n < WRITES && WROTE(n) -> n++
+    :: else -> break
+    od;
+    k = n;
+    do
+    :: k > 0 ->
+        k--;
+        if
+        :: memory[wrote[k].at] == wrote[k].new -> memory[wrote[k].at] = wrote[k].old; MAY_DIE
+        :: else -> skip
+        fi
+    :: else -> break
+    od;
+    k = n;
+    do
+    :: k > 0 ->
+        k--;
+        d_step { /* it counts no more; what it said is nobody's */
+            wrote[k].c_seq = NEVER; wrote[k].c_at = 0; wrote[k].c_old = 0; wrote[k].c_new = 0;
+            wrote[k].at = 0; wrote[k].old = 0; wrote[k].new = 0
+        }
+        MAY_DIE
+    :: else -> break
+    od;
+    n = 0;
+    sum = SUM;
+    if
+    :: sum_seq[(seq - 1) % 2] != seq - 1 || sum_of[(seq - 1) % 2] != sum -> corrupt = true; goto halt
+    :: else -> skip
+    fi
+}
+
+/* C: servers/vmm/core/undo.c undo_commit
+ * C: servers/vmm/core/undo.c put_sum */
+inline commit()
+{
+    sum_seq[seq % 2] = NEVER; MAY_DIE; /* half written: the check word does not fit */
+    sum_of[seq % 2] = sum; MAY_DIE;
+    sum_seq[seq % 2] = seq; MAY_DIE
+}
+
+/* The guest runs until it exits; what it changes meanwhile is its own affair.
+ * C: kernel/obj/vcpu.c vcpu_exit */
+inline run_guest()
+{
+    d_step { seq++; pending = true }
+    if :: argument = 0 :: argument = 1 fi;
+    d_step {
+        memory[1] = argument;
+        was_argument = argument;
+        was_state[0] = state[0]; was_state[1] = state[1]; was_memory[0] = memory[0]; was_memory[1] = memory[1]
+    }
+}
+
+/* C: kernel/obj/vcpu.c vcpu_recv
+ * C: kernel/obj/vcpu.c complete */
+inline receive()
+{
+    if
+    :: pending -> skip /* delivered again, as it was */
+    :: else -> run_guest()
+    fi;
+    received = argument
+}
+
+/* C: kernel/obj/vcpu.c vcpu_reply */
+inline answer(number)
+{
+    if
+    :: pending && number == seq -> d_step { pending = false; answered = seq; answers++; in_a_row = 0 }
+    :: else -> goto dead_of_itself /* ERR_WRONG_SEQUENCE: this VMM gives up. C: servers/vmm/main.c next_exit */
+    fi
+}
+
+active proctype system()
+{
+next: /* C: servers/init/restart.c hand_over */
+    /* C: servers/vmm/main.c take_over: sys_recv ; vmm_resume ; console_withdraw */
+    receive();
+    MAY_DIE;
+    recover(); /* C: servers/vmm/core/start.c vmm_resume */
+serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit ; answer
+        * C: servers/vmm/core/undo.c undo_begin */
+    skip;
+    d_step {
+        noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
+        handling = true
+    }
+    counted = true; tmp = state[0] + 1; set(0, tmp);
+    if
+    :: skip
+    :: true -> tmp = 1 - state[1]; set(1, tmp)
+    fi;
+    do
+    :: more < MORE -> more++; if :: tmp = 0 :: tmp = 1 :: tmp = 2 fi; put(1, tmp)
+    :: break
+    od;
+    stored = true; tmp = memory[0] + 1; put(0, tmp);
+    tmp = 0;
+    commit();
+    handling = false;
+    answer(seq);
+    if
+    :: skip
+    :: left > 0 -> left--; answer(seq) /* one that is broken answers twice */
+    fi;
+    MAY_DIE;
+    if
+    :: answered >= EXITS -> goto halt
+    :: else -> skip; receive()
+    fi;
+    goto serve;
+
+dead_of_itself:
+    skip;
+dead: /* C: servers/init/restart.c restart: stop_guest ; may_go_on ; hand_over
+       * C: servers/init/restart.c may_go_on: deaths + 1 ; DEATHS_MAX */
+    skip;
+    d_step {
+        noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
+        sum = 0; k = 0; n = 0; tmp = 0; received = 0;
+        handling = false;
+        deaths = (died_at == answered + 1 -> deaths + 1 : 1);
+        died_at = answered + 1;
+        in_a_row++;
+        stopped = deaths == DEATHS_MAX
+    }
+    if
+    :: stopped || answered >= EXITS -> goto halt
+    :: else -> goto next
+    fi;
+halt:
+    finished = true
+}

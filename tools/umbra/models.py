@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Models in Promela (tests/verify/*.pml): spin makes a checker of each, gcc builds it, and it looks at every state for one claim.
+
+A model ties its steps to the sources by lines `C: file function` in comments: the file must define the function; with `: a ; b ; c`
+behind it these texts stand in it in this order. Searches are exhaustive: one that is cut short, by depth, memory or time, fails.
+"""
+import collections
+import dataclasses
+import functools
+import re
+import subprocess
+
+from umbra import layout
+
+FOLDER = "tests/verify"
+WORK = layout.BUILD / "verify"
+DEPTH = 10000000
+MEGABYTES = 4096
+SECONDS = 600
+NAMED = re.compile(r"\bC: ([\w./]+\.[ch]) (\w+)(?:: ([^\n]*?))?\s*(?:\*/|$)", re.M)
+LTL = re.compile(r"^ltl (\w+)\s*\{(.*?)\}", re.M | re.S)
+LIVENESS = ("-DNFAIR=3",), ("-a", "-f")         # flags of the compiler, of the checker
+SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
+NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
+ALL = "all_of_them"
+NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM)
+STATES = re.compile(r"^\s*(\d+) states, stored", re.M)
+
+Outcome = collections.namedtuple("Outcome", "holds figure why")
+
+
+def source(file):
+    return layout.ROOT / FOLDER / (file + ".pml")
+
+
+def claims():
+    """(model, name) of every claim of every model."""
+    return [(path.stem, name) for path in sorted((layout.ROOT / FOLDER).glob("*.pml")) for name, _ in LTL.findall(path.read_text())]
+
+
+def is_liveness(file, ltl):
+    """Whether a claim says that something happens at last: only then cycles are looked for, under weak fairness."""
+    return "<>" in dict(LTL.findall(source(file).read_text())).get(ltl, "")
+
+
+def body(text, function):
+    """The text of a function's definition, or None. Functions begin and end in the first column (.clang-format)."""
+    found = re.search(r"^[\w][\w \t*()]*?\b%s\([^;{]*\)\s*\n\{\n.*?^\}" % function, text, re.M | re.S)
+    return found and found[0]
+
+
+def in_order(text, words):
+    """The first of the words that does not stand behind the one before it, or None."""
+    at = 0
+    for word in words:
+        at = text.find(word, at)
+        if at < 0:
+            return word
+        at += len(word)
+    return None
+
+
+def lost(file):
+    """What a model stands for and the sources do not have, one line each."""
+    lines = []
+    for path, function, words in NAMED.findall(source(file).read_text()):
+        where = layout.ROOT / path
+        text = body(where.read_text(), function) if where.is_file() else None
+        if text is None:
+            lines.append("%s.pml: %s has no function %s" % (file, path, function))
+            continue
+        word = in_order(text, [w.strip() for w in words.split(";")] if words else [])
+        if word:
+            lines.append("%s.pml: in %s of %s, '%s' does not stand where the model has it" % (file, function, path, word))
+    return lines
+
+
+def run(words, folder, seconds=SECONDS):
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds)
+
+
+def place(file, sizes):
+    return WORK / "-".join([file, *("%s%d" % s for s in sizes)])
+
+
+PLAN = collections.defaultdict(list)    # (file, sizes) -> names of claims that are asked for and say that something never happens
+
+
+def plan(wanted):
+    """Tells which claims will be asked for: those of one model are looked at in one search, and one by one only if that fails."""
+    PLAN.clear()
+    for claim in wanted:
+        if not is_liveness(claim.file, claim.ltl):
+            PLAN[claim.file, claim.sizes].append(claim.ltl)
+
+
+def with_all(file, names):
+    """The model's text with one more claim, all_of_them: that all these hold."""
+    text = source(file).read_text()
+    formulas = dict(LTL.findall(text))
+    return text + "ltl %s { %s }\n" % (ALL, " && ".join("(%s)" % formulas[n] for n in names))
+
+
+@functools.cache
+def build(file, sizes, flags, names):
+    """The checker of a model with these sizes; (path, None) or (None, why not)."""
+    folder = place(file, sizes)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / (file + ".pml")
+    model.write_text(with_all(file, names) if names else source(file).read_text())
+    done = run(["spin", *("-D%s=%d" % s for s in sizes), "-a", model.name], folder)
+    if done.returncode or "rror" in done.stdout + done.stderr:
+        return None, done.stdout + done.stderr
+    done = run(["gcc", "-O1", "-w", "-DCOLLAPSE", *flags, "-DMEMLIM=%d" % MEGABYTES, "-o", flags[0][2:], "pan.c"], folder)
+    return (folder / flags[0][2:], None) if done.returncode == 0 else (None, done.stderr)
+
+
+@functools.cache
+def search(file, sizes, ltl, names=()):
+    """(why a claim is not shown, or None; the report)."""
+    flags, words = LIVENESS if is_liveness(file, ltl) else SAFETY
+    checker, why = build(file, sizes, flags, names)
+    if why:
+        return NO_BUILD, why
+    done = run([str(checker), *words, "-m%d" % DEPTH, "-N", ltl], checker.parent)
+    return judge(done.stdout, ltl), done.stdout
+
+
+def judge(text, ltl):
+    """Why a checker's report does not show the claim, or None."""
+    if not re.search(r"never claim\s+\+ \(%s\)" % ltl, text):
+        return "%s %s" % (NO_CLAIM, ltl)
+    found = re.search(r"errors: (\d+)", text)
+    if found and found[1] != "0":
+        return "there is a way to break it"
+    return CUT_SHORT if not found or "Search not completed" in text or "max search depth too small" in text else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    file: str
+    ltl: str
+    sizes: tuple
+
+    def check(self):
+        gone = lost(self.file)
+        if gone:
+            return Outcome(False, "the sources have changed", "\n".join(gone))
+        together = tuple(PLAN[self.file, self.sizes])
+        why, report = "", ""
+        if self.ltl in together and len(together) > 1:
+            why, report = search(self.file, self.sizes, ALL, together)
+        if why is not None:
+            why, report = search(self.file, self.sizes, self.ltl)
+        states = STATES.search(report)
+        figure = "%s states" % format(int(states[1]), ",") if states else "no figure"
+        return Outcome(why is None, figure if why is None else why, self.trail(report) if why else "")
+
+    def trail(self, report):
+        """The steps that lead there, as spin tells them."""
+        folder = place(self.file, self.sizes)
+        trails = sorted(folder.glob("*.trail"))
+        if not trails:
+            return report
+        told = run(["spin", *("-D%s=%d" % s for s in self.sizes), "-t", "-p", "-g", "-k", trails[0].name, self.file + ".pml"], folder)
+        for trail in trails:
+            trail.unlink()
+        return "\n".join(told.stdout.splitlines()[-120:])

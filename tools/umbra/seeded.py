@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`verify --self-test`: tests/verify/seeded/*.patch each put one fault into a model, a checker or a source, and name the properties that
+must then fail. As with mutants (selftest.py): a patch that does not apply, or a property that fails without it, fails the run;
+so does a property of a model, or of the closure, that no patch breaks.
+"""
+import re
+import subprocess
+import sys
+import time
+
+from umbra import deps, layout, models, say, selftest
+from umbra.errors import Failure, Usage
+
+FOLDER = "tests/verify/seeded"
+SCRATCH = layout.BUILD / "verify" / "tree"
+SECONDS = 900
+
+
+def read(path):
+    head = dict(re.findall(r"^# (property|why): *(.*\S)", path.read_text(), re.M))
+    for word in ("property", "why"):
+        if word not in head:
+            raise Usage("%s has no line '# %s: ...'" % (layout.relative(path), word))
+    return selftest.Mutant(path, head["property"], head["why"])
+
+
+def faults(names):
+    found = [read(p) for p in sorted((layout.ROOT / FOLDER).glob("*.patch"))]
+    unknown = set(names) - {m.path.stem for m in found} - {name for m in found for name in m.test.split()}
+    if unknown:
+        raise Usage("no fault is called %s; see %s/" % (" ".join(sorted(unknown)), FOLDER))
+    return [m for m in found if not names or {m.path.stem, *m.test.split()} & set(names)]
+
+
+def verify(names):
+    words = [sys.executable, str(SCRATCH / "build.py"), "verify", "--quiet", "--no-install", *names]
+    try:
+        return subprocess.run(words, cwd=SCRATCH, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def judge(done, names):
+    """What a run with the fault in place says; only its own properties' rows count, and all of them."""
+    results = {judge_one(done, name) for name in names}
+    return results.pop() if len(results) == 1 else "SURVIVED"
+
+
+def judge_one(done, name):
+    row = re.search(r"^%s +\S.*?  (holds|FAILS) .*$" % re.escape(name), done.stdout if done else "", re.M)
+    if row is None:
+        return "its property did not run"
+    if any(text in row[0] for text in models.NO_VERDICT):
+        return "proves nothing"
+    return "SURVIVED" if row[1] == "holds" else "caught"
+
+
+def unbroken(found):
+    """Properties that ought to have a fault and have none."""
+    from umbra import verify as table
+    told = {name for m in found for name in m.test.split()}
+    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED) and p.name not in told]
+
+
+def command(options):
+    chosen = faults(options.names)
+    if not chosen:
+        raise Usage("%s/ holds no fault" % FOLDER)
+    deps.ensure("verify", options)
+    began = time.monotonic()
+    selftest.prepare(SCRATCH)
+    say.note("without faults first")
+    done = verify(sorted({name for m in chosen for name in m.test.split()}))
+    if done is None or done.returncode:
+        raise Failure("the properties do not hold without faults\n" + (done.stdout + done.stderr if done else ""))
+    width = max(len(m.path.stem) for m in chosen)
+    for m in chosen:
+        say.progress(m.path.stem)
+        at = time.monotonic()
+        selftest.prepare(SCRATCH)
+        m.result = judge(verify(m.test.split()), m.test.split()) if selftest.apply(m, SCRATCH) else "does not apply"
+        m.seconds = time.monotonic() - at
+        say.progress("")
+        print(selftest.row(m, width), flush=True)
+    selftest.prepare(SCRATCH)
+    missed = [m for m in chosen if m.result != "caught"]
+    alone = [] if options.names else unbroken(chosen)
+    for name in alone:
+        say.complain("no fault of %s/ breaks %s" % (FOLDER, name))
+    say.note("%d faults in %.0f s" % (len(chosen), time.monotonic() - began))
+    print("%d caught, %d not" % (len(chosen) - len(missed), len(missed)))
+    return 1 if missed or alone else 0

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `verify`: each component's properties, one row each: how it is shown, over what, and whether it holds.
+
+PROPERTIES is the list; a new one is a line in it and a row of docs/assurance.md, which has the same names: one that is missing on
+either side fails the run, as does a claim of a model that no line asks for, and a function that a model stands for and the tree
+no longer has. How each method works: models.py (spin), the other classes below.
+"""
+import collections
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import time
+
+from umbra import deps, layout, models, say, seeded
+from umbra.errors import Usage
+
+COMPONENTS = ("kernel", "vmm", "memmgr", "idl", "init", "system")
+ASSURANCE = "docs/assurance.md"
+SECONDS = 900       # a hang
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
+MODELLED, CLOSED, ALL_INPUTS = "model-checked", "closure", "all inputs"
+
+Outcome = collections.namedtuple("Outcome", "holds figure why")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tests:
+    """Tests of the tree, by name; all must be there and pass."""
+    names: tuple
+
+    def check(self):
+        words = [sys.executable, str(layout.ROOT / "build.py"), "test", "--quiet", "--no-install", *self.names]
+        done = subprocess.run(words, cwd=layout.ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+        closing = CLOSING.match((done.stdout.splitlines() or [""])[-1])
+        passed, failed, skipped = map(int, closing.groups()) if closing else (0, 0, 0)
+        if failed or skipped or passed < len(self.names):
+            return Outcome(False, "%d of %d tests pass" % (passed, max(len(self.names), passed + failed)), done.stdout + done.stderr)
+        return Outcome(True, "%d tests" % passed, "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Closure:
+    """The take-grant closure over compiled descriptions (idl/umbra_idl/closure.py), and over one of the most guests."""
+    guests: int
+
+    def check(self):
+        texts = [(name, "") for name in layout.find("systems/*.idl")]
+        texts.append(("%d guests" % self.guests, self.many()))
+        for name, text in texts:
+            done = self.compiler("closure", "/dev/stdin" if text else str(layout.ROOT / name), "--memory", "8G", text=text)
+            if done.returncode or "no way to another guest" not in done.stdout:
+                return Outcome(False, name, done.stderr)
+        return Outcome(True, "%d systems" % len(texts), "") if len(texts) > 1 else Outcome(False, "no system", "")
+
+    @staticmethod
+    def compiler(*words, text=""):
+        return subprocess.run([sys.executable, "-m", "umbra_idl", *words], cwd=layout.ROOT / "idl", capture_output=True, text=True,
+                              input=text, timeout=SECONDS)
+
+    def many(self):
+        words = ["name=vm%d,memory=64M,kernel=k" % n for n in range(self.guests)]
+        return self.compiler("guests", *words).stdout
+
+
+@dataclasses.dataclass(frozen=True)
+class Property:
+    name: str       # component.word, as in docs/assurance.md
+    method: str
+    scope: str
+    by: object      # has check() -> Outcome
+    short: bool = True      # part of `test`
+
+    @property
+    def component(self):
+        return self.name.partition(".")[0]
+
+
+def model(name, claim, scope, short=True, **sizes):
+    """A claim (ltl) of tests/verify/FILE.pml."""
+    file, _, ltl = claim.partition(" ")
+    return Property(name, MODELLED, scope, models.Claim(file, ltl, tuple(sorted(sizes.items()))), short)
+
+
+EXIT = "2 exits, 3 deaths between any two stores"
+TWICE = "1 exit, 3 deaths, 2 stores to one place"
+FRAMES = "1 processor, 2 takings, 2 roots, 2 ASIDs"
+DOWN = "1 processor, 1 taking, 1 downgrade, 2 roots, 2 ASIDs"
+TWO = "2 processors, 1 taking, 1 downgrade; a rule without code yet"
+PAIR = dict(CPUS=2, ASIDS=1, ROOTS=1)
+THREE = "3 processors, 1 taking; a rule without code yet"
+TRIPLE = dict(CPUS=3, ASIDS=1, ROOTS=1, DOWNGRADES=0)
+OUTPUT = "3 bytes, 1 death of each side anywhere"
+MORE_OUTPUT = "4 bytes, 2 deaths of each side anywhere"
+INPUT = "4 bytes, 2 deaths of each side anywhere"
+PROPERTIES = (
+    model("kernel.redelivered", "exit redelivered", EXIT),
+    model("kernel.one-answer", "exit one_answer", EXIT),
+    model("kernel.frames", "epoch frames", FRAMES, TAKES=2, DOWNGRADES=0),
+    model("kernel.tables", "epoch tables", FRAMES, TAKES=2, DOWNGRADES=0),
+    model("kernel.downgraded", "epoch downgraded", DOWN),
+    model("kernel.frames-2", "epoch frames", TWO, **PAIR),
+    model("kernel.tables-2", "epoch tables", TWO, **PAIR),
+    model("kernel.frames-3", "epoch frames", THREE, short=False, **TRIPLE),
+    model("kernel.tables-3", "epoch tables", THREE, short=False, **TRIPLE),
+    model("vmm.once", "exit once", EXIT),
+    model("vmm.undone", "exit undone", EXIT),
+    model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),
+    model("vmm.sound", "exit sound", EXIT),
+    model("vmm.served", "exit served", EXIT + "; liveness"),
+    Property("vmm.events", ALL_INPUTS, "1024 inputs of the choice of the next event",
+             Tests(("irq_choice_keeps_its_rules_for_every_input",)), short=False),
+    Property("memmgr.pool", ALL_INPUTS, "each of 32751 frames, 5 seeds", Tests(("pool_gives_every_frame_once",)), short=False),
+    Property("idl.isolation-refused", ALL_INPUTS, "each grant of a guest's object to another guest's component",
+             Tests(("test_any_grant_of_a_guest_to_another_is_refused",)), short=False),
+    model("init.third-death", "exit third", EXIT),
+    model("system.output-once", "output in_order", OUTPUT),
+    model("system.output-once-more", "output in_order", MORE_OUTPUT, short=False, BYTES=4, VMM_DEATHS=2, CONSOLE_DEATHS=2),
+    model("system.output-answered", "output answered_only", OUTPUT),
+    model("system.output-ring", "output ring_whole", OUTPUT),
+    model("system.output-shown", "output all_shown", OUTPUT + "; liveness"),
+    model("system.input-once", "input in_order", INPUT),
+    model("system.input-counted", "input counted", INPUT + "; liveness"),
+    Property("system.isolation", CLOSED, "systems/*.idl and 16 guests", Closure(16)),
+)
+
+
+def documented():
+    """The names that docs/assurance.md has rows of."""
+    path = layout.ROOT / ASSURANCE
+    rows = re.findall(r"^\| (`[a-z]+\.[\w-]+`(?:, `[a-z]+\.[\w-]+`)*) \|", path.read_text(), re.M) if path.is_file() else []
+    return [name for row in rows for name in re.findall("`(.*?)`", row)]
+
+
+def missing():
+    """What has disappeared, or was never told, one line each."""
+    names, told = [p.name for p in PROPERTIES], documented()
+    lines = ["%s: %s tells of it, tools/umbra/verify.py has it no more" % (n, ASSURANCE) for n in told if n not in names]
+    lines += ["%s: %s does not tell of it" % (n, ASSURANCE) for n in names if n not in told]
+    asked = {(p.by.file, p.by.ltl) for p in PROPERTIES if isinstance(p.by, models.Claim)}
+    return lines + ["%s.pml claims %s, which no property asks for" % c for c in models.claims() if c not in asked]
+
+
+def chosen(names, short):
+    unknown = [n for n in names if n not in COMPONENTS and n not in [p.name for p in PROPERTIES]]
+    if unknown:
+        raise Usage("nothing is called %s; components are %s, properties as the table shows" % (", ".join(unknown), ", ".join(COMPONENTS)))
+    return [p for p in PROPERTIES if (not names or p.component in names or p.name in names) and (p.short or not short)]
+
+
+def arguments(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a component (%s) or a property" % ", ".join(COMPONENTS))
+    parser.add_argument("--short", action="store_true", help="without what `test` does in any case")
+    parser.add_argument("--self-test", action="store_true",
+                        help="apply each fault of tests/verify/seeded (or those named) to a copy: its property must fail")
+    parser.epilog = "examples: ./build.py verify\n          ./build.py verify kernel"
+
+
+def run_one(p, width):
+    began = time.monotonic()
+    say.progress(p.name)
+    try:
+        outcome = p.by.check()
+    except subprocess.TimeoutExpired as late:
+        outcome = Outcome(False, "no end within %d s" % late.timeout, "")
+    say.progress("")
+    print("%-*s  %-13s  %-6s  %5.1f s  %s; %s" % (width, p.name, p.method, "holds" if outcome.holds else "FAILS",
+                                                  time.monotonic() - began, p.scope, outcome.figure), flush=True)
+    if outcome.why:
+        print(outcome.why.rstrip(), file=sys.stderr, flush=True)
+    return outcome.holds
+
+
+def command(options):
+    if options.self_test:
+        return seeded.command(options)
+    wanted = chosen(options.names, options.short)
+    deps.ensure("verify", options)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
+    width = max(len(p.name) for p in wanted)
+    models.plan([p.by for p in wanted if isinstance(p.by, models.Claim)])
+    failed = sum(not run_one(p, width) for p in wanted)
+    gone = missing()
+    for line in gone:
+        say.complain(line)
+    print("%d hold, %d fail%s" % (len(wanted) - failed, failed, ", %d missing" % len(gone) if gone else ""), flush=True)
+    return 1 if failed or gone else 0

@@ -44,6 +44,9 @@ static void die(enum inject_way way)
     case INJECT_LOOP:
         for (;;)
             __asm__ volatile("");
+    case INJECT_STAND:
+        sys_invoke0(CAP_TCB, TCB_SUSPEND);
+        break;
     default:
         plan.due = true;
     }

@@ -16,6 +16,7 @@ enum inject_way {
     INJECT_LOOP,       /* for ever */
     INJECT_PUT,        /* with the next byte that was given to the UART, before that is counted */
     INJECT_GET,        /* with the next one that was read, before it is stored */
+    INJECT_STAND,      /* it waits for what never comes */
 };
 
 #if UMBRA_DEBUG

@@ -17,6 +17,7 @@
 
 #define PAGES_MIN       1024u /* 4 MiB: BOOT_MEMORY_MIN of the VMM */
 #define RECLAIM_US      2000u /* chosen: as long as memmgr has for a part, others have too */
+#define SHOW_MS         1000u /* chosen: a full ring takes 25; a line that nobody reads is not waited for */
 #define INIT_RINGS_STEP 0x10000ul
 #define RING_PAGES      ((sizeof(struct console_output) + PAGE_BYTES - 1) / PAGE_BYTES)
 #define NEVER_RUNS      1u /* boot module 0 is init, 1 the description */
@@ -134,7 +135,7 @@ static bool rings_empty(const struct component *c)
            c->rings.output->produced == __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE);
 }
 
-/* Positions go on, contents do not. */
+/* Positions go on, contents do not: an entry without any is taken like others. */
 static void rings_clear(struct component *c)
 {
     if (!rings_there(c))
@@ -209,7 +210,7 @@ void create_reclaim(struct init *in)
         struct component *c = &in->component[i];
         if (!c->created.leaving)
             continue;
-        if (mapped(in, c) || !rings_empty(c)) {
+        if (mapped(in, c) || (!rings_empty(c) && libc_tsc() < c->created.shows_until)) {
             more = true;
             continue;
         }
@@ -375,6 +376,7 @@ static void perform_destroy(struct init *in, struct component *c)
     forget(in, c);
     c->created.used = false;
     c->created.leaving = true;
+    c->created.shows_until = libc_tsc() + in->boot->tsc_hz / 1000 * SHOW_MS;
     tell_manager(in, c);
     printf("guest %s destroyed\n", c->name);
     create_reclaim(in);

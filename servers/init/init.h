@@ -127,8 +127,9 @@ struct audited {
 
 /* A guest that was created in a place that the description keeps free. */
 struct created {
-    bool used;    /* there is one */
-    bool leaving; /* there was one, and not all of it has come back */
+    bool used;            /* there is one */
+    bool leaving;         /* there was one, and not all of it has come back */
+    uint64_t shows_until; /* so long its last output is waited for */
     uint32_t pages;
     uint64_t budget_us;
     uint32_t module[DESC_MODULE_KINDS]; /* boot modules, 0: none */
@@ -175,6 +176,7 @@ struct component {
     } rings;                        /* of its console, as init sees them; NULL: not yet */
     cptr_t ping;                    /* signals DESC_EVENT_LOOK to a server; 0: not made yet */
     uint32_t silent;                /* looks at a server since it did anything */
+    uint64_t done_then;             /* what it had done when the end began to wait for it */
     cptr_t look, hang, audit_event; /* signal DESC_EVENT_* to the guest; 0: not made yet */
     struct audited audited;         /* the last audit of its shadow tables */
     bool needed;                    /* connected with others than init: the system cannot go on without it */

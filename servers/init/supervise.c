@@ -69,6 +69,13 @@ static void say_counters(void)
  * again if one dies over that or is busy still, but not for ever. */
 static void let_servers_finish(struct init *in)
 {
+    for (uint32_t i = 0; i < in->desc.header.components; i++) {
+        struct component *c = &in->component[i];
+        if (!c->done || c->ended)
+            continue;
+        c->done_then = *c->done;
+        restart_ping(in, c); /* who lives does something */
+    }
     in->ends_at = libc_tsc() + in->boot->tsc_hz / 1000 * FINISH_MS;
     watch_at(in, in->ends_at);
 }
@@ -82,12 +89,19 @@ static uint64_t servers_used(struct init *in)
     return used;
 }
 
-/* Whether servers have used more than a hundredth of the processor since this was asked last: one that spins
- * is found to hang, and the next one goes on. */
+#define SIGNS 2u /* what a server does over one signal, at most */
+
+/* Whether servers have used more than a hundredth of the processor since this was asked last, or one has done
+ * more than give a sign of life, or none: it is found to hang, and the next one goes on. */
 static bool servers_busy(struct init *in)
 {
     uint64_t before = in->ends_used;
 
+    for (uint32_t i = 0; i < in->desc.header.components; i++) {
+        const struct component *c = &in->component[i];
+        if (c->done && !c->ended && *c->done - c->done_then - 1 >= SIGNS)
+            return true;
+    }
     in->ends_used = servers_used(in);
     return in->ends_used - before > in->boot->tsc_hz / 1000 * FINISH_MS / 100;
 }
@@ -184,8 +198,10 @@ static void rebuild(struct init *in, struct component *c)
 /* The incarnation p of c is dead, or said that it cannot go on. */
 static void died(struct init *in, struct component *c, struct process *p, const char *how, const char *text)
 {
-    if (in->ends_at)
+    if (in->ends_at) {
+        in->ends_left = FINISH_MORE;
         let_servers_finish(in);
+    }
     report_take(in, c, p, how, text);
     if (p != c->now) {
         p->state = PROCESS_GONE;

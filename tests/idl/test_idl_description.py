@@ -264,6 +264,31 @@ def test_guests_of_the_command_line_become_a_system(tmp_path):
     assert tables == [1024, 300]
 
 
+def test_places_for_created_guests_have_all_but_images_and_memory_once(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "umbra_idl", "guests", "name=a,memory=64M,kernel=k", "name=p0,memory=96M,spare=true",
+                           "name=p1,memory=96M,spare=true", "--spare", "96M"], cwd=ROOT / "idl", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "g.idl").write_text(done.stdout)
+    done = generate(tmp_path / "g.idl", tmp_path)
+    assert done.returncode == 0, done.stderr
+    _, records = decode((tmp_path / "system.desc").read_bytes())
+    components = [r.fields["name"] for r in records if r.op == "COMPONENT"]
+    guests = {r.fields["name"]: r.fields for r in records if r.op == "GUEST"}
+    assert [guests[n]["spare"] for n in ("a", "p0", "p1")] == [0, 1, 1]
+    assert {g["manager"] for g in guests.values()} == {components.index("memmgr")}
+    assert [guests[n]["client"] for n in ("a", "p0", "p1")] == [0, 1, 2]
+    assert {g["spare_pages"] for g in guests.values()} == {96 * 256}
+    pool = next(r.fields for r in records if r.op == "OBJECTS" and r.fields["type"] == C["OBJ_UNTYPED"])
+    assert 160 << 20 <= pool["count"] << pool["bits"] <= 176 << 20
+    kinds = {n: [(r.op, r.fields.get("slot"), r.fields.get("address"), r.fields.get("rights")) for r in records
+                 if r.component == components.index(n) and r.op in ("CAP", "MAP", "VIEW")] for n in ("a", "p0")}
+    assert kinds["a"] == kinds["p0"]    # the same capabilities in the same places
+    images = {n: [(r.fields["which"], r.fields["name"]) for r in records if r.op == "MODULE" and r.component == components.index(n)]
+              for n in ("a", "p0")}
+    assert images == {"a": [(0, "k")], "p0": [(0, ""), (1, "")]}
+    assert {r.component: r.fields["later"] for r in records if r.op == "START"}[components.index("p0")] == 1
+
+
 @pytest.mark.parametrize("words", ["name=a", "memory=1M", "name=a,memory=1M,disk=x", "name=1,memory=1M",
                                    "name=a,name=b,memory=1M", ""])
 def test_bad_guests_are_refused_with_status_2(words):

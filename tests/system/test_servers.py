@@ -6,7 +6,7 @@ import pytest
 from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
 from umbra import layout
 
-WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6}
+WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6, "stand": 7}
 LINES = 60
 SHELL = "^/ # "
 NUMBERS = "for i in $(seq 1 400); do echo $1-$i-of-the-output; done"
@@ -25,10 +25,9 @@ def deaths(outcome):
 
 def typed():
     """Many short lines typed, and much output; both say what is missing or doubled. What counts is printed by the last line
-    that is typed: what is typed ahead is echoed into the output by the guest. It ends when no console hangs any
-    more: then what its serial port holds would be lost."""
+    that is typed: what is typed ahead is echoed into the output by the guest."""
     return 8 * "#\n" + "f() { %s; }\n" % NUMBERS + "".join('r="$r line-%03d-$((%d * 3))"\n' % (n, n) for n in range(LINES)) + \
-        "echo; for i in $r; do echo $i; done; f first; f last; sleep 5; poweroff -f\n"
+        "echo; for i in $r; do echo $i; done; f first; f last; poweroff -f\n"
 
 
 def require_whole(console):
@@ -39,13 +38,36 @@ def require_whole(console):
 
 @pytest.mark.parametrize("ways, at, every, least", [
     (("crash",), 101, 1, 100), (("put", "get"), 60, 1, 100), (("exit", "capability", "crash"), 500, 7, 30),
-    (("loop",), 9000, 0, 3)], ids=("crash", "port", "breach", "hang"))
+    (("loop", "stand"), 9000, 0, 3)], ids=("crash", "port", "breach", "hang"))
 def test_output_and_input_are_whole_whichever_console_carries_them(headless, ways, at, every, least):
     outcome = headless("--append", QUIET, *dies(*ways, at=at, every=every), typed=typed())
     assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
     require_whole(outcome.console)
     assert len(deaths(outcome)) >= least, outcome.kernel_log[-2000:]
     assert outcome.kernel_log.count("init: console has taken over") == len(deaths(outcome))
+
+
+def test_a_guest_that_ends_while_its_console_hangs_loses_no_output(headless):
+    """What it says last fits its ring and its serial port together, but neither; a console hangs after some
+    hundred bytes, and the next one does so, too: over what the serial port held, and over the end of the machine."""
+    outcome = headless("--append", QUIET, *dies("stand", "loop", at=3000),
+                       typed=8 * "#\n" + "for i in $(seq 1 150); do echo last-$i-of-the-output; done; poweroff -f\n")
+    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
+    assert re.findall(r"^last-(\d+)-of-the-output\r?$", outcome.console, re.M) == [str(n) for n in range(1, 151)]
+    assert len(deaths(outcome)) >= 3 and "no sign of life behind step" in outcome.kernel_log
+
+
+@needs_verify
+@pytest.mark.parametrize("way", (1, 2), ids=("loop", "stand"))
+def test_a_guest_that_begins_gets_its_memory_though_memmgrs_hang(headless, way):
+    """In the midst of handing out, and of zeroing: the caller's request is cancelled, and it asks the next one."""
+    hangs = ["--set", "memmgr.inject=%d" % way, "--set", "memmgr.inject_at=300", "--set", "memmgr.inject_every=1777", "--set",
+             "memmgr.inject_count=3"]
+    outcome = headless(*verifying_guest("--scale", "0.3", "memory", flavour="cloud-amd64", append="panic=-1"), *hangs)
+    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
+    assert verdicts(outcome.console)[-1].startswith("verify all ok")
+    assert len(re.findall("^memmgr: hangs", outcome.kernel_log, re.M)) == 3
+    assert len(re.findall("memmgr: hangs: no sign of life", outcome.kernel_log)) == (3 if way == 2 else 0)
 
 
 @needs_verify

@@ -4,7 +4,7 @@ import argparse
 import pathlib
 
 import pytest
-from umbra import images, layout, system
+from umbra import images, layout, run, system
 from umbra.errors import Usage
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
@@ -67,6 +67,26 @@ def test_as_many_guests_and_as_much_memory_as_is_promised_can_be_described(folde
     system.check_guests(sizes)
     guests = [guest(folder, "g%d" % n, size) for n, size in enumerate(sizes)]
     assert system.describe(OPTIONS, guests)["memory_bytes"] <= system.memory_bytes(guests)
+
+
+@pytest.mark.parametrize("pool, count", [(16 << 20, 1), (256 << 20, 3), (3 << 30, 2)])
+def test_places_for_created_guests_fit_the_machine(folder, pool, count):
+    options = argparse.Namespace(**vars(OPTIONS), pool=pool, pool_guests=count, module=[folder / "K2"])
+    summary = system.describe(options, [guest(folder)])
+    assert summary["memory_bytes"] <= system.memory_bytes([guest(folder)], options)
+    most = [c["guest"]["memory_bytes"] for name, c in summary["components"].items() if name.startswith("place")]
+    assert most == [min(pool, images.MEM_MAX)] * count and "module0" not in summary["modules"]
+
+
+def test_more_places_or_memory_than_fit_are_one_clear_line():
+    for pool, count, sizes in ((16 << 20, 15, [16 << 20] * 2), (system.GUESTS_MEM_MAX, 1, [16 << 20])):
+        with pytest.raises(Usage):
+            system.check_pool(argparse.Namespace(pool=pool, pool_guests=count, module=None), sizes)
+
+
+def test_created_guests_are_called_by_their_names():
+    log = "guest a created in place0\r\nx\nguest b created in place1\nguest a destroyed\nguest c created in place0\n"
+    assert run.created_guests(log) == {"place1": "b", "place0": "c"}
 
 
 def test_every_module_of_a_named_system_has_a_file():

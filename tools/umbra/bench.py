@@ -174,8 +174,8 @@ def number(value):
 
 def met(goal, value):
     """Whether the value meets a goal such as `<= 350`; None without one."""
-    match = re.fullmatch(r"<= ([\d.e]+)", goal or "")
-    return value <= float(match[1]) if match else None
+    match = re.fullmatch(r"([<>])= ([\d.e]+)", goal or "")
+    return None if not match else value <= float(match[2]) if match[1] == "<" else value >= float(match[2])
 
 
 def row(figure, fact):

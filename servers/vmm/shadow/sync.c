@@ -211,6 +211,13 @@ static void resync_any(struct shadow *s, const struct pte_format *f, struct tabl
     resync_entry(s, f, t, index, raw, r);
 }
 
+static uint32_t count_bits(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    return (uint32_t)(((x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+}
+
 /* x: for leaves that go by comparison, else NULL. */
 static void resync_word(struct shadow *s, const struct pte_format *f, const struct stand *x, struct table *t,
                         uint32_t k, struct resync *r)
@@ -238,7 +245,7 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
     }
     if (lost) {
         leaves_lost_write(s, t, k, lost);
-        r->writes += (uint32_t)__builtin_popcountll(lost);
+        r->writes += count_bits(lost);
         r->write[k] |= lost;
     }
 }

@@ -151,26 +151,30 @@ static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, 
 }
 
 #define EIGHT 8u
-/* The same for entries i..i + 7, all filled. */
+static inline bool any_may_write(const uint64_t *e)
+{
+    return (e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]) & ENTRY_MAY_WRITE;
+}
+
+/* The same for entries i..i + 7, all filled, where all differ in the same way. */
 static inline bool eight_stand(const struct stand *x, const uint64_t *e, const uint64_t *raw, uint32_t i,
                                uint64_t *lost)
 {
-    uint64_t any = 0, differ = 0, all = ~0ull, gone = 0;
+    e += i;
+    raw += i;
+    uint64_t first = raw[0] ^ e[0], any = raw[0], others = 0;
 
 #pragma GCC unroll 8
-    for (uint32_t k = i; k < i + EIGHT; k++) {
-        uint64_t d = raw[k] ^ e[k];
+    for (uint32_t k = 1; k < EIGHT; k++) {
         any |= raw[k];
-        differ |= d;
-        all &= d;
-        gone |= d & e[k];
+        others |= raw[k] ^ e[k] ^ first;
     }
-    differ = (differ & x->same) ^ PTE_A;
-    if ((any & x->none) || !(all & PTE_A))
+    if ((others & (x->same | PTE_D)) || (any & x->none))
         return false;
-    if (!differ)
-        return !(gone & ENTRY_MAY_WRITE);
-    if (differ != PTE_RW || !(all & PTE_RW) || (any & PTE_RW))
+    uint64_t differs = (first & x->same) ^ PTE_A;
+    if (!differs)
+        return !(first & PTE_D) || !any_may_write(e);
+    if (differs != PTE_RW || (any & PTE_RW))
         return false;
     *lost |= 0xffull << i;
     return true;

@@ -156,9 +156,10 @@ static inline bool any_may_write(const uint64_t *e)
     return (e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]) & ENTRY_MAY_WRITE;
 }
 
-/* The same for entries i..i + 7, all filled, where all differ in the same way. */
-static inline bool eight_stand(const struct stand *x, const uint64_t *e, const uint64_t *raw, uint32_t i,
-                               uint64_t *lost)
+/* The same for entries i..i + 7, all filled, where all differ in the same way. By itself it has enough
+ * registers. */
+static __attribute__((noinline)) bool eight_stand(const struct stand *x, const uint64_t *e,
+                                                  const uint64_t *raw, uint32_t i, uint64_t *lost)
 {
     e += i;
     raw += i;

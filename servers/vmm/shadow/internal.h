@@ -232,6 +232,9 @@ bool is_current_top(const struct shadow *s, const struct table *t);
 #define OPS_LINKED (OPS_LINK + 2 * OPS_DOWNGRADE) /* one link, what it replaces, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
+/* A leaf where none is. False: the frame needs leaf_set. */
+bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+              bool may_write, struct shadow_ops *ops);
 /* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs
  * leaf_set. How many it set; room as for one. */
 uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
@@ -268,7 +271,10 @@ void sync_frame(struct shadow *s, uint64_t gfn, struct shadow_ops *ops);
 void sync_all(struct shadow *s, struct shadow_ops *ops);
 void sync_point(struct shadow *s, struct shadow_ops *ops);
 void sync_below(struct shadow *s, struct table *t, struct shadow_ops *ops); /* before a new link to t */
+
+/* resync.c; table_resync returns whether anything had changed. */
 void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
+bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops);
 
 /* write.c: a write fault on a frame; FILL_OK: nothing withholds W. */
 struct guest_walk;
@@ -304,6 +310,8 @@ bool may_link(struct shadow *s, const struct table *t, struct table *child, stru
 struct guest_walk;
 bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
                 enum fill_result *result);
+/* The table at level 1 that the links lead to for va, if a fill has remembered it. */
+struct table *usual_last(struct shadow *s, uint64_t va);
 static inline void usual_forget(struct shadow *s)
 {
     s->changes++;

@@ -152,6 +152,27 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     op_fill(ops, s->config.tables[id], index, rights, gfn);
 }
 
+bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
+              bool may_write, struct shadow_ops *ops)
+{
+    uint32_t id = table_id(s, t);
+    ref_t next = 0;
+
+    if (may_write) {
+        struct frame *f = &s->frame[gfn];
+        if (f->shadows || f->writers >= WRITERS_MAX)
+            return false;
+        next = f->writer;
+        f->writer = REF(id, index);
+        f->writers++;
+    }
+    s->entry[id][index] = entry_make(gfn, rights, may_write ? ENTRY_WRITER : 0, next);
+    mask_set(t->filled, index);
+    t->live++;
+    op_fill(ops, s->config.tables[id], index, rights, gfn);
+    return true;
+}
+
 uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
                   bool may_write, uint32_t n, struct shadow_ops *ops)
 {

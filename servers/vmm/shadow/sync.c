@@ -5,287 +5,6 @@
  * operations. A table that keeps changing stays writable, a quiet one is protected again. */
 #include "walk.h"
 
-#define REFILL_MAX 32u
-
-enum verdict { KEEP, LOSE_WRITE, DROP };
-
-/* The present mode's format, or that of another one, made in *other. */
-static const struct pte_format *format_of(const struct shadow *s, const struct table *t,
-                                          struct pte_format *other)
-{
-    const struct role *r = &s->control.role;
-    if (t->role.guest == r->guest && t->role.nxe == r->nxe && t->role.pse == r->pse)
-        return &s->control.pte;
-    *other = pte_format((enum guest_format)t->role.guest, t->role.nxe, t->role.pse, s->config.phys_bits);
-    return other;
-}
-
-/* No more rights, and the same U: a supervisor page evades SMEP and SMAP, so less U is not less. */
-static bool within(uint32_t rights, uint32_t of)
-{
-    return (rights & ~of) == 0 && ((rights ^ of) & SH_USER) == 0;
-}
-
-/* What must become of a present entry whose guest entry allows `want` now. */
-static enum verdict judge(const struct shadow *s, uint64_t entry, const struct want *want)
-{
-    uint32_t rights = ENTRY_RIGHTS(entry), read_only = rights & ~(uint32_t)(SH_WRITE | SH_DIRTY);
-
-    if (entry & ENTRY_LINK) {
-        const struct table *child = &s->table[ENTRY_CHILD(entry)];
-        bool same =
-            want->kind == WANT_LINK && child->gfn == want->gfn && role_equal(child->role, want->child);
-        return same && within(rights, want->rights) ? KEEP : DROP;
-    }
-    if (want->kind != WANT_LEAF || want->gfn != ENTRY_GFN(entry))
-        return DROP;
-    if (want->alt_rights && within(rights, want->alt_rights))
-        return KEEP;
-    if (!within(read_only, want->rights))
-        return DROP;
-    return (entry & ENTRY_MAY_WRITE) && !want->may_write ? LOSE_WRITE : KEEP;
-}
-
-static bool read_entry(const struct shadow *s, const struct table *t, uint32_t index, uint64_t *raw)
-{
-    uint32_t bytes = guest_entry_bytes((enum guest_format)t->role.guest);
-    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)guest_index(t->role, index) * bytes;
-    return guest_entry_read(s, at, bytes, raw);
-}
-
-/* One entry after its guest entry was written or flushed. */
-void entry_revalidate(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
-{
-    uint64_t raw = 0;
-    if (!read_entry(s, t, index, &raw))
-        raw = 0;
-    if (mask_test(t->filled, index)) {
-        if (shadow_ops_room(ops) < OPS_DOWNGRADE) {
-            table_empty(s, t, ops);
-            return;
-        }
-        struct pte_format other;
-        struct want want = want_of(format_of(s, t, &other), t->role, index, raw, t->flags & TABLE_ROM);
-        uint64_t e = s->entry[table_id(s, t)][index];
-        enum verdict v = judge(s, e, &want);
-        if (v == LOSE_WRITE) {
-            if (ENTRY_RIGHTS(e) & SH_WRITE)
-                op_fill(ops, s->config.tables[table_id(s, t)], index,
-                        ENTRY_RIGHTS(e) & ~(uint32_t)(SH_WRITE | SH_DIRTY), ENTRY_GFN(e));
-            leaf_lost_write(s, t, index);
-        } else if (v == DROP) {
-            entry_drop(s, t, index, ops);
-        } else if (want.may_write && !(e & ENTRY_MAY_WRITE)) {
-            prefetch_more(s, t, index, &want, ops); /* it would be written next: why else was it changed? */
-        }
-    }
-    if (t->role.level == 1)
-        prefetch_one(s, t, index, raw, ops);
-}
-
-/* The work of one table: what changed, as masks, and what may be filled again at once. */
-struct resync {
-    uint64_t drop[MASK_WORDS], write[MASK_WORDS];
-    uint32_t drops, writes, refills;
-    uint16_t index[REFILL_MAX];
-    uint64_t raw[REFILL_MAX];
-};
-
-static void resync_entry(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
-                         uint64_t raw, struct resync *r)
-{
-    struct want want = want_of(f, t->role, index, raw, t->flags & TABLE_ROM);
-    uint64_t e = s->entry[table_id(s, t)][index];
-
-    switch (judge(s, e, &want)) {
-    case KEEP:
-        return;
-    case LOSE_WRITE:
-        if (ENTRY_RIGHTS(e) & SH_WRITE) {
-            mask_set(r->write, index);
-            r->writes++;
-        }
-        leaf_lost_write(s, t, index);
-        return;
-    case DROP:
-        mask_set(r->drop, index);
-        r->drops++;
-        entry_forget(s, t, index);
-        if (want.kind == WANT_LEAF && r->refills < REFILL_MAX) {
-            r->index[r->refills] = (uint16_t)index;
-            r->raw[r->refills++] = raw;
-        }
-    }
-}
-
-/* How an entry of a long-mode leaf and the guest's entry must agree, with CR0.WP: the word is laid out for
- * it. An answer of "no" is judged. */
-struct stand {
-    uint64_t same; /* bits that say the same in both; A is set in the guest's alone */
-    uint64_t none; /* bits that no guest's entry may have */
-};
-
-static struct stand stand_for(const struct pte_format *f)
-{
-    uint64_t frame = (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT;
-
-    BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US && (unsigned)SH_READ == PTE_P &&
-                 ENTRY_MAY_WRITE == PTE_D && ENTRY_WITHHELD == PTE_A);
-    return (struct stand){ .same = frame | PTE_P | PTE_RW | PTE_US | PTE_A | f->nx,
-                           .none = f->reserved[1][0] | (f->frame_mask & ~frame) };
-}
-
-/* The same as it was, but perhaps without the right to write: then *lost gets bit i. */
-static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, uint32_t i, uint64_t *lost)
-{
-    uint64_t differs = ((raw ^ e) & x->same) ^ PTE_A;
-
-    if (raw & x->none)
-        return false;
-    if (!differs)
-        return !(e & ~raw & ENTRY_MAY_WRITE);
-    if (differs != PTE_RW || !(e & SH_WRITE))
-        return false;
-    *lost |= BIT(i);
-    return true;
-}
-
-#define EIGHT 8u
-/* The same for entries i..i + 7, all filled. */
-static inline bool eight_stand(const struct stand *x, const uint64_t *e, const uint64_t *raw, uint32_t i,
-                               uint64_t *lost)
-{
-    uint64_t any = 0, differ = 0, all = ~0ull, gone = 0;
-
-#pragma GCC unroll 8
-    for (uint32_t k = i; k < i + EIGHT; k++) {
-        uint64_t d = raw[k] ^ e[k];
-        any |= raw[k];
-        differ |= d;
-        all &= d;
-        gone |= d & e[k];
-    }
-    differ = (differ & x->same) ^ PTE_A;
-    if ((any & x->none) || !(all & PTE_A))
-        return false;
-    if (!differ)
-        return !(gone & ENTRY_MAY_WRITE);
-    if (differ != PTE_RW || !(all & PTE_RW) || (any & PTE_RW))
-        return false;
-    *lost |= 0xffull << i;
-    return true;
-}
-
-/* The guest entries behind the filled ones of a word, read at once. */
-struct filled_word {
-    union {
-        uint64_t wide[64];
-        uint32_t narrow[64];
-    } raw;
-    uint32_t index, first; /* of the first one: hardware's, guest's */
-    uint32_t bytes;        /* of a guest entry */
-    bool read;
-};
-
-static void word_read(const struct shadow *s, const struct table *t, uint32_t k, struct filled_word *w)
-{
-    uint64_t filled = t->filled[k];
-    uint32_t last = guest_index(t->role, k * 64 + 63 - (uint32_t)__builtin_clzll(filled));
-
-    w->bytes = guest_entry_bytes((enum guest_format)t->role.guest);
-    w->index = k * 64 + (uint32_t)__builtin_ctzll(filled);
-    w->first = guest_index(t->role, w->index);
-    uint64_t at = (t->gfn << PAGE_SHIFT) + (uint64_t)w->first * w->bytes;
-    w->read =
-        gmem_read_bytes(s->config.mem, (gpa_t){ at }, &w->raw, (last - w->first + 1) * w->bytes) == GMEM_OK;
-}
-
-static void resync_any(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
-                       const struct filled_word *w, struct resync *r)
-{
-    uint32_t g = guest_index(t->role, index) - w->first;
-    uint64_t raw = w->bytes == 8 ? w->raw.wide[g] : w->raw.narrow[g];
-
-    if (!w->read && !read_entry(s, t, index, &raw))
-        raw = 0;
-    resync_entry(s, f, t, index, raw, r);
-}
-
-/* Without a library: the program may have none. */
-static uint32_t ones(uint64_t x)
-{
-    x -= x >> 1 & 0x5555555555555555;
-    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
-    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
-    return (uint32_t)(x * 0x0101010101010101 >> 56);
-}
-
-/* x: for leaves that go by comparison, else NULL. */
-static void resync_word(struct shadow *s, const struct pte_format *f, const struct stand *x, struct table *t,
-                        uint32_t k, struct resync *r)
-{
-    struct filled_word w;
-    const uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
-    uint64_t todo = t->filled[k], lost = 0;
-
-    word_read(s, t, k, &w);
-    if (!w.read || !x) {
-        for (; todo; todo &= todo - 1)
-            resync_any(s, f, t, k * 64 + (uint32_t)__builtin_ctzll(todo), &w, r);
-        return;
-    }
-    const uint64_t *raw = w.raw.wide - (w.index - k * 64);
-    while (todo) {
-        uint32_t i = (uint32_t)__builtin_ctzll(todo);
-        if (i % EIGHT == 0 && (uint8_t)(todo >> i) == 0xff && eight_stand(x, entry, raw, i, &lost)) {
-            todo &= ~(0xffull << i);
-            continue;
-        }
-        todo &= todo - 1;
-        if (!leaf_stands(x, entry[i], raw[i], i, &lost))
-            resync_entry(s, f, t, k * 64 + i, raw[i], r);
-    }
-    if (lost) {
-        leaves_lost_write(s, t, k, lost);
-        r->writes += ones(lost);
-        r->write[k] |= lost;
-    }
-}
-
-/* Returns whether anything had changed. */
-static bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
-{
-    struct resync r;
-    struct pte_format other;
-    const struct pte_format *f = format_of(s, t, &other);
-    cptr_t cap = s->config.tables[table_id(s, t)];
-    bool usual = f == &s->control.pte && f->guest == GUEST_LONG && t->role.level == 1 && !t->role.wp0 &&
-                 !(t->flags & TABLE_ROM);
-
-    const struct stand x = stand_for(f);
-
-    if (t->live == 0)
-        return false;
-    if (shadow_ops_room(ops) < ROOM_TO_SYNC) {
-        table_empty(s, t, ops); /* one word: nothing kept is nothing stale */
-        return true;
-    }
-    __builtin_memset(&r, 0, offsetof(struct resync, index));
-    for (uint32_t k = 0; k < MASK_WORDS; k++) {
-        if (t->filled[k])
-            resync_word(s, f, usual ? &x : NULL, t, k, &r);
-    }
-    if (r.drops)
-        op_downgrade(ops, cap, r.drop, 0);
-    if (r.writes)
-        op_downgrade(ops, cap, r.write, SH_READ | SH_USER | SH_EXEC);
-    for (uint32_t i = 0; i < r.refills; i++)
-        prefetch_one(s, t, r.index[i], r.raw[i], ops);
-    s->counters.resyncs++;
-    s->counters.resynced_entries += r.drops + r.writes;
-    return r.drops + r.writes > 0;
-}
-
 static bool frame_resync(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
 {
     bool changed = false;
@@ -403,21 +122,30 @@ void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
     s->unsynced_upper += f->upper > 0;
 }
 
-/* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */
-void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
+/* The table at level 1 that the links lead to, or NULL. */
+static struct table *last_table(struct shadow *s, uint64_t va)
 {
-    uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va.v >> 30) & 3 : 0;
+    uint32_t slot = s->control.hw == SHADOW_PAE ? (uint32_t)(va >> 30) & 3 : 0;
     struct table *t = s->top[slot] != NO_TABLE ? &s->table[s->top[slot]] : NULL;
 
-    s->invlpg_va = va;
-    s->counters.invlpgs++;
-    if (s->unsynced_upper)
-        sync_all(s, ops);
     while (t && t->role.level > 1) {
-        uint32_t index = (uint32_t)(va.v >> (PAGE_SHIFT + (t->role.level - 1) * 9)) & (ENTRIES - 1);
+        uint32_t index = (uint32_t)(va >> (PAGE_SHIFT + (t->role.level - 1) * 9)) & (ENTRIES - 1);
         uint64_t e = s->entry[table_id(s, t)][index];
         t = mask_test(t->filled, index) ? &s->table[ENTRY_CHILD(e)] : NULL;
     }
+    return t;
+}
+
+/* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */
+void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
+{
+    s->counters.invlpgs++;
+    s->invlpg_va = va;
+    if (s->unsynced_upper)
+        sync_all(s, ops);
+    struct table *t = usual_last(s, va.v);
+    if (!t)
+        t = last_table(s, va.v);
     if (t && !is_direct(t))
         entry_revalidate(s, t, (uint32_t)(va.v >> PAGE_SHIFT) & (ENTRIES - 1), ops);
     orphans_end(s, ORPHANS_BATCH, ops);

@@ -176,6 +176,16 @@ static inline struct table *known_table(struct shadow *s, uint64_t va, struct gm
     return k->table[0];
 }
 
+struct table *usual_last(struct shadow *s, uint64_t va)
+{
+    const struct chain *k = &s->chain[va >> 21 & (CHAINS - 1)];
+
+    if (s->control.format != GUEST_LONG || k->region != va >> 21 || k->top != s->top[0] ||
+        k->changes != changes_of(s, k))
+        return NULL;
+    return k->table[0];
+}
+
 /* The leaf for a guest's entry that has A, and D for a write. False: it is there already. */
 static bool set_leaf(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
@@ -191,7 +201,7 @@ static bool set_leaf(struct shadow *s, struct table *t, uint32_t index, uint64_t
         uint64_t e = s->entry[table_id(s, t)][index];
         if (ENTRY_GFN(e) == gfn && ENTRY_RIGHTS(e) == rights)
             return false;
-    } else if (leaf_run(s, t, index, gfn, rights, may_write, 1, ops)) {
+    } else if (leaf_new(s, t, index, gfn, rights, may_write, ops)) {
         return true;
     }
     leaf_set(s, t, index, gfn, rights, may_write, ops);

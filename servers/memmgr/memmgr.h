@@ -11,7 +11,7 @@
 #define PIECE_BITS   24 /* one untyped of the pool: 16 MB */
 #define PIECE_FRAMES (1u << (PIECE_BITS - PAGE_SHIFT))
 #define RECORDS_MAX  30 /* of a GUESTSPACE_CHANGE: two words each */
-#define CLIENTS_MAX  16
+#define CLIENTS_MAX  48
 #define TABLE_PAGES  512u
 #define GFN_LIMIT    0x80000u /* 2 GB: guests' memory lies below the device hole */
 #define RANGES_MAX   288u

@@ -49,7 +49,7 @@ enum {
 #define DESC_MODULE_STEP   0x100000000
 #define DESC_OBSERVED_STEP 0x2000
 #define DESC_MODULE_KINDS  2
-#define DESC_QUOTAS        16 /* clients of a server that hands out guests' memory */
+#define DESC_QUOTAS        48 /* clients of a server that hands out guests' memory */
 
 /* Badges on init's endpoint: a fault of component i, or a client (the low 32 bits) of a provided interface.
  */

@@ -63,7 +63,7 @@ static bool take_entry(struct flow *f, uint32_t i)
         return false;
     commit(f, i, taken, &e);
     if (waiting == CONSOLE_OUTPUT_ENTRIES) /* it was full: the client may wait for room */
-        f->wake |= 1u << i;
+        f->wake |= 1ul << i;
     return true;
 }
 
@@ -113,7 +113,7 @@ static void perform(struct flow *f)
         ring->data[(t->count - 1) % CONSOLE_INPUT_BYTES] = t->byte;
         flow_step();
         __atomic_store_n(&ring->produced, t->count, __ATOMIC_RELEASE);
-        f->wake |= 1u << t->guest;
+        f->wake |= 1ul << t->guest;
     } else if (t->what == TYPED_LOST) {
         ring->lost = t->count;
     }
@@ -186,6 +186,6 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
     if (s->typed.decided || s->received != NOTHING_RECEIVED)
         flow_typed(f);
     for (uint32_t i = 0; i < CONSOLE_GUESTS; i++)
-        f->wake |= (uint32_t)f->guest[i].there << i;
+        f->wake |= (uint64_t)f->guest[i].there << i;
     return true;
 }

@@ -55,7 +55,7 @@ struct console_guest {
 struct flow {
     struct console_state *state;
     struct console_guest guest[CONSOLE_GUESTS];
-    uint32_t wake; /* bit i: guest i is to be signalled: input, or room for output */
+    uint64_t wake; /* bit i: guest i is to be signalled: input, or room for output */
 };
 
 /* What the console before this one left in its registers (servers/console/port.h). */

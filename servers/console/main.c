@@ -51,9 +51,9 @@ static void receive(struct console *c)
 static void wake(struct console *c)
 {
     for (uint32_t i = 0; c->flow.wake; i++) {
-        if (c->flow.wake & 1u << i)
+        if (c->flow.wake & 1ul << i)
             sys_signal(CAP_TYPED + i);
-        c->flow.wake &= ~(1u << i);
+        c->flow.wake &= ~(1ul << i);
     }
 }
 

@@ -45,6 +45,7 @@ enum {
 struct pool {
     cptr_t cap;
     uint64_t bytes, used;
+    bool is_gap; /* made of another pool's memory */
 };
 
 /* Capabilities one after the other: in the root CNode (sub 0), or in the CNode in root slot sub. */
@@ -202,10 +203,13 @@ struct upload {
     uint32_t size, got, crc, wanted;
 };
 
+#define POOLS_MAX 160u /* chosen: those of boot memory and 64 gaps; further gaps are lost */
+BUILD_ASSERT(POOLS_MAX >= BOOT_UNTYPED_MAX + 64u);
+
 struct init {
     const struct umbra_bootinfo *boot;
     struct desc desc;
-    struct pool pool[BOOT_UNTYPED_MAX]; /* boot memory, smallest first */
+    struct pool pool[POOLS_MAX]; /* boot memory, smallest first, then what keep_gap() made of it */
     uint32_t pools;
     struct slots slots; /* the root CNode */
     struct space space; /* init's own */
@@ -245,8 +249,10 @@ cptr_t slot_cnode(const struct slots *s);
 /* n objects in consecutive slots of s; pool NULL: boot memory. Returns the first capability. */
 cptr_t objects_new(struct init *in, struct pool *p, struct slots *s, unsigned type, unsigned bits,
                    uint32_t n);
-/* An Untyped of at least so many bytes, as a pool; and slots in a new CNode made of a pool. */
+/* An Untyped of at least so many bytes, as a pool, and whether boot memory has one and something besides; and
+ * slots in a new CNode made of a pool. */
 bool pool_possible(struct init *in, uint64_t bytes);
+uint64_t boot_memory_used(const struct init *in); /* bytes, what is lost between objects included */
 struct pool pool_new(struct init *in, uint64_t bytes);
 struct slots slots_new(struct init *in, struct pool *p, uint32_t n);
 /* The same with a given root slot for the CNode's capability. */

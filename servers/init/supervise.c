@@ -46,7 +46,7 @@ static void say_stretches(void)
         printf("stat kernel longest_stretch %lu\n", m.w[0]);
 }
 
-static void say_counters(void)
+static void say_counters(const struct init *in)
 {
     static const char *const names[COUNT_KERNEL_MAX] = { "syscalls",  "exits",        "exits_sent",
                                                          "cr3_loads", "fpu_switches", "interrupts",
@@ -61,6 +61,7 @@ static void say_counters(void)
         value[i] = i < MSG_REGISTERS ? m.w[i] : IPC->words[i];
     for (unsigned i = 0; i < COUNT_KERNEL_MAX; i++)
         printf("stat kernel %s %lu\n", names[i], value[i]);
+    printf("stat kernel boot_memory_used %lu\n", boot_memory_used(in));
     say_stretches();
     audit_say_tlb();
 }
@@ -120,7 +121,7 @@ static void finish(struct init *in)
     for (uint32_t i = 0; i < in->desc.header.components; i++)
         if (!in->component[i].guest && in->component[i].restarts)
             printf("init: %s was restarted %u times\n", in->component[i].name, in->component[i].restarts);
-    say_counters();
+    say_counters(in);
     end_machine(in->ends_clean ? END_CLEAN : END_GUEST_FAILED);
 }
 
@@ -170,7 +171,7 @@ static void end_component(struct init *in, struct component *c, bool clean)
         printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {
         printf("init: the system cannot go on without %s\n", c->name);
-        say_counters();
+        say_counters(in);
         end_machine(END_SYSTEM_FAILED);
     }
     supervise_end_if_last(in);

@@ -58,11 +58,11 @@ def test_the_machine_is_large_enough_for_its_guests(folder, mem):
 
 def test_too_many_guests_is_one_clear_line(folder):
     with pytest.raises(Usage) as caught:
-        system.describe(OPTIONS, [guest(folder, str(n), 16 << 20) for n in range(20)])
+        system.describe(OPTIONS, [guest(folder, str(n), 16 << 20) for n in range(system.GUESTS_MAX + 1)])
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("sizes", [[96 << 20] * system.GUESTS_MAX, [2040 << 20] * 2])
+@pytest.mark.parametrize("sizes", [[80 << 20] * system.GUESTS_MAX, [2040 << 20] * 2])
 def test_as_many_guests_and_as_much_memory_as_is_promised_can_be_described(folder, sizes):
     system.check_guests(sizes)
     guests = [guest(folder, "g%d" % n, size) for n, size in enumerate(sizes)]

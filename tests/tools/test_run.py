@@ -195,7 +195,7 @@ def test_modules_of_a_multiboot_kernel_become_one_file(system):
     (["--kernel", "K", "--seed", "0"], "--seed 0 is not between 1 and 2^64 - 1"),
     (["--kernel", "K", "--seed", "x"], "argument --seed: invalid int value: 'x'; see build.py run --help"),
     (["tiny", "--paging", "nested"], "--paging nested does not go with system tiny"),
-    (["--vm=kernel=K"] * 17, "17 guests; at most 16 fit one system"),
+    (["--vm=kernel=K"] * 49, "49 guests; at most 48 fit one system"),
     (["--vm=kernel=K,mem=2040M"] * 3, "the guests have 6120M of memory together; at most 4080M fit one system"),
     (["--vm", ""], "'' is not one of name="),
     (["--vm", "name=a,kernel=K,mem=64M,mem=65M"], "mem is given twice"),

@@ -75,11 +75,11 @@ def sizes(options):
 
 def sources(known):
     """[(what measures, names it measures, function)]; bench_linux adds the guests' boots."""
-    from umbra import bench_linux, bench_restart
+    from umbra import bench_linux, bench_restart, bench_scale
     found = [(path, measured_by(path, known), run_task) for path in layout.find("tests/procs/bench_*.c")]
     if layout.find("kernel/**/*.c"):
         found.append(("size", {"size.kernel_sloc", "size.kernel_text_bytes"}, lambda _path, options: sizes(options)))
-    return found + bench_linux.sources(known) + bench_restart.sources(known)
+    return found + bench_linux.sources(known) + bench_restart.sources(known) + bench_scale.sources(known)
 
 
 def answers(name, wanted):

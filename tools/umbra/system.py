@@ -18,11 +18,11 @@ DEFAULT = "linux"
 END_CLEAN, END_GUEST, END_SYSTEM = 0x10, 0x11, 0x12     # servers/init/init.h
 CMDLINE = "log=com2"
 MACHINE_MIN = 1024 * MB
-GUESTS_MAX = 16             # CONSOLE_GUESTS in idl/interfaces/console.idl
+GUESTS_MAX = 48             # CONSOLE_GUESTS in idl/interfaces/console.idl
 GUEST_FILES_MAX = 18        # BOOT_MODULES_MAX without init, the description and the four servers
 GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' paging structures
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
-HEAP_BASE = 4 * MB          # chosen: of a guest's component, besides what the shadow MMU needs
+HEAP_BASE = 1 * MB          # chosen: of a guest's component, besides what the shadow MMU needs: a table of capabilities, a recorder
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
 POOL_GUESTS = 2             # chosen: places for created guests where a pool is asked for
 MANAGER_HEAP = 4            # megabytes; chosen: of memmgr, besides eight bytes for each page of guest memory
@@ -133,8 +133,9 @@ def compiler(*words):
     return done.stdout
 
 
-def describe(options, guests):
-    """Compiles the system's description into folder()/system; returns its summary (system.json)."""
+def describe(options, guests, memory=None):
+    """Compiles the system's description into folder()/system; returns its summary (system.json). memory: of
+    the machine, if not what the guests need."""
     source, settings = "systems/%s.idl" % options.system, []
     if options.system == DEFAULT:
         source = layout.relative(folder() / "system.idl")
@@ -155,7 +156,7 @@ def describe(options, guests):
         for g in free:
             settings += ["--set", "%s.heap=%dM" % (g.name, heap_bytes(g) // MB)]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests + free) // 4096 * 8 // MB)]
-        settings += ["--memory", str(memory_bytes(guests, options))]
+        settings += ["--memory", str(memory or memory_bytes(guests, options))]
     for text in getattr(options, "set", []):
         settings += ["--set", text]
     compiler("compile", source, "-o", layout.relative(folder() / "system"), *settings)
@@ -188,12 +189,12 @@ def module_file(profile, name, given):
     raise Failure("the description names boot module %s, which is neither a server nor a guest of this tree" % name)
 
 
-def modules(options, guests):
+def modules(options, guests, memory=None):
     """The boot modules as (path, arguments). Writes folder()."""
     given = guest_files(guests)
     if not (layout.ROOT / "servers/init/main.c").is_file():     # a kernel alone
         return [(link(name, path), "") for name, path in given.items()]
-    wanted = describe(options, guests)["modules"]
+    wanted = describe(options, guests, memory)["modules"]
     found = [layout.server_output(options.profile, "init"), layout.relative(folder() / "system/system.desc")]
     if getattr(options, "record", None):    # the other build of the same module
         given["vmm"] = layout.ROOT / layout.server_output(options.profile, "vmm_recording")

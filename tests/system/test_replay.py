@@ -47,7 +47,7 @@ def changed_core(folder, path, old, new):
 def test_linux_over_dying_vmms_replays_the_same(headless, tmp_path):
     path = tmp_path / "recording"
     outcome = headless("--record", path, "--kernel", guest.kernel("cloud-amd64"), "--initrd", guest.initramfs(), "--append",
-                       guest.APPEND, *dies("store", "reply", "delivery", at=2, every=2999, stores=7),
+                       guest.APPEND, *dies("store", "reply", "delivery", at=2, every=397, stores=7),
                        typed=TYPED)
     assert outcome.status == 0, outcome.said
     done = replay.replay(path)

@@ -79,7 +79,7 @@ def test_places_for_created_guests_fit_the_machine(folder, pool, count):
 
 
 def test_more_places_or_memory_than_fit_are_one_clear_line():
-    for pool, count, sizes in ((16 << 20, 15, [16 << 20] * 2), (system.GUESTS_MEM_MAX, 1, [16 << 20])):
+    for pool, count, sizes in ((16 << 20, system.GUESTS_MAX - 1, [16 << 20] * 2), (system.GUESTS_MEM_MAX, 1, [16 << 20])):
         with pytest.raises(Usage):
             system.check_pool(argparse.Namespace(pool=pool, pool_guests=count, module=None), sizes)
 

@@ -227,7 +227,8 @@ void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *c
 {
     uint32_t id = table_id(s, t), child_id = table_id(s, child);
 
-    entry_replace(s, t, index, rights, ops);
+    if (mask_test(t->filled, index))
+        entry_forget(s, t, index); /* OP_LINK drops it, and flushes */
     if (child->parents >= PARENTS_MAX) {
         ref_t r = child->parent;
         entry_drop(s, &s->table[REF_TABLE(r)], REF_INDEX(r), ops);

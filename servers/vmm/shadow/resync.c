@@ -155,34 +155,33 @@ static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, 
 }
 
 #define EIGHT 8u
-static inline bool any_may_write(const uint64_t *e)
+static bool any_may_write(const uint64_t *e, uint32_t n)
 {
-    return (e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]) & ENTRY_MAY_WRITE;
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        any |= e[i];
+    return any & ENTRY_MAY_WRITE;
 }
 
-/* The same for entries i..i + 7, all filled, where all differ in the same way. By itself it has enough
- * registers. */
-static __attribute__((noinline)) bool eight_stand(const struct stand *x, const uint64_t *e,
-                                                  const uint64_t *raw, uint32_t i, uint64_t *lost)
+/* The same for entries i..i + n - 1, a multiple of eight, all filled, where all differ in the same way. By
+ * itself: it needs the registers. */
+static __attribute__((noinline)) bool run_stands(const struct stand *x, const uint64_t *e,
+                                                 const uint64_t *raw, uint32_t n, bool *lost)
 {
-    e += i;
-    raw += i;
-    uint64_t first = raw[0] ^ e[0], any = raw[0], others = 0;
+    uint64_t first = raw[0] ^ e[0], any = 0, others = 0;
 
+    for (uint32_t i = 0; i < n; i += EIGHT)
 #pragma GCC unroll 8
-    for (uint32_t k = 1; k < EIGHT; k++) {
-        any |= raw[k];
-        others |= raw[k] ^ e[k] ^ first;
-    }
+        for (uint32_t k = 0; k < EIGHT; k++) {
+            any |= raw[i + k];
+            others |= raw[i + k] ^ e[i + k] ^ first;
+        }
     if ((others & (x->same | PTE_D)) || (any & x->none))
         return false;
     uint64_t differs = (first & x->same) ^ PTE_A;
-    if (!differs)
-        return !(first & PTE_D) || !any_may_write(e);
-    if (differs != PTE_RW || (any & PTE_RW))
-        return false;
-    *lost |= 0xffull << i;
-    return true;
+    *lost = differs == PTE_RW && !(any & PTE_RW);
+    return *lost || (!differs && (!(first & PTE_D) || !any_may_write(e, n)));
 }
 
 /* The guest entries behind the filled ones of a word, read at once. */
@@ -244,8 +243,12 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
     const uint64_t *raw = w.raw.wide - (w.index - k * 64);
     while (todo) {
         uint32_t i = (uint32_t)__builtin_ctzll(todo);
-        if (i % EIGHT == 0 && (uint8_t)(todo >> i) == 0xff && eight_stand(x, entry, raw, i, &lost)) {
-            todo &= ~(0xffull << i);
+        uint64_t run = !~todo ? ~0ull : 0xffull << i;
+        bool all;
+        if (i % EIGHT == 0 && (todo & run) == run &&
+            run_stands(x, entry + i, raw + i, !~run ? 64 : EIGHT, &all)) {
+            lost |= all ? run : 0;
+            todo &= ~run;
             continue;
         }
         todo &= todo - 1;

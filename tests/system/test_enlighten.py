@@ -2,30 +2,35 @@
 """`run --enlighten`: guests that are told what they are take KVM's clock from their memory, and make no delays by ports."""
 import re
 
-from linux_guest import needs_verify, require_whole, verifying_guest
+import pytest
+from linux_guest import QUIET, needs_verify, require_whole, verifying_guest
 from test_restart import SMALL, dies, taken_over
-from umbra import guest
+from umbra import guest, layout
 
 PARTS = ["--scale", "0.3", "timers", "clocks", "storm", "memory"]
-CLOCKSOURCE = "cat /sys/devices/system/clocksource/clocksource0/current_clocksource"
-TYPED = "#\n#\ndmesg | grep -i kvm\n%s\ndate -u +%%Y-%%m-%%d\npoweroff -f\n" % CLOCKSOURCE
+MARK = "build/workloads/mark"
+PORTS_MAX = 1500    # until init, serial ports apart: 570 where this was measured, 8968 in a guest that is not told
 
 
-def boot(headless, *options):
-    outcome = headless(*options, "--kernel", guest.kernel("cloud-amd64"), "--initrd", guest.initramfs(), "--append",
-                       guest.APPEND + " quiet", typed=TYPED)
+def test_linux_takes_kvms_clock(dialogue):
+    outcome = dialogue([(b"\n/ # ", b"dmesg | grep -i kvm\n"), (b"\n/ # ", b"date -u +%Y-%m-%d\n"), (b"\n/ # ", b"poweroff -f\n")],
+                       "--enlighten", "--kernel", guest.kernel("cloud-amd64"), "--initrd", guest.initramfs(), "--append", QUIET)
     assert outcome.status == 0, outcome.said
-    return outcome.console, outcome.stats["guests"]["linux"]["counts"]
+    assert re.search(r"Hypervisor detected: KVM", outcome.console), outcome.console
+    assert re.search(r"kvm-clock: Using msrs 4b564d01 and 4b564d00", outcome.console), outcome.console
+    assert re.search(r"^2026-01-01\r?$", outcome.console, re.M), outcome.console
 
 
-def test_linux_takes_kvms_clock_and_measures_no_timer(headless):
-    plain, before = boot(headless)
-    told, after = boot(headless, "--enlighten")
-    assert not re.search(r"^\[.*kvm-clock", plain, re.M)
-    assert re.search(r"Hypervisor detected: KVM", told) and re.search(r"kvm-clock: Using msrs 4b564d01 and 4b564d00", told), told
-    assert re.search(r"^(kvm-clock|tsc)$", told, re.M) and re.search(r"^2026-01-01$", told, re.M), told
-    others = [counts["exits_io"] - counts["exits_uart"] for counts in (before, after)]
-    assert others[1] < others[0] / 4, (before, after)
+@pytest.mark.needs(MARK)
+def test_linux_that_has_kvms_clock_measures_no_timer_and_makes_no_delays(headless):
+    path = guest.GUEST / "mark.cpio"
+    guest.write_whole(path, guest.cpio([("dev", 0o040755, b""), ("dev/console", 0o020600, b"", (5, 1)),
+                                        ("mark", 0o100755, (layout.ROOT / MARK).read_bytes())]))
+    outcome = headless("--enlighten", "--icount", "--kernel", guest.kernel(), "--initrd", path, "--append",
+                       "console=ttyS0 quiet rdinit=/mark -- silent", seconds=400)
+    assert outcome.status == 0, outcome.said
+    counts = outcome.stats["guests"]["linux"]["counts"]
+    assert counts["exits_io"] - counts["exits_uart"] < PORTS_MAX, counts
 
 
 @needs_verify

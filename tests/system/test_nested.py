@@ -35,10 +35,10 @@ def modes(boot, tmp_path, *settings):
     return machine.text(), text
 
 
-def test_debian_gives_a_shell_and_pages_without_exits(headless):
-    outcome = headless(*NESTED, "--kernel", guest.kernel("cloud-amd64"), "--initrd", guest.initramfs(), "--append", QUIET,
-                       typed="#\n#\nuname -r\nps | wc -l\npoweroff -f\n")
-    assert outcome.status == 0 and re.search(r"^6\.1\..*cloud-amd64$", outcome.console, re.M), outcome.console + outcome.said
+def test_debian_gives_a_shell_and_pages_without_exits(dialogue):
+    outcome = dialogue([(b"\n/ # ", b"uname -r\n"), (b"\n/ # ", b"ps | wc -l\n"), (b"\n/ # ", b"poweroff -f\n")], *NESTED,
+                       "--kernel", guest.kernel("cloud-amd64"), "--initrd", guest.initramfs(), "--append", QUIET)
+    assert outcome.status == 0 and re.search(r"^6\.1\..*cloud-amd64\r?$", outcome.console, re.M), outcome.console + outcome.said
     counts = outcome.stats["guests"]["linux"]["counts"]
     assert outcome.stats["paging"] == "nested"
     assert counts["exits_npf"] > 100 and not {"exits_page", "exits_invlpg", "cr3_served"} & set(counts), counts

@@ -12,9 +12,9 @@ NEEDED = system.targets("debug", system.DEFAULT)
 
 @pytest.mark.needs(*NEEDED)
 def test_many_guests_answer_each_with_a_vmm_that_waits():
-    found = bench_scale.crowd(OPTIONS, 24)
+    found = bench_scale.crowd(OPTIONS, 42, 4 << 20)
     assert found, "see build/log/bench-scale-kernel.log"
-    assert found["waiting"] == 24
+    assert found["waiting"] == 42
     assert len(found["vmm"]) == 1 and len(found["tables"]) == 1
 
 

@@ -67,17 +67,17 @@ class Crowd:
         return statistics.median(took), took[-1]
 
 
-def description(options, count):
+def description(options, count, memory=images.MEM_MIN):
     """(boot modules, bytes that the description needs) of a system of so many guests; Usage if the machine is too small."""
     kernel = layout.ROOT / layout.module_output(options.profile, GUEST)
-    guests = [images.Guest("g%d" % n, kernel, None, "", images.MEM_MIN) for n in range(count)]
+    guests = [images.Guest("g%d" % n, kernel, None, "", memory) for n in range(count)]
     modules = system.modules(options, guests, MACHINE)
     return modules, json.loads((system.folder() / "system/system.json").read_text())["memory_bytes"]
 
 
-def crowd(options, count):
+def crowd(options, count, memory=images.MEM_MIN):
     """What a system of so many says of itself; None if it does not come up with all of them alive."""
-    modules, _ = description(options, count)
+    modules, _ = description(options, count, memory)
     log, path = "build/log/bench-scale-kernel.log", system.control_socket()
     config = qemu.Config(kernel=layout.kernel_output(options.profile), modules=modules, cmdline=system.CMDLINE, icount=True,
                          memory="%dM" % (MACHINE // images.MB), serials=("socket", log), control=path, qemu=options.qemu,

@@ -46,7 +46,7 @@ ltl frames { [] (!used_taken_frame && !used_window) }
 ltl tables { [] !used_taken_table }
 ltl downgraded { [] !stale }
 
-/* C: kernel/arch/x86_64/svm.c prepare_root: asid_generation ; downgrades ; asid_next++ */
+/* C: kernel/arch/x86_64/svm.c prepare_root */
 inline new_asid(c, r)
 {
     if

@@ -46,7 +46,7 @@ ltl frames { [] (!used_taken_frame && !used_window) }
 ltl tables { [] !used_taken_table }
 ltl downgraded { [] !stale }
 
-/* C: kernel/arch/x86_64/svm.c prepare_root: asid_generation ; downgrades ; asid_next++ */
+/* C: kernel/arch/x86_64/svm.c prepare_root */
 inline new_asid(c, r)
 {
     if
@@ -189,11 +189,12 @@ end_loop:
         if
         :: table_used -> bump(c)
         :: else -> skip
-        fi
+        fi;
+        table_epoch = 0
     }
         wait_for_all(c);
-        table_ours = false;
-        d_step { table_ours = true; table_cap = true; table_epoch = 0; leaf = NONE; leaf_writable = false; table_used = false }
+        table_ours = false
+    :: atomic { !table_ours -> table_ours = true; table_cap = true; leaf = NONE; leaf_writable = false; table_used = false }
     od
 }
 

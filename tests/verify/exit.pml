@@ -6,6 +6,7 @@
  * another way (its clock is another). A check word is modelled as a copy of what it covers, so it never lies.
  * `C: file function` lines say what a step stands for; `C: file function: a ; b` that a stands before b in there.
  *
+ * An exit whose argument is 1 changes the state; of the others some do, and every one of a VMM that took over (its clock).
  * Not here: shadow tables (a cache), the console's rings (output.pml, input.pml), wild writes. */
 #ifndef EXITS
 #define EXITS 2
@@ -23,11 +24,12 @@
 typedef note { byte index, old, c_seq, c_index, c_old }
 typedef store { byte at, old, new, c_seq, c_at, c_old, c_new }
 
-/* Outlive every VMM: the guest's memory, the state segment with its record. Word 0 of each counts exits. */
+/* Outlive every VMM: the guest's memory, the state segment with its record. Word 0 of memory counts exits, word 0 of the state
+ * those with argument 1. */
 byte memory[2], state[2];
 note word[2];
 store wrote[WRITES];
-byte sum_seq[2], sum_of[2];
+byte sum_seq[2], sum_of[2]; /* sum_seq NEVER: the check word does not fit */
 /* The kernel's. */
 byte seq, answered, argument;
 bool pending;
@@ -35,13 +37,13 @@ bool pending;
 byte died_at, deaths;
 bool stopped;
 /* Soft: of the incarnation. */
-bool noted[2], counted, stored;
-byte words, writes, sum, more, received, k, n, tmp;
+bool noted[2], counted, stored, resumed;
+byte words, writes, sum, last, more, received, k, n, tmp;
 /* What only the properties see. */
-byte left = DEATHS, was_state[2], was_memory[2], was_argument, in_a_row, answers;
+byte left = DEATHS, was_state[2], was_memory[2], was_argument, in_a_row, answers, ones;
 bool handling, corrupt, finished;
 
-ltl once { [] (!pending -> (state[0] == answered && memory[0] == answered)) }
+ltl once { [] (!pending -> (state[0] == ones && memory[0] == answered)) }
 ltl one_answer { [] (answers == answered) }
 ltl redelivered { [] (handling -> (received == was_argument && argument == was_argument)) }
 ltl undone { [] ((handling && words == 0 && writes == 0 && more == 0 && !counted && !stored) ->
@@ -57,6 +59,7 @@ ltl served { <> (answered == EXITS || stopped) }
 #define WROTE(c) (wrote[c].c_seq == seq && wrote[c].c_at == wrote[c].at && wrote[c].c_old == wrote[c].old && \
                   wrote[c].c_new == wrote[c].new)
 #define SUM (state[0] + 4 * state[1])
+#define COUNTS(i) (sum_seq[i] != NEVER && sum_seq[i] < seq)
 
 /* C: servers/vmm/core/undo.c note_word: w->old = ; w->check =
  * C: servers/vmm/core/undo.c undo_note */
@@ -127,23 +130,32 @@ inline recover()
     od;
     n = 0;
     sum = SUM;
+    last = (COUNTS(1) && (!COUNTS(0) || sum_seq[1] > sum_seq[0]) -> 1 : 0);
     if
-    :: sum_seq[(seq - 1) % 2] != seq - 1 || sum_of[(seq - 1) % 2] != sum -> corrupt = true; goto halt
+    :: !COUNTS(last) || sum_of[last] != sum -> corrupt = true; goto halt
     :: else -> skip
     fi
 }
 
-/* C: servers/vmm/core/undo.c undo_commit
+/* Over the older one, and only if the state changed.
  * C: servers/vmm/core/undo.c put_sum */
 inline commit()
 {
-    sum_seq[seq % 2] = NEVER; MAY_DIE; /* half written: the check word does not fit */
-    sum_of[seq % 2] = sum; MAY_DIE;
-    sum_seq[seq % 2] = seq; MAY_DIE
+    if
+    :: words > 0 ->
+        if
+        :: sum_seq[last] != seq -> last = 1 - last
+        :: else -> skip
+        fi;
+        sum_seq[last] = NEVER; MAY_DIE; /* half written */
+        sum_of[last] = sum; MAY_DIE;
+        sum_seq[last] = seq; MAY_DIE
+    :: else -> skip
+    fi
 }
 
 /* The guest runs until it exits; what it changes meanwhile is its own affair.
- * C: kernel/obj/vcpu.c vcpu_exit */
+ * C: kernel/obj/vcpu.c vcpu_run */
 inline run_guest()
 {
     d_step { seq++; pending = true }
@@ -170,30 +182,38 @@ inline receive()
 inline answer(number)
 {
     if
-    :: pending && number == seq -> d_step { pending = false; answered = seq; answers++; in_a_row = 0 }
-    :: else -> goto dead_of_itself /* ERR_WRONG_SEQUENCE: this VMM gives up. C: servers/vmm/main.c next_exit */
+    :: pending && number == seq -> d_step { pending = false; answered = seq; answers++; ones = ones + argument; in_a_row = 0 }
+    :: else -> goto dead_of_itself /* ERR_WRONG_SEQUENCE: this VMM gives up */
     fi
 }
 
 active proctype system()
 {
+    sum_seq[1] = NEVER;
 next: /* C: servers/init/restart.c hand_over */
-    /* C: servers/vmm/main.c take_over: sys_recv ; vmm_resume ; console_withdraw */
+    /* C: servers/vmm/main.c take_over: vmm_resume ; console_withdraw */
     receive();
     MAY_DIE;
-    recover(); /* C: servers/vmm/core/start.c vmm_resume */
-serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit ; answer
-        * C: servers/vmm/core/undo.c undo_begin */
+    recover(); /* C: servers/vmm/core/start.c vmm_resume: undo_recover ; resumed = true */
+    resumed = true;
+serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit */
     skip;
     d_step {
         noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
         handling = true
     }
-    counted = true; tmp = state[0] + 1; set(0, tmp);
+    counted = true;
     if
-    :: skip
-    :: true -> tmp = 1 - state[1]; set(1, tmp)
+    :: received == 1 -> tmp = state[0] + 1; set(0, tmp)
+    :: else -> skip
     fi;
+    /* C: servers/vmm/core/exits.c continue_guest: VMM_SET(v, hidden ; resumed = false */
+    if
+    :: resumed -> tmp = 1 - state[1]; set(1, tmp)
+    :: !resumed -> skip
+    :: !resumed -> tmp = 1 - state[1]; set(1, tmp)
+    fi;
+    resumed = false;
     do
     :: more < MORE -> more++; if :: tmp = 0 :: tmp = 1 :: tmp = 2 fi; put(1, tmp)
     :: break
@@ -221,7 +241,7 @@ dead: /* C: servers/init/restart.c restart: stop_guest ; may_go_on ; hand_over
     skip;
     d_step {
         noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
-        sum = 0; k = 0; n = 0; tmp = 0; received = 0;
+        sum = 0; last = 0; resumed = false; k = 0; n = 0; tmp = 0; received = 0;
         handling = false;
         deaths = (died_at == answered + 1 -> deaths + 1 : 1);
         died_at = answered + 1;

@@ -164,6 +164,8 @@ def run_one(p, width):
         outcome = p.by.check()
     except subprocess.TimeoutExpired as late:
         outcome = Outcome(False, "no end within %d s" % late.timeout, "")
+    except OSError as error:
+        outcome = Outcome(False, "%s: %s" % (error.filename, error.strerror), "")
     say.progress("")
     print("%-*s  %-13s  %-6s  %5.1f s  %s; %s" % (width, p.name, p.method, "holds" if outcome.holds else "FAILS",
                                                   time.monotonic() - began, p.scope, outcome.figure), flush=True)

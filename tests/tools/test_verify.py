@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command `verify`: what holds, what does not, what has gone, and what a search that is cut short proves."""
+import re
+import subprocess
+import sys
+
+import pytest
+from umbra import layout, models, seeded, verify
+
+TOY = """// C: lib/toy.c count: n + 1 ; return
+byte n;
+ltl small { [] (n < %d) }
+ltl positive { [] (n >= 0) }
+ltl reached { <> (n == 3) }
+active proctype counter() { do :: n < 3 -> n++ :: n == 3 -> break od }
+"""
+SOURCE = "static int\ncount(int n);\n\nint count(int n)\n{\n    n = n + 1;\n    return n;\n}\n"
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Writes tests/verify/toy.pml with a bound, and lib/toy.c; gives a function that checks a claim."""
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    monkeypatch.setattr(models, "WORK", tmp_path / "work")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "tests/verify").mkdir(parents=True)
+
+    def make(bound=4, source=SOURCE, text=TOY):
+        models.PLAN.clear()
+        models.build.cache_clear()
+        models.search.cache_clear()
+        (tmp_path / "lib/toy.c").write_text(source)
+        (tmp_path / "tests/verify/toy.pml").write_text(text.replace("%d", str(bound)))
+        return lambda ltl: models.Claim("toy", ltl, ()).check()
+    return make
+
+
+def test_a_claim_that_holds_says_how_many_states(toy):
+    check = toy()
+    for ltl in ("small", "positive", "reached"):
+        outcome = check(ltl)
+        assert outcome.holds and re.fullmatch(r"\d+ states", outcome.figure), outcome
+
+
+def test_a_claim_that_does_not_hold_shows_the_way(toy):
+    outcome = toy(3)("small")
+    assert not outcome.holds and outcome.figure == "there is a way to break it"
+    assert "n = 3" in outcome.why or "(n+1)" in outcome.why
+
+
+def test_of_claims_that_are_looked_at_together_only_the_broken_one_fails(toy):
+    check = toy(3)
+    models.plan([models.Claim("toy", ltl, ()) for ltl in ("small", "positive", "reached")])
+    assert [check(ltl).holds for ltl in ("small", "positive", "reached")] == [False, True, True]
+
+
+def test_something_that_need_not_happen_fails(toy):
+    check = toy(text=TOY.replace(":: n == 3 -> break", ":: n == 2 -> skip"))
+    assert not check("reached").holds
+
+
+def test_a_claim_that_has_gone_fails(toy):
+    outcome = toy()("large")
+    assert not outcome.holds and models.NO_CLAIM in outcome.figure
+
+
+def test_a_search_that_is_cut_short_proves_nothing(toy, monkeypatch):
+    monkeypatch.setattr(models, "DEPTH", 3)
+    outcome = toy()("small")
+    assert not outcome.holds and outcome.figure == models.CUT_SHORT
+
+
+def test_a_model_that_spin_refuses_fails(toy):
+    outcome = toy(text=TOY + "nonsense\n")("small")
+    assert not outcome.holds and outcome.figure == models.NO_BUILD
+
+
+@pytest.mark.parametrize("source,why", [(SOURCE.replace("count", "sum"), "has no function count"),
+                                        (SOURCE.replace("int count(int n)\n{", "int count(int n);"), "has no function count"),
+                                        ("int count(int n)\n{\n    return n;\n    n + 1;\n}\n", "'return' does not stand where")])
+def test_code_that_the_model_no_longer_stands_for_fails(toy, source, why):
+    outcome = toy(source=source)("small")
+    assert not outcome.holds and why in outcome.why
+
+
+def test_every_step_of_the_models_names_code_that_is_there():
+    found = {file: models.NAMED.findall(models.source(file).read_text()) for file in {file for file, _ in models.claims()}}
+    assert {"exit", "output", "input", "epoch"} <= set(found) and all(len(names) > 5 for names in found.values())
+    assert [line for file in found for line in models.lost(file)] == []
+
+
+def test_the_table_the_models_and_the_document_have_the_same_properties():
+    assert verify.missing() == []
+    assert {p.component for p in verify.PROPERTIES} == set(verify.COMPONENTS)
+
+
+def test_a_property_that_disappears_is_missed(monkeypatch):
+    monkeypatch.setattr(verify, "PROPERTIES", tuple(p for p in verify.PROPERTIES if p.name != "init.third-death"))
+    gone = verify.missing()
+    assert len(gone) == 2 and "init.third-death: docs/assurance.md tells of it" in gone[0] and "exit.pml claims third" in gone[1]
+
+
+def test_words_that_name_nothing_are_exit_2(tree):
+    done = tree.run("verify", "bogus")
+    assert done.returncode == 2 and "nothing is called bogus" in done.stderr
+
+
+def test_a_property_that_fails_is_exit_1(tree):
+    done = tree.run("verify", "--no-install", "system.isolation")
+    assert done.returncode == 1 and "system.isolation  closure        FAILS" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("0 hold, 1 fail, ")
+
+
+@pytest.mark.parametrize("text,verdict", [("kernel.a  model-checked  FAILS     0.1 s  x; there is a way to break it\n", "caught"),
+                                          ("kernel.a  model-checked  holds     0.1 s  x; 7 states\n", "SURVIVED"),
+                                          ("kernel.a  model-checked  FAILS     0.1 s  x; the search was cut short\n", "proves nothing"),
+                                          ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
+def test_the_self_test_calls_caught_what_is_caught(text, verdict):
+    assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict
+
+
+def test_every_model_checked_property_has_a_fault_that_breaks_it():
+    assert seeded.unbroken(seeded.faults(())) == []
+
+
+def test_every_property_holds():
+    """The short form; what it leaves out is tested here by itself, or takes minutes."""
+    done = subprocess.run([sys.executable, str(layout.ROOT / "build.py"), "verify", "--short", "--quiet", "--no-install"], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, timeout=900, cwd=layout.ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr

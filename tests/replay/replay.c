@@ -51,8 +51,11 @@ static void take_back(void)
     memset(r.segment.undo.write, 0, sizeof(r.segment.undo.write));
 }
 
-/* Recorded exits have all that the core asks for. */
-static void nothing_more(void) {}
+/* A recording VMM asks before it records. */
+static void no_segments(void)
+{
+    unusable("an exit comes without segments");
+}
 
 static void incarnate(uint64_t last_seq)
 {
@@ -75,7 +78,7 @@ static void incarnate(uint64_t last_seq)
                                   .tsc_hz = b->tsc_hz,
                                   .seconds = (int64_t)b->seconds,
                                   .nested = b->nested,
-                                  .sync = nothing_more };
+                                  .sync = no_segments };
     if (!shadow || !vmm_init(&r.vmm, &r.setup))
         unusable("there is no such guest");
     if (b->result != VMM_NEW && last_seq == r.exit.seq)
@@ -95,9 +98,9 @@ static const char *word_name(unsigned i)
         const char *name;
     } part[] = { { offsetof(struct umbra_reply_page, flags), "seq" },
                  { offsetof(struct umbra_reply_page, want), "groups and flags" },
-                 { offsetof(struct umbra_reply_page, gpr_mask), "spare and want" },
+                 { offsetof(struct umbra_reply_page, gpr_mask), "want and spare" },
                  { offsetof(struct umbra_reply_page, event),
-                   "number of operation words, interrupt shadow, gpr_mask" },
+                   "gpr_mask, interrupt shadow and number of operation words" },
                  { offsetof(struct umbra_reply_page, gpr), "event" },
                  { offsetof(struct umbra_reply_page, rip), "general register" },
                  { offsetof(struct umbra_reply_page, rflags), "rip" },

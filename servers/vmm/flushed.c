@@ -30,10 +30,11 @@ static void look(struct flushed *f, const struct vmm *v, gva_t va)
 
 static void look_around(struct flushed *f, const struct vmm *v)
 {
+    if (f->turn++ % FLUSHED_EVERY)
+        return;
     look(f, v, (gva_t){ v->exit->rip });
     look(f, v, (gva_t){ v->exit->gpr[RSP] });
-    for (unsigned i = 0; i < FLUSHED_RECENT; i++)
-        look(f, v, f->recent[i]);
+    look(f, v, f->recent[f->turn / FLUSHED_EVERY % FLUSHED_RECENT]);
 }
 
 void flushed_check(struct flushed *f, const struct vmm *v)

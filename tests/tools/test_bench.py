@@ -77,7 +77,7 @@ def test_goal(goal, value, is_met):
 def test_every_fact_has_a_meaning_and_a_readable_goal():
     for name, fact in bench.facts().items():
         assert fact["what"], name
-        assert "goal" not in fact or bench.met(fact["goal"], 0) is True, name
+        assert "goal" not in fact or bench.met(fact["goal"], 1e9 if fact["goal"][0] == ">" else 0) is True, name
 
 
 def test_rows_that_the_guest_measured_are_read_and_a_failure_is_one():

@@ -48,17 +48,6 @@ def test_output_and_input_are_whole_whichever_console_carries_them(headless, way
     assert outcome.kernel_log.count("init: console has taken over") == len(deaths(outcome))
 
 
-def test_a_guest_that_ends_while_its_console_hangs_loses_no_output(headless):
-    """What it says last fits its ring and its serial port together, but neither; a console hangs after some
-    hundred bytes, and the next one does so, too: over what the serial port held, and over the end of the machine. (stty waits
-    until the guest's own buffer is empty.)"""
-    outcome = headless("--append", QUIET, *dies("stand", "loop", at=3000),
-                       typed=8 * "#\n" + "for i in $(seq 1 150); do echo last-$i-of-the-output; done; stty -echo; poweroff -f\n")
-    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
-    assert re.findall(r"^last-(\d+)-of-the-output\r?$", outcome.console, re.M) == [str(n) for n in range(1, 151)]
-    assert len(deaths(outcome)) >= 3 and "no sign of life behind step" in outcome.kernel_log
-
-
 @needs_verify
 @pytest.mark.parametrize("way", (1, 2), ids=("loop", "stand"))
 def test_a_guest_that_begins_gets_its_memory_though_memmgrs_hang(headless, way):

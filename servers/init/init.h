@@ -124,7 +124,7 @@ struct audited {
     struct kernel_found kernel;
 };
 
-#define CREATED_LINE_MAX 255u /* characters of a command line */
+#define CREATED_LINE_MAX 255 /* characters of a command line: CREATE_LINE_MAX of the interface */
 
 /* A guest that was created in a place that the description keeps free. */
 struct created {

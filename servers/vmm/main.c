@@ -25,10 +25,8 @@
 #define MEMORY_REFUSED      "memmgr refuses the guest's memory"
 #define RELEASE_PAGES       256 /* chosen: a millisecond of memmgr */
 #define MEMORY_TRIES        100 /* chosen: deaths of memmgr over one request; init gives up earlier */
-#define DRAIN_MS                                                                                             \
-    20000 /* chosen: four times what it takes to find a console that hangs (servers/init/watch.c) */
-#define DRAIN_LOOK_MS    10 /* chosen: a full ring is emptied in some 25 */
-#define ANNOUNCE_ENTRIES 32 /* chosen: about two FIFOs of the serial port */
+#define DRAIN_MS            200 /* chosen: less than what is taken for hanging (HANG_MS in servers/init/watch.c) */
+#define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
 
@@ -375,20 +373,18 @@ static void say_counters(const struct process *p, const char *const kinds[])
     fflush(stdout); /* what comes after the report is not heard */
 }
 
-/* No exit comes any more to bring the last output with. A full ring is emptied within milliseconds; when its
- * console hangs, by the next one. Asleep in between: who waits uses no processor time and does not hang. The
- * notification is the vCPU's, which does not run any more. */
+/* No exit comes any more to bring the last output with. A full ring is emptied within milliseconds; a console
+ * that hangs is not waited for. */
 static void console_end(struct process *p)
 {
-    uint64_t ms = p->env.info->tsc_hz / 1000, until = libc_tsc() + ms * DRAIN_MS;
+    uint64_t until = libc_tsc() + p->env.info->tsc_hz / 1000 * DRAIN_MS;
 
     for (;;) {
         console_output(p);
         sys_signal(CAP_WRITTEN);
         if (!uart_waiting(&p->vmm.state->machine.uart) || libc_tsc() > until)
             return;
-        sys_invoke1(CAP_CLOCK, TIMER_SET, libc_tsc() + ms * DRAIN_LOOK_MS);
-        sys_wait(CAP_NOTIFICATION);
+        sys_yield();
     }
 }
 

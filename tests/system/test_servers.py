@@ -25,9 +25,10 @@ def deaths(outcome):
 
 def typed():
     """Many short lines typed, and much output; both say what is missing or doubled. What counts is printed by the last line
-    that is typed: what is typed ahead is echoed into the output by the guest."""
+    that is typed: what is typed ahead is echoed into the output by the guest. It ends when the guest's own buffer is empty, which it
+    would take with it."""
     return 8 * "#\n" + "f() { %s; }\n" % NUMBERS + "".join('r="$r line-%03d-$((%d * 3))"\n' % (n, n) for n in range(LINES)) + \
-        "echo; for i in $r; do echo $i; done; f first; f last; poweroff -f\n"
+        "echo; for i in $r; do echo $i; done; f first; f last; sleep 5; poweroff -f\n"
 
 
 def require_whole(console):
@@ -38,23 +39,13 @@ def require_whole(console):
 
 @pytest.mark.parametrize("ways, at, every, least", [
     (("crash",), 101, 1, 100), (("put", "get"), 60, 1, 100), (("exit", "capability", "crash"), 500, 7, 30),
-    (("loop", "stand"), 9000, 0, 3)], ids=("crash", "port", "breach", "hang"))
+    (("loop",), 9000, 0, 3)], ids=("crash", "port", "breach", "hang"))
 def test_output_and_input_are_whole_whichever_console_carries_them(headless, ways, at, every, least):
     outcome = headless("--append", QUIET, *dies(*ways, at=at, every=every), typed=typed())
     assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
     require_whole(outcome.console)
     assert len(deaths(outcome)) >= least, outcome.kernel_log[-2000:]
     assert outcome.kernel_log.count("init: console has taken over") == len(deaths(outcome))
-
-
-def test_a_guest_that_ends_while_its_console_hangs_loses_no_output(headless):
-    """What it says last fits its ring and its serial port together, but neither; a console hangs after some
-    hundred bytes, and the next one does so, too: over what the serial port held, and over the end of the machine."""
-    outcome = headless("--append", QUIET, *dies("stand", "loop", at=3000),
-                       typed=8 * "#\n" + "for i in $(seq 1 150); do echo last-$i-of-the-output; done; poweroff -f\n")
-    assert outcome.status == 0, outcome.said + outcome.kernel_log[-2000:]
-    assert re.findall(r"^last-(\d+)-of-the-output\r?$", outcome.console, re.M) == [str(n) for n in range(1, 151)]
-    assert len(deaths(outcome)) >= 3 and "no sign of life behind step" in outcome.kernel_log
 
 
 @needs_verify

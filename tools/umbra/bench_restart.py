@@ -27,8 +27,8 @@ PARTS = "--scale 0.2 storm memory cow maps faults code fpu timers"
 LINE = "console=ttyS0 quiet rdinit=/verify panic=-1 oops=panic -- " + PARTS
 SURVIVED = "restart.survival"
 WANTED = 1000                   # deaths: benchmarks.md
-BOUNDARIES, AT_WINDOWS = 360, (3000, 30000)     # deaths a window, at so many exits one after the other; where they begin
-RANDOM, FROM_US, PERIOD_US = 340, 1500000, 11000    # deaths by time: from the boot on
+BOUNDARIES, AT_WINDOWS = 400, (3000, 30000)     # deaths a window, at so many exits one after the other; where they begin
+RANDOM, FROM_US, PERIOD_US = 2, 500000, 11000    # guests that die by time, from when on, how often: to their end
 SURVIVAL_SECONDS = 400          # a window takes 30 to 60; more is a hang
 
 
@@ -82,8 +82,9 @@ def windows():
     """[(what it is called, the settings that make the deaths)]"""
     at = [("boundary-%d" % first, settings(inject=0x31, inject_at=first, inject_every=1, inject_count=BOUNDARIES))
           for first in AT_WINDOWS]
-    tick = FROM_US + random.SystemRandom().randrange(PERIOD_US)
-    return [*at, ("random", settings(stop_from_us=tick, stop_period_us=PERIOD_US, stop_count=RANDOM))]
+    ticks = [FROM_US + random.SystemRandom().randrange(PERIOD_US) for _ in range(RANDOM)]
+    return [*at, *(("random-%d" % n, settings(stop_from_us=tick, stop_period_us=PERIOD_US, stop_count=WANTED))
+                   for n, tick in enumerate(ticks))]
 
 
 def survives(options, one, name):

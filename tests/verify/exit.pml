@@ -195,7 +195,7 @@ next: /* C: servers/init/restart.c hand_over */
     receive();
     MAY_DIE;
     recover(); /* C: servers/vmm/core/start.c vmm_resume: undo_recover ; resumed = true */
-    resumed = true;
+    resumed = answered > 0 || in_a_row > 0; /* else the guest begins */
 serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit */
     skip;
     d_step {

@@ -35,7 +35,7 @@ bool wrong, early, broken;
 ltl in_order { [] !wrong }
 ltl answered_only { [] !early }
 ltl ring_whole { [] !broken }
-ltl all_shown { <> (shown == BYTES) }
+ltl all_shown { <> (shown == BYTES) } /* weakly fair: the console asks again and again */
 
 #define MAY_DIE if :: skip :: vmm_left > 0 -> vmm_left--; goto dead fi
 

@@ -19,7 +19,8 @@ MEGABYTES = 4096
 SECONDS = 600
 NAMED = re.compile(r"\bC: ([\w./]+\.[ch]) (\w+)(?:: ([^\n]*?))?\s*(?:\*/|$)", re.M)
 LTL = re.compile(r"^ltl (\w+)\s*\{(.*?)\}", re.M | re.S)
-LIVENESS = ("-DNFAIR=3",), ("-a", "-f")         # flags of the compiler, of the checker
+LIVENESS = ("-DNFAIR=3",), ("-a",)      # flags of the compiler, of the checker
+FAIR = re.compile(r"^ltl (\w+)\s*\{[^}]*\} /\* weakly fair", re.M)
 SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
 NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
 ALL = "all_of_them"
@@ -39,7 +40,7 @@ def claims():
 
 
 def is_liveness(file, ltl):
-    """Whether a claim says that something happens at last: only then cycles are looked for, under weak fairness."""
+    """Whether a claim says that something happens at last: only then cycles are looked for."""
     return "<>" in dict(LTL.findall(source(file).read_text())).get(ltl, "")
 
 
@@ -122,8 +123,13 @@ def search(file, sizes, ltl, names=()):
     checker, why = build(file, sizes, flags, names)
     if why:
         return NO_BUILD, why
-    done = run([str(checker), *words, "-m%d" % DEPTH, "-N", ltl], checker.parent)
-    return judge(done.stdout, ltl), done.stdout
+    fair = ltl in FAIR.findall(source(file).read_text())
+    done = run([str(checker), *words, *(("-f",) if fair else ()), "-m%d" % DEPTH, "-N", ltl], checker.parent)
+    why = judge(done.stdout, ltl)
+    if fair and why is None:    # under fairness spin does not see that everybody waits for ever
+        waits = run([str(checker), "-noclaim", "-m%d" % DEPTH], checker.parent)
+        why = judge("never claim + (%s)" % ltl + waits.stdout, ltl)
+    return why, done.stdout
 
 
 def judge(text, ltl):

@@ -162,16 +162,17 @@ struct frame_meta {
     uint64_t owner, stamp;
 };
 enum { META_NONE, META_GUEST, META_SHADOW, META_VSPACE, META_GUESTSPACE, META_VM };
-#define META_LARGE           BIT(63) /* 512 frames from here */
-#define META_KIND(o)         ((unsigned)((o)&15))
-#define META_HFN(o)          ((hfn_t){ (o) >> 4 & 0xfffffff })
-#define META_GUEST_GFN(o)    ((gfn_t){ (o) >> 32 & 0x7ffffff })
-#define META_SHADOW_USED      BIT(39)          /* was linked or a root in its epoch */
-#define META_SHADOW_BLOCK(i)  BIT(40 + (i) / 64) /* entries 64k..64k + 63: one was written since they were cleared */
+#define META_LARGE        BIT(63) /* 512 frames from here */
+#define META_KIND(o)      ((unsigned)((o)&15))
+#define META_HFN(o)       ((hfn_t){ (o) >> 4 & 0xfffffff })
+#define META_GUEST_GFN(o) ((gfn_t){ (o) >> 32 & 0x7ffffff })
+#define META_SHADOW_USED  BIT(39) /* was linked or a root in its epoch */
+#define META_SHADOW_BLOCK(i)                                                                                 \
+    BIT(40 + (i) / 64) /* entries 64k..64k + 63: one was written since they were cleared */
 #define META_SHADOW_BLOCKS(o) ((o) >> 40 & 0xff)
 #define META_SHADOW_LINK      BIT(48)
 #define META_SHADOW_LINKS(o)  ((o) >> 48)
-#define MEMORY_FRAMES_MAX    BIT(28) /* 1 TB */
+#define MEMORY_FRAMES_MAX     BIT(28) /* 1 TB */
 
 extern struct frame_meta *frame_meta;
 extern uint64_t frame_meta_count;

@@ -41,7 +41,6 @@ typedef uint32_t ref_t;
 #define ENTRY_LINK      BIT(7)
 #define ENTRY_CHAINED   BIT(8)
 #define ENTRY_WITHHELD  BIT(39)
-#define ENTRY_NO_EXEC   BIT(63)
 #define ENTRY_WRITER    (ENTRY_MAY_WRITE | ENTRY_CHAINED)
 /* all that goes with the guest's right */
 #define ENTRY_WRITES (ENTRY_MAY_WRITE | ENTRY_WITHHELD | SH_WRITE | SH_DIRTY)

@@ -33,15 +33,14 @@ typedef uint32_t ref_t;
 
 /* Metadata of one entry, laid out so that it can be compared with a guest's entry: rights as given to the
  * kernel (SH_READ, SH_WRITE, SH_USER 0..2, SH_DIRTY 4, not SH_EXEC 63), MAY_WRITE 6, LINK 7, CHAINED 8, gfn
- * or child 12..38, next 39..61. MAY_WRITE: the guest lets this leaf be written, W is withheld only while the
- * frame holds a synced table; then it is WITHHELD, at the place of a guest's A, so that it compares unequal.
- * CHAINED: the leaf is in its frame's chain of writers; it stays there when only the guest's right goes.
- * Links are in the child's chain of parents. */
-#define ENTRY_WITHHELD  BIT(5)
+ * or child 12..38, next 40..62. MAY_WRITE: the guest lets this leaf be written, W is withheld only while the
+ * frame holds a synced table; then it is WITHHELD 39, an address bit that no leaf of memory has, so that it
+ * compares unequal. CHAINED: the leaf is in its frame's chain of writers; it stays there when only the
+ * guest's right goes. Links are in the child's chain of parents. */
 #define ENTRY_MAY_WRITE BIT(6)
 #define ENTRY_LINK      BIT(7)
 #define ENTRY_CHAINED   BIT(8)
-#define ENTRY_NO_EXEC   BIT(63)
+#define ENTRY_WITHHELD  BIT(39)
 #define ENTRY_WRITER    (ENTRY_MAY_WRITE | ENTRY_CHAINED)
 /* all that goes with the guest's right */
 #define ENTRY_WRITES (ENTRY_MAY_WRITE | ENTRY_WITHHELD | SH_WRITE | SH_DIRTY)
@@ -49,7 +48,7 @@ typedef uint32_t ref_t;
     ((uint32_t)((e) & (SH_READ | SH_WRITE | SH_USER | SH_DIRTY)) | ((uint32_t)(~(e) >> 60) & SH_EXEC))
 #define ENTRY_GFN(e)   ((uint64_t)(e) >> 12 & (GUEST_FRAMES_MAX - 1))
 #define ENTRY_CHILD(e) ((uint32_t)ENTRY_GFN(e))
-#define ENTRY_NEXT_AT  39
+#define ENTRY_NEXT_AT  40
 #define ENTRY_NEXT(e)  ((ref_t)((e) >> ENTRY_NEXT_AT & 0x7fffff))
 static inline uint64_t entry_make(uint64_t gfn, uint32_t rights, uint64_t flags, ref_t next)
 {

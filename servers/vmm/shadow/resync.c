@@ -98,10 +98,12 @@ struct resync {
 static void resync_entry(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
                          uint64_t raw, struct resync *r)
 {
-    struct want want = want_of(f, t->role, index, raw, t->flags & TABLE_ROM);
     uint64_t e = s->entry[table_id(s, t)][index];
+    struct want want = { .kind = WANT_NONE };
 
-    switch (judge(s, e, &want)) {
+    if (raw & PTE_P)
+        want = want_of(f, t->role, index, raw, t->flags & TABLE_ROM);
+    switch (raw & PTE_P ? judge(s, e, &want) : DROP) {
     case KEEP:
         return;
     case LOSE_WRITE:
@@ -134,12 +136,13 @@ static struct stand stand_for(const struct pte_format *f)
     uint64_t frame = (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT;
 
     BUILD_ASSERT((unsigned)SH_WRITE == PTE_RW && (unsigned)SH_USER == PTE_US && (unsigned)SH_READ == PTE_P &&
-                 ENTRY_MAY_WRITE == PTE_D && ENTRY_WITHHELD == PTE_A);
-    return (struct stand){ .same = frame | PTE_P | PTE_RW | PTE_US | PTE_A | f->nx,
+                 ENTRY_MAY_WRITE == PTE_D && ENTRY_WITHHELD > (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT);
+    return (struct stand){ .same = frame | ENTRY_WITHHELD | PTE_P | PTE_RW | PTE_US | PTE_A | f->nx,
                            .none = f->reserved[1][0] | (f->frame_mask & ~frame) };
 }
 
-/* The same as it was, but perhaps without the right to write: then *lost gets bit i. */
+/* The same as it was, but for the right to write: it may come, which is nothing to do, or go: then *lost gets
+ * bit i. */
 static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, uint32_t i, uint64_t *lost)
 {
     uint64_t differs = ((raw ^ e) & x->same) ^ PTE_A;
@@ -148,9 +151,9 @@ static inline bool leaf_stands(const struct stand *x, uint64_t e, uint64_t raw, 
         return false;
     if (!differs)
         return !(e & ~raw & ENTRY_MAY_WRITE);
-    if (differs != PTE_RW || !(e & SH_WRITE))
+    if (differs != PTE_RW)
         return false;
-    *lost |= BIT(i);
+    *lost |= raw & PTE_RW ? 0 : BIT(i);
     return true;
 }
 

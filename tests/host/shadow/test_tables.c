@@ -207,6 +207,26 @@ TEST(fork_write_protects_many_entries_in_one_resync)
     finish(w);
 }
 
+/* A page of a table could be written but for that; the guest makes it read-only, and then it is no table. */
+TEST(leaf_whose_write_right_is_withheld_loses_it_like_others)
+{
+    for (int accessed = 0; accessed < 2; accessed++) {
+        struct world *w = quiet_world();
+        put(w, 4, 7, 0x5000 | HOT);
+        start(w);
+        reads(w, PAGE(7));
+        writes(w, TABLE_VA(4, 0), 0x20000);
+        writes(w, TABLE_VA(4, 1), 0x20000);
+        CHECK_EQ(writes(w, TABLE_VA(4, 7), 0x5000 | P | US | D | (accessed ? A : 0)).exits, 0);
+        world_cr3(w, 0x1000);
+        CHECK_EQ(reads(w, PAGE(7)).exits, !accessed);
+        writes(w, TABLE_VA(3, 1), 0);
+        CHECK(!shadow_is_table(w->s, (gfn_t){ 5 }));
+        CHECK_EQ(writes(w, PAGE(7), 1).outcome, ACCESS_FAULT);
+        finish(w);
+    }
+}
+
 TEST(new_last_table_is_out_of_sync_until_it_was_quiet)
 {
     struct shadow_tuning tuning = shadow_default_tuning();

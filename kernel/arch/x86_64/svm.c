@@ -597,7 +597,9 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v, struct vmc
         prepare_root(v, b);
         b->event = 0;
         set_virtual(v, b, 0);
+        stretch_end();
         svm_run(phys_to_hpa(b).v, v->exit.gpr, kernel_hpa(host_vmcb).v);
+        stretch_begin(STRETCH_EXIT);
         v->exit.interrupted = unfinished(b, 0);
     }
     return (uint32_t)b->exit_code;

@@ -707,8 +707,11 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
             return SVM_EXIT_INTR;
         prepare_asid(v, b);
         b->cr3 = v->root.table[0].v; /* only long ones are served */
-        if (!v->odd || !set_odd(v, b))
+        if (!v->odd || !set_odd(v, b)) {
+            stretch_end();
             v = svm_run(v);
+            stretch_begin(STRETCH_EXIT);
+        }
         b = vmcb_of(v);
         v->exit.interrupted = unfinished(b, 0);
     }

@@ -523,7 +523,8 @@ static ALWAYS_INLINE void set_virtual(const struct vcpu *v, struct vmcb *b, uint
 {
     bool window = v->window && !virtual && !(b->shadow & 1 && b->event == 0);
 
-    b->intercept1 = virtual ? b->intercept1 & ~SVM_INTERCEPT1_VINTR : b->intercept1 | SVM_INTERCEPT1_VINTR;
+    if (virtual)
+        b->intercept1 &= ~SVM_INTERCEPT1_VINTR; /* until the exit: run_once() */
     b->vintr =
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window)
@@ -621,6 +622,8 @@ static ALWAYS_INLINE void run_once(struct vcpu *v, struct vmcb *b)
     v->event = 0;
     set_virtual(v, b, virtual);
     enter(v, b);
+    if (virtual)
+        b->intercept1 |= SVM_INTERCEPT1_VINTR;
     v->exit.interrupted = unfinished(b, virtual);
 }
 

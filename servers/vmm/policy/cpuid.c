@@ -85,6 +85,14 @@ static struct cpuid_regs leaf_name(uint32_t leaf)
     return (struct cpuid_regs){ word[0], word[1], word[2], word[3] };
 }
 
+static struct cpuid_regs leaf_kvm(uint32_t leaf)
+{
+    if (leaf == LEAF_KVM)
+        return (struct cpuid_regs){ LEAF_KVM + 1, KVM_B, KVM_C, KVM_D };
+    return (struct cpuid_regs){ leaf == LEAF_KVM + 1 ? KVM_NOP_IO_DELAY | KVM_CLOCK | KVM_CLOCK_STABLE : 0, 0,
+                                0, 0 };
+}
+
 struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint32_t subleaf)
 {
     switch (leaf) {
@@ -96,12 +104,6 @@ struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint
         return (struct cpuid_regs){ EAX_6_ARAT, 0, 0, 0 };
     case 7:
         return subleaf ? (struct cpuid_regs){ 0 } : leaf_7(host);
-    case LEAF_KVM:
-        return host->enlighten ? (struct cpuid_regs){ LEAF_KVM + 1, KVM_B, KVM_C, KVM_D }
-                               : (struct cpuid_regs){ 0 };
-    case LEAF_KVM + 1:
-        return (struct cpuid_regs){ host->enlighten ? KVM_NOP_IO_DELAY | KVM_CLOCK | KVM_CLOCK_STABLE : 0, 0,
-                                    0, 0 };
     case 0x80000000:
         return (struct cpuid_regs){ LAST_EXTENDED, VENDOR_B, VENDOR_C, VENDOR_D };
     case 0x80000001:
@@ -120,7 +122,7 @@ struct cpuid_regs cpuid_guest(const struct cpuid_host *host, uint32_t leaf, uint
     case 0x80000008:
         return (struct cpuid_regs){ GUEST_LINEAR_BITS << 8 | GUEST_PHYS_BITS, 0, 0, 0 };
     default:
-        return (struct cpuid_regs){ 0 };
+        return host->enlighten ? leaf_kvm(leaf) : (struct cpuid_regs){ 0 };
     }
 }
 

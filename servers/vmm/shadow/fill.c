@@ -92,9 +92,9 @@ bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa)
     bool pae = s->control.hw == SHADOW_PAE;
     uint64_t page = va.v >> PAGE_SHIFT;
 
-    if (s->config.nested)
-        return guest_holds(s, va, gpa);
-    if (page != s->held.page) {
+    if (page != s->held.page) { /* nested: nothing ever is */
+        if (s->config.nested)
+            return guest_holds(s, va, gpa);
         uint64_t gfn = gfn_held(s, va.v, s->top[pae ? va.v >> 30 & 3 : 0], pae ? 2 : 4);
         if (gfn == NOTHING_HELD)
             return false;

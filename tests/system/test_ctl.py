@@ -353,7 +353,7 @@ def audit_of_faulty(machine, path, faulty):
 @needs_verify
 def test_an_audit_finds_what_a_faulty_vmm_leaves_in_its_shadow_tables(boot, tmp_path):
     """One that lets a page stay writable that the guest has made read-only, as it does with every page of a fork."""
-    faulty = other_vmm(tmp_path, "servers/vmm/shadow/sync.c", change=lambda text: text.replace("? LOSE_WRITE : KEEP", "? KEEP : KEEP"))
+    faulty = other_vmm(tmp_path, "servers/vmm/shadow/resync.c", change=lambda text: text.replace("    if (lost) {", "    if (lost && !s) {"))
     found = None
     for attempt in range(5):        # the guest may come to its own, wrong, end before
         folder = tmp_path / str(attempt)

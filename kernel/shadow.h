@@ -50,7 +50,8 @@ static inline uint64_t *guest_leaf(struct guestspace *g, uint64_t gfn)
     return *e & PTE_P ? e : NULL;
 }
 
-/* A leaf for the frame at gfn, which the guest space has as pte: what the VMM asks, no more than that gives. */
+/* A leaf for the frame at gfn, which the guest space has as pte: what the VMM asks, no more than that gives.
+ */
 static inline uint64_t leaf_of(uint64_t pte, uint64_t gfn, uint64_t flags)
 {
     uint64_t new = pte_hpa(pte).v | flags;
@@ -70,7 +71,7 @@ static inline void log_writable(uint64_t *guest, uint64_t pte, uint64_t leaf)
 /* A leaf, in place of what stood there, is less, or other. */
 static inline bool leaf_takes(uint64_t old, uint64_t new)
 {
-    return ((old ^ new) & PTE_ADDRESS) | (old & ~new & (PTE_W | PTE_U | PTE_D)) | (new & ~old & PTE_NX);
+    return ((old ^ new) & PTE_ADDRESS) | (old & ~new &(PTE_W | PTE_U | PTE_D)) | (new & ~old &PTE_NX);
 }
 
 #endif

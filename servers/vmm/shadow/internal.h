@@ -105,15 +105,16 @@ struct list_slot {
 /* shadow_held: forgotten whenever an entry goes or another root comes. */
 #define NOTHING_HELD (~0ull)
 
-/* The last fills' ways down in long mode: for a region of 2 MB the guest's entries above level 1 and the
- * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
- * seen. */
+/* The last fills' ways down in long mode: for a region of 2 MB the tables that the links for the guest's
+ * entries lead through, and what these entries allow. Forgotten when a link goes, a table above level 1 is
+ * written, or a use must be seen (changes). */
 struct chain {
     uint64_t region;  /* va >> 21 */
-    uint64_t raw[3];  /* levels 2 to 4, A set */
-    uint32_t changes; /* of the three tables, together */
+    uint64_t large;   /* a large page's entry, else 0 */
+    uint32_t changes; /* of the tables, together */
+    uint32_t bits;    /* PTE_RW, PTE_US, PTE_NX of the entries above the last */
     uint16_t top;
-    struct table *table[3]; /* levels 1 to 3 */
+    struct table *table[4]; /* levels 1 to 4 */
 };
 #define CHAINS 16u /* chosen */
 
@@ -207,6 +208,18 @@ void op_link(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights
 void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn);
 void op_fill_run(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn,
                  uint32_t n);
+/* The same of one, usually the first of all. */
+static inline void op_leaf(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn)
+{
+    if (ops->count) {
+        op_fill_run(ops, cap, index, rights, gfn, 1);
+        return;
+    }
+    ops->word[0] = OP_W0(OP_FILL_RUN, rights, index, cap);
+    ops->word[1] = OP_W1_RUN(gfn, 1);
+    ops->count = 2;
+    ops->last = 1;
+}
 void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights);
 void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index);
 void op_clear(struct shadow_ops *ops, cptr_t cap);
@@ -231,9 +244,9 @@ bool is_current_top(const struct shadow *s, const struct table *t);
 #define OPS_LINKED (OPS_LINK + 2 * OPS_DOWNGRADE) /* one link, what it replaces, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
-/* A leaf where none is. False: the frame needs leaf_set. */
-bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
-              bool may_write, struct shadow_ops *ops);
+/* The leaf for a long-mode guest's entry of ordinary memory, with CR0.WP, that has A, and D for a write.
+ * False: it is there already. */
+bool leaf_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
 /* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs
  * leaf_set. How many it set; room as for one. */
 uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
@@ -317,7 +330,14 @@ static inline void usual_forget(struct shadow *s)
 }
 
 /* prefetch.c */
-void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops);
+/* What want_of asks of an entry before anything else: it is used, and if writable dirty. */
+static inline bool may_be_hot(uint64_t raw, bool fixed_bits)
+{
+    uint64_t need = fixed_bits ? PTE_P : PTE_P | PTE_A | (raw & PTE_RW ? PTE_D : 0);
+    return (raw & need) == need;
+}
+/* After a usual fill (usual.c) with a hot neighbour: the block between the nearest filled ones. */
+void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);

@@ -152,24 +152,57 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     op_fill(ops, s->config.tables[id], index, rights, gfn);
 }
 
-bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
-              bool may_write, struct shadow_ops *ops)
+/* An entry with another frame, a frame that holds a table, a chain that is full. */
+static __attribute__((noinline)) bool leaf_other(struct shadow *s, struct table *t, uint32_t index,
+                                                 uint64_t raw, struct shadow_ops *ops)
+{
+    uint64_t gfn = ENTRY_GFN(raw), e = s->entry[table_id(s, t)][index];
+    uint32_t rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & s->control.pte.nx ? 0 : SH_EXEC);
+    bool may_write = (raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
+
+    if (may_write && !frame_protected(&s->frame[gfn]))
+        rights |= SH_WRITE | SH_DIRTY;
+    if (mask_test(t->filled, index) && ENTRY_GFN(e) == gfn && ENTRY_RIGHTS(e) == rights)
+        return false;
+    leaf_set(s, t, index, gfn, rights, may_write, ops);
+    return true;
+}
+
+#define ENTRY_PLACE (ENTRY_CHAINED | 0x7fffffull << ENTRY_NEXT_AT)
+bool leaf_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
     uint32_t id = table_id(s, t);
-    ref_t next = 0;
+    uint64_t frame = (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT, place = 0, old = 0, *at = &s->entry[id][index];
+    uint64_t e = SH_READ | (raw & (frame | PTE_US | s->control.pte.nx));
+    bool filled = mask_test(t->filled, index);
 
-    if (may_write) {
-        struct frame *f = &s->frame[gfn];
-        if (f->shadows || f->writers >= WRITERS_MAX)
-            return false;
-        next = f->writer;
-        f->writer = REF(id, index);
-        f->writers++;
+    BUILD_ASSERT((unsigned)SH_USER == PTE_US);
+    if (filled) { /* it keeps its place */
+        old = *at;
+        place = old & ENTRY_PLACE;
+        if ((old ^ e) & (frame | SH_USER | ENTRY_LINK))
+            return leaf_other(s, t, index, raw, ops);
     }
-    s->entry[id][index] = entry_make(gfn, rights, may_write ? ENTRY_WRITER : 0, next);
-    mask_set(t->filled, index);
-    t->live++;
-    op_fill(ops, s->config.tables[id], index, rights, gfn);
+    if ((raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D)) {
+        struct frame *f = &s->frame[ENTRY_GFN(raw)];
+        if (f->shadows || f->writers >= WRITERS_MAX)
+            return leaf_other(s, t, index, raw, ops);
+        e |= SH_WRITE | SH_DIRTY | ENTRY_MAY_WRITE;
+        if (!place) {
+            place = ENTRY_CHAINED | (uint64_t)f->writer << ENTRY_NEXT_AT;
+            f->writer = REF(id, index);
+            f->writers++;
+        }
+    }
+    e |= place;
+    if (filled && e == old)
+        return false;
+    *at = e;
+    if (!filled) {
+        mask_set(t->filled, index);
+        t->live++;
+    }
+    op_leaf(ops, s->config.tables[id], index, ENTRY_RIGHTS(e), ENTRY_GFN(e));
     return true;
 }
 

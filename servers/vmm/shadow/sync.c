@@ -120,6 +120,8 @@ void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
     s->unsynced[s->unsynced_count++] =
         (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;
+    if (f->upper)
+        usual_forget(s);
 }
 
 /* The table at level 1 that the links lead to, or NULL. */

@@ -41,7 +41,7 @@ static unsigned top_level(unsigned format)
 static err_t find_table(struct batch *b, cptr_t p)
 {
     struct table *out = &b->known;
-    struct cap *c = cspace_slot(b->t, p);
+    struct cap *c = p < b->t->slot_count ? b->t->slots + p : cspace_slot(b->t, p);
 
     b->known_p = 0;
     if (!c || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE))
@@ -116,7 +116,7 @@ static void clear_block(struct batch *b, const struct table *t, volatile uint64_
         if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
             continue;
         b->downgraded = true;
-        for (unsigned k = 0; k < GROUP && t->level > 1; k++)
+        for (unsigned k = 0; k < GROUP; k++)
             if (is_link(t, e[k]))
                 unlink_child(e[k]);
 #pragma GCC unroll 8
@@ -125,10 +125,19 @@ static void clear_block(struct batch *b, const struct table *t, volatile uint64_
     }
 }
 
+/* Of leaves nobody looks what there was. */
 static void clear_table(struct batch *b, const struct table *t)
 {
-    for (uint64_t used = META_SHADOW_BLOCKS(t->meta->owner); used; used &= used - 1)
-        clear_block(b, t, t->entries + __builtin_ctzll(used) * BLOCK);
+    uint64_t used = META_SHADOW_BLOCKS(t->meta->owner);
+
+    b->downgraded |= t->level == 1 && used;
+    for (; used; used &= used - 1) {
+        uint64_t *block = t->entries + __builtin_ctzll(used) * BLOCK;
+        if (t->level == 1)
+            arch_zero(block, BLOCK * sizeof(*block));
+        else
+            clear_block(b, t, block);
+    }
     softtlb_cleared(t->entries);
     t->meta->owner &= ~(META_SHADOW_BLOCK(TABLE_ENTRIES) - META_SHADOW_BLOCK(0));
 }
@@ -165,25 +174,26 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
 
 static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights, cptr_t child_p)
 {
-    struct table t, child;
+    struct table t;
+    const struct table *child = &b->known;
 
     err_t e = current_table(b, p, &t);
     if (e == ERR_OK)
-        e = current_table(b, child_p, &child);
+        e = know_current(b, child_p);
     if (e != ERR_OK)
         return e;
     if (index >= TABLE_ENTRIES)
         return ERR_RANGE;
-    if (t.level < 2 || child.level != t.level - 1 || child.format != t.format)
-        return REFUSED(ERR_WRONG_LEVEL, "link level %u under level %u", child.level, t.level);
-    if (META_SHADOW_LINKS(child.meta->owner) >= SHADOW_LINKS_MAX)
+    if (t.level < 2 || child->level != t.level - 1 || child->format != t.format)
+        return REFUSED(ERR_WRONG_LEVEL, "link level %u under level %u", child->level, t.level);
+    if (META_SHADOW_LINKS(child->meta->owner) >= SHADOW_LINKS_MAX)
         return ERR_RANGE;
     drop_entry(b, &t, index);
-    uint64_t link = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    uint64_t link = child->hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
     softtlb_change(&t.entries[index], link);
     t.entries[index] = link;
     t.meta->owner |= META_SHADOW_BLOCK(index);
-    child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
+    child->meta->owner = (child->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
     return ERR_OK;
 }
 

@@ -131,6 +131,7 @@ struct control {
 struct shadow {
     struct shadow_held held; /* first: shadow_holds_last() */
     struct shadow_config config;
+    uint64_t ram_first, ram_frames; /* the map's last region, if it is memory */
     struct shadow_counters counters;
     struct control control;
     struct table *table;
@@ -179,12 +180,9 @@ static inline bool frame_protected(const struct frame *f)
 /* How many frames from this one on are ordinary memory, at least, if it is; most of it is the last region. */
 static inline uint64_t ram_from(const struct shadow *s, uint64_t gfn)
 {
-    const struct gmem_map *map = s->config.map;
-    const struct gmem_region *last = &map->region[map->count - 1];
-
-    if (gfn - last->first.v < last->end.v - last->first.v)
-        return last->kind == GMEM_RAM ? last->end.v - gfn : 0;
-    return gmem_kind(map, (gfn_t){ gfn }) == GMEM_RAM;
+    if (gfn - s->ram_first < s->ram_frames)
+        return s->ram_first + s->ram_frames - gfn;
+    return gmem_kind(s->config.map, (gfn_t){ gfn }) == GMEM_RAM;
 }
 static inline bool is_direct(const struct table *t)
 {
@@ -208,18 +206,6 @@ void op_link(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights
 void op_fill(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn);
 void op_fill_run(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn,
                  uint32_t n);
-/* The same of one, usually the first of all. */
-static inline void op_leaf(struct shadow_ops *ops, cptr_t cap, uint32_t index, uint32_t rights, uint64_t gfn)
-{
-    if (ops->count) {
-        op_fill_run(ops, cap, index, rights, gfn, 1);
-        return;
-    }
-    ops->word[0] = OP_W0(OP_FILL_RUN, rights, index, cap);
-    ops->word[1] = OP_W1_RUN(gfn, 1);
-    ops->count = 2;
-    ops->last = 1;
-}
 void op_downgrade(struct shadow_ops *ops, cptr_t cap, const uint64_t mask[MASK_WORDS], uint32_t rights);
 void op_drop(struct shadow_ops *ops, cptr_t cap, uint32_t index);
 void op_clear(struct shadow_ops *ops, cptr_t cap);
@@ -244,9 +230,6 @@ bool is_current_top(const struct shadow *s, const struct table *t);
 #define OPS_LINKED (OPS_LINK + 2 * OPS_DOWNGRADE) /* one link, what it replaces, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
-/* The leaf for a long-mode guest's entry of ordinary memory, with CR0.WP, that has A, and D for a write.
- * False: it is there already. */
-bool leaf_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
 /* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs
  * leaf_set. How many it set; room as for one. */
 uint32_t leaf_run(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
@@ -317,11 +300,11 @@ static inline bool link_is_current(const struct shadow *s, const struct table *t
  * no room; a child without parents goes. */
 bool may_link(struct shadow *s, const struct table *t, struct table *child, struct shadow_ops *ops);
 
-/* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
- * was done but A and D, take the complete way. */
-struct guest_walk;
-bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
-                enum fill_result *result);
+/* usual.c: the fill that most page faults need, and the page faults that the guest must see. */
+#define NOT_USUAL -1 /* nothing was done but A and D, take the complete way */
+int usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops);
+/* An INVLPG of a page whose table is remembered and whose entry the guest has cleared. False: another. */
+bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops);
 /* The table at level 1 that the links lead to for va, if a fill has remembered it. */
 struct table *usual_last(struct shadow *s, uint64_t va);
 static inline void usual_forget(struct shadow *s)

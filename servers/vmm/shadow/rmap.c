@@ -3,7 +3,7 @@
  * table the links to it. The only file that changes metadata words, `filled` bits and chain heads, so that
  * operation, word and chain always change together. Chains are bounded: the oldest comers make room
  * (shadow_audit checks them). */
-#include "internal.h"
+#include "leaf.h"
 
 static void set_next(uint64_t *entry, ref_t next)
 {
@@ -27,8 +27,8 @@ static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limi
     return true;
 }
 
-/* e: the entry's word. The newest writer is at the head. */
-static inline void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
+/* The newest writer is at the head. */
+void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
 {
     struct frame *f = frame_of(s, ENTRY_GFN(e));
     if (f->writer == ref) {
@@ -152,9 +152,7 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     op_fill(ops, s->config.tables[id], index, rights, gfn);
 }
 
-/* An entry with another frame, a frame that holds a table, a chain that is full. */
-static __attribute__((noinline)) bool leaf_other(struct shadow *s, struct table *t, uint32_t index,
-                                                 uint64_t raw, struct shadow_ops *ops)
+bool leaf_other(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
     uint64_t gfn = ENTRY_GFN(raw), e = s->entry[table_id(s, t)][index];
     uint32_t rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & s->control.pte.nx ? 0 : SH_EXEC);
@@ -165,44 +163,6 @@ static __attribute__((noinline)) bool leaf_other(struct shadow *s, struct table 
     if (mask_test(t->filled, index) && ENTRY_GFN(e) == gfn && ENTRY_RIGHTS(e) == rights)
         return false;
     leaf_set(s, t, index, gfn, rights, may_write, ops);
-    return true;
-}
-
-#define ENTRY_PLACE (ENTRY_CHAINED | 0x7fffffull << ENTRY_NEXT_AT)
-bool leaf_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
-{
-    uint32_t id = table_id(s, t);
-    uint64_t frame = (GUEST_FRAMES_MAX - 1) << PAGE_SHIFT, place = 0, old = 0, *at = &s->entry[id][index];
-    uint64_t e = SH_READ | (raw & (frame | PTE_US | s->control.pte.nx));
-    bool filled = mask_test(t->filled, index);
-
-    BUILD_ASSERT((unsigned)SH_USER == PTE_US);
-    if (filled) { /* it keeps its place */
-        old = *at;
-        place = old & ENTRY_PLACE;
-        if ((old ^ e) & (frame | SH_USER | ENTRY_LINK))
-            return leaf_other(s, t, index, raw, ops);
-    }
-    if ((raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D)) {
-        struct frame *f = &s->frame[ENTRY_GFN(raw)];
-        if (f->shadows || f->writers >= WRITERS_MAX)
-            return leaf_other(s, t, index, raw, ops);
-        e |= SH_WRITE | SH_DIRTY | ENTRY_MAY_WRITE;
-        if (!place) {
-            place = ENTRY_CHAINED | (uint64_t)f->writer << ENTRY_NEXT_AT;
-            f->writer = REF(id, index);
-            f->writers++;
-        }
-    }
-    e |= place;
-    if (filled && e == old)
-        return false;
-    *at = e;
-    if (!filled) {
-        mask_set(t->filled, index);
-        t->live++;
-    }
-    op_leaf(ops, s->config.tables[id], index, ENTRY_RIGHTS(e), ENTRY_GFN(e));
     return true;
 }
 

@@ -115,6 +115,9 @@ struct shadow *shadow_init(void *memory, const struct shadow_config *config)
     struct layout l = layout(config->table_count, config->frames);
     __builtin_memset(s, 0, sizeof(*s));
     s->config = *config;
+    const struct gmem_region *last = &config->map->region[config->map->count - 1];
+    s->ram_first = last->first.v;
+    s->ram_frames = last->kind == GMEM_RAM ? last->end.v - last->first.v : 0;
     s->entry = (uint64_t(*)[ENTRIES])(void *)(base + l.entry);
     s->table = (struct table *)(void *)(base + l.table);
     s->frame = (struct frame *)(void *)(base + l.frame);

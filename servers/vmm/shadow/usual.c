@@ -3,6 +3,7 @@
  * 2 MiB, all tables there and linked as the guest's entries say, as an earlier fill has seen (struct chain),
  * or new; and the page faults that the guest must see. One list of checks that leave to fill.c, then the
  * whole effect. What it does is exactly what fill.c would. */
+#include "leaf.h"
 #include "walk.h"
 
 static inline bool usual_mode(const struct control *c)
@@ -160,13 +161,11 @@ static struct table *find_table(struct shadow *s, uint64_t va, struct gmem_walk 
     return &s->table[id];
 }
 
-static inline bool is_guest_fault(struct shadow *s, const struct shadow_access *a, uint32_t why,
-                                  struct fill_out *out, enum fill_result *result)
+static int guest_fault(struct shadow *s, const struct shadow_access *a, uint32_t why, struct fill_out *out)
 {
     out->error = walk_fault_code(&s->control, a, why);
     s->counters.guest_faults++;
-    *result = FILL_GUEST_FAULT;
-    return true;
+    return FILL_GUEST_FAULT;
 }
 
 /* Reserved bits in the entries above the last one read. */
@@ -195,15 +194,14 @@ static inline bool reserved_in(const struct pte_format *f, const struct gmem_wal
            (w->raw[2] & f->reserved[2][w->last == 2]) | (w->last == 1 ? w->raw[1] & f->reserved[1][0] : 0);
 }
 
-static bool is_mmio(struct shadow *s, uint64_t gfn, uint64_t va, struct fill_out *out,
-                    enum fill_result *result)
+static __attribute__((noinline)) int usual_mmio(struct shadow *s, uint64_t gfn, uint64_t va,
+                                                struct fill_out *out)
 {
     if (gmem_kind(s->config.map, (gfn_t){ gfn }) != GMEM_MMIO)
-        return false;
+        return NOT_USUAL;
     out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
     s->counters.mmio++;
-    *result = FILL_MMIO;
-    return true;
+    return FILL_MMIO;
 }
 
 struct table *usual_last(struct shadow *s, uint64_t va)
@@ -227,16 +225,18 @@ static __attribute__((noinline)) enum fill_result write_usual(struct shadow *s, 
 }
 
 /* A page of a large one. */
-static __attribute__((noinline)) bool set_large(struct shadow *s, struct table *t, uint32_t index,
-                                                uint64_t gfn, struct shadow_ops *ops)
+static __attribute__((noinline)) int set_large(struct shadow *s, struct table *t, uint32_t index,
+                                               uint64_t gfn, struct shadow_ops *ops)
 {
     /* a direct table's entries have all rights */
     if (!leaf_usual(s, t, index, gfn << PAGE_SHIFT | PTE_RW | PTE_US | PTE_D, ops))
-        return false;
+        return NOT_USUAL;
     t->recent = 1;
     s->counters.fills++;
     prefetch_direct(s, t, index, ops);
-    return true;
+    if (s->orphan_head != NO_TABLE)
+        orphans_end(s, ORPHANS_BATCH, ops);
+    return FILL_OK;
 }
 
 /* Whether the other entry of the pair, or the one on the other side, is to be filled, too. */
@@ -254,106 +254,132 @@ static inline bool neighbour_is_hot(const struct shadow *s, const struct table *
            may_be_hot(raw, false);
 }
 
-/* The access is allowed, to memory. */
-static inline bool usual_leaf(struct shadow *s, const struct shadow_access *a, struct table *t, uint64_t raw,
-                              uint64_t gfn, struct fill_out *out, struct shadow_ops *ops,
-                              enum fill_result *result)
+/* The access is allowed, to memory. A and D are set. */
+static inline __attribute__((always_inline)) int set_usual(struct shadow *s, struct table *t, uint32_t index,
+                                                           bool large, uint64_t raw, uint64_t gfn,
+                                                           struct shadow_ops *ops)
 {
-    uint64_t va = a->va.v, need = PTE_A | (a->write ? PTE_D : 0);
-    uint32_t index = (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1);
-
-    if (t->flags & TABLE_ROM)
-        return false;
-    if ((raw & need) != need) {
-        uint64_t at = (t->gfn << PAGE_SHIFT) + index * 8;
-        if (is_direct(t) || gmem_cas64(s->config.mem, (gpa_t){ at }, raw, raw | need) != GMEM_OK)
-            return false;
-        raw |= need;
-    }
-    if (a->write && frame_protected(&s->frame[gfn])) {
-        out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
-        out->bits_set = true;
-        *result = write_usual(s, a, gfn, ops);
-        if (*result != FILL_OK)
-            return true;
-        if (remembered(s, chain_for(s, va), va) != t) { /* others may have ended */
-            *result = FILL_RETRY;
-            return true;
-        }
-    }
-    if (is_direct(t)) {
-        if (!set_large(s, t, index, gfn, ops))
-            return false;
-    } else {
-        if (!leaf_usual(s, t, index, raw, ops))
-            return false;
-        t->recent = 1;
-        s->counters.fills++;
-        if (neighbour_is_hot(s, t, index))
-            prefetch_usual(s, t, index, ops);
-    }
+    if (large)
+        return set_large(s, t, index, gfn, ops);
+    if (!leaf_usual(s, t, index, raw, ops))
+        return NOT_USUAL;
+    t->recent = 1;
+    s->counters.fills++;
+    if (neighbour_is_hot(s, t, index))
+        prefetch_usual(s, t, index, ops);
     if (s->orphan_head != NO_TABLE)
         orphans_end(s, ORPHANS_BATCH, ops);
-    *result = FILL_OK;
-    return true;
+    return FILL_OK;
 }
 
-/* By the guest's tables: its last entry, and what those above it allow. */
-static __attribute__((noinline)) bool walk_usual(struct shadow *s, uint64_t va, struct gmem_walk *w,
-                                                 uint32_t *above)
+/* The same, of a write to a frame that holds a table. */
+static __attribute__((noinline)) int leaf_after_write(struct shadow *s, const struct shadow_access *a,
+                                                      struct table *t, uint64_t raw, uint64_t gfn,
+                                                      struct fill_out *out, struct shadow_ops *ops)
+{
+    uint64_t va = a->va.v;
+
+    out->gpa.v = gfn << PAGE_SHIFT | (va & (PAGE_BYTES - 1));
+    out->bits_set = true;
+    enum fill_result result = write_usual(s, a, gfn, ops);
+    if (result != FILL_OK)
+        return result;
+    if (remembered(s, chain_for(s, va), va) != t)
+        return FILL_RETRY; /* others may have ended */
+    return set_usual(s, t, index_at(va, 1), is_direct(t), raw, gfn, ops);
+}
+
+static inline __attribute__((always_inline)) int usual_leaf(struct shadow *s, const struct shadow_access *a,
+                                                            struct table *t, bool large, uint64_t raw,
+                                                            uint64_t gfn, struct fill_out *out,
+                                                            struct shadow_ops *ops)
+{
+    uint64_t need = PTE_A | (a->write ? PTE_D : 0);
+    uint32_t index = index_at(a->va.v, 1);
+
+    if (t->flags & TABLE_ROM)
+        return NOT_USUAL;
+    if ((raw & need) != need) {
+        gpa_t at = { (t->gfn << PAGE_SHIFT) + index * 8 };
+        if (large || gmem_cas64(s->config.mem, at, raw, raw | need) != GMEM_OK)
+            return NOT_USUAL;
+        raw |= need;
+    }
+    if (a->write && frame_protected(&s->frame[gfn]))
+        return leaf_after_write(s, a, t, raw, gfn, out, ops);
+    return set_usual(s, t, index, large, raw, gfn, ops);
+}
+
+static inline bool usual_allows(const struct control *c, const struct shadow_access *a, uint32_t above,
+                                uint64_t raw)
+{
+    return walk_allows(c, a, (above & ((uint32_t)raw | PTE_NX)) | (raw & c->pte.nx ? PTE_NX : 0));
+}
+
+/* No way is remembered, or one to a large page: by the guest's tables. */
+static __attribute__((noinline)) int fill_by_walk(struct shadow *s, const struct shadow_access *a,
+                                                  struct table *t, struct fill_out *out,
+                                                  struct shadow_ops *ops)
 {
     const struct control *c = &s->control;
     const struct pte_format *f = &c->pte;
+    uint64_t va = a->va.v, need = PTE_A | (a->write ? PTE_D : 0);
+    struct gmem_walk w;
 
     if (!usual_mode(c) || va + BIT(47) >= BIT(48) ||
-        gmem_walk_long(s->config.mem, (gpa_t){ c->regs.cr3 & f->frame_mask }, va, w) != GMEM_OK)
-        return false;
-    if (!(w->raw[w->last] & PTE_P))
-        return !reserved_above(f, w);
-    *above = rights_above(f, w, w->last + 1);
-    return w->last <= 2 && !reserved_in(f, w);
+        gmem_walk_long(s->config.mem, (gpa_t){ c->regs.cr3 & f->frame_mask }, va, &w) != GMEM_OK)
+        return NOT_USUAL;
+    uint64_t raw = w.raw[w.last];
+    bool large = w.last == 2;
+    if (!(raw & PTE_P))
+        return reserved_above(f, &w) ? NOT_USUAL : guest_fault(s, a, 0, out);
+    if (w.last > 2 || reserved_in(f, &w))
+        return NOT_USUAL;
+    if (!usual_allows(c, a, rights_above(f, &w, w.last + 1), raw))
+        return guest_fault(s, a, PF_P, out);
+    uint64_t gfn = large ? pte_large_gfn(f, 2, raw) + index_at(va, 1) : (raw & f->frame_mask) >> PAGE_SHIFT;
+    if (!ram_from(s, gfn))
+        return above_accessed(&w) && (raw & need) == need ? usual_mmio(s, gfn, va, out) : NOT_USUAL;
+    if (!t || !large || chain_for(s, va)->large != raw)
+        t = find_table(s, va, &w, ops);
+    return t ? usual_leaf(s, a, t, large, raw | (large ? PTE_A : 0), gfn, out, ops) : NOT_USUAL;
 }
 
-bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
-                enum fill_result *result)
+int usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops)
 {
     const struct control *c = &s->control;
-    const struct pte_format *f = &c->pte;
     uint64_t va = a->va.v, raw, need = PTE_A | (a->write ? PTE_D : 0);
     const struct chain *k = chain_for(s, va);
     struct table *t = remembered(s, k, va);
-    struct gmem_walk w;
-    uint32_t above;
-    bool large = false;
 
-    if (t && !is_direct(t)) {
-        uint64_t at = (t->gfn << PAGE_SHIFT) + (va >> 9 & 0xff8);
-        if (gmem_read64(s->config.mem, (gpa_t){ at }, &raw) != GMEM_OK)
-            return false;
-        above = k->bits;
-    } else {
-        if (!walk_usual(s, va, &w, &above))
-            return false;
-        raw = w.raw[w.last];
-        large = w.last == 2;
-        if (!large || k->large != raw)
-            t = NULL;
-    }
+    if (!t || k->large)
+        return fill_by_walk(s, a, t, out, ops);
+    if (gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + index_at(va, 1) * 8 }, &raw) != GMEM_OK)
+        return NOT_USUAL;
     if (!(raw & PTE_P))
-        return is_guest_fault(s, a, 0, out, result);
-    if (raw & f->reserved[1 + large][large])
+        return guest_fault(s, a, 0, out);
+    if (raw & c->pte.reserved[1][0])
+        return NOT_USUAL;
+    if (!usual_allows(c, a, k->bits, raw))
+        return guest_fault(s, a, PF_P, out);
+    uint64_t gfn = (raw & c->pte.frame_mask) >> PAGE_SHIFT;
+    if (!ram_from(s, gfn)) /* A is set in the entries above */
+        return (raw & need) == need ? usual_mmio(s, gfn, va, out) : NOT_USUAL;
+    return usual_leaf(s, a, t, false, raw, gfn, out, ops);
+}
+
+bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops)
+{
+    const struct chain *k = chain_for(s, va);
+    struct table *t = remembered(s, k, va);
+    uint32_t index = index_at(va, 1);
+    uint64_t raw;
+
+    if (!t || k->large ||
+        gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + index * 8 }, &raw) != GMEM_OK ||
+        (raw & PTE_P) || shadow_ops_room(ops) < OPS_DOWNGRADE)
         return false;
-    if (!walk_allows(c, a, (above & ((uint32_t)raw | PTE_NX)) | (raw & f->nx ? PTE_NX : 0)))
-        return is_guest_fault(s, a, PF_P, out, result);
-    uint64_t gfn = large ? pte_large_gfn(f, 2, raw) + (va >> PAGE_SHIFT & (ENTRIES - 1))
-                         : (raw & f->frame_mask) >> PAGE_SHIFT;
-    if (!ram_from(s, gfn)) /* A above it is set if a fill was there before */
-        return (t || above_accessed(&w)) && (raw & need) == need && is_mmio(s, gfn, va, out, result);
-    if (!t) {
-        t = find_table(s, va, &w, ops);
-        if (!t)
-            return false;
-        raw |= large ? PTE_A : 0;
-    }
-    return usual_leaf(s, a, t, raw, gfn, out, ops, result);
+    if (mask_test(t->filled, index))
+        leaf_drop(s, t, index, ops);
+    return true;
 }

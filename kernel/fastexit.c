@@ -110,6 +110,13 @@ static __attribute__((noinline)) struct regs *go_on_with(struct tcb *t, struct v
     return go_on(t, v, groups);
 }
 
+static inline void entry_goes(struct vm *vm, uint64_t *entry)
+{
+    softtlb_change(entry, 0);
+    *entry = 0;
+    vm->downgrades++;
+}
+
 /* The operations are one, on one entry of a table at level 1: a leaf, or an entry that goes. What
  * shadow_apply() checks is checked, then all of it is done; false: nothing is. */
 static inline bool apply_entry(struct vcpu *v, const struct tcb *t, uint32_t words)
@@ -127,11 +134,8 @@ static inline bool apply_entry(struct vcpu *v, const struct tcb *t, uint32_t wor
         index >= TABLE_ENTRIES)
         return false;
     if (words == 1 && (w0 & 0xff) == OP_DROP) {
-        if (*entry & PTE_P) {
-            softtlb_change(entry, 0);
-            *entry = 0;
-            vm->downgrades++;
-        }
+        if (*entry & PTE_P)
+            entry_goes(vm, entry);
         return true;
     }
     uint64_t w1 = ops[1], gfn = w1 & 0xffffffffffff;
@@ -140,10 +144,10 @@ static inline bool apply_entry(struct vcpu *v, const struct tcb *t, uint32_t wor
         return false;
     pte = *guest;
     new = leaf_of(pte, gfn, entry_flags(w0 >> 8));
-    if ((*entry & PTE_P) && leaf_takes(*entry, new))
-        return false;
     /* point of no return */
     log_writable(guest, pte, new);
+    if ((*entry & PTE_P) && leaf_takes(*entry, new))
+        entry_goes(vm, entry);
     softtlb_change(entry, new);
     *entry = new;
     m->owner |= META_SHADOW_BLOCK(index);
@@ -170,10 +174,11 @@ struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
         return syscall_complete(t);
     uint64_t event = *(const volatile uint64_t *)&r->event;
     uint32_t words = *(const volatile uint32_t *)&r->op_words;
-    if (event)
+    if (words || event) {
+        if (words - 1 < 2 && !event)
+            return go_on_with_entry(t, v, what >> 32, words);
         return go_on_with(t, v, what >> 32, words, event);
-    if (words)
-        return go_on_with_entry(t, v, what >> 32, words);
+    }
     /* point of no return */
     return go_on(t, v, what >> 32);
 }

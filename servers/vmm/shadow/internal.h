@@ -303,7 +303,7 @@ bool may_link(struct shadow *s, const struct table *t, struct table *child, stru
 /* usual.c: the fill that most page faults need, and the page faults that the guest must see. */
 #define NOT_USUAL -1 /* nothing was done but A and D, take the complete way */
 int usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops);
-/* An INVLPG of a page whose table is remembered and whose entry the guest has cleared. False: another. */
+/* An INVLPG of a page whose table is remembered and whose entry is none, or hot. False: another. */
 bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops);
 /* The table at level 1 that the links lead to for va, if a fill has remembered it. */
 struct table *usual_last(struct shadow *s, uint64_t va);

@@ -368,6 +368,19 @@ int usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out 
     return usual_leaf(s, a, t, false, raw, gfn, out, ops);
 }
 
+/* The guest has changed the entry: as prefetch.c would. */
+static inline bool invlpg_present(struct shadow *s, struct table *t, uint32_t index, uint64_t raw,
+                                  struct shadow_ops *ops)
+{
+    const struct pte_format *f = &s->control.pte;
+
+    if (!may_be_hot(raw, false) || (raw & f->reserved[1][0]) || (t->flags & TABLE_ROM) ||
+        shadow_ops_room(ops) < OPS_SPARE + OPS_LEAF || !ram_from(s, (raw & f->frame_mask) >> PAGE_SHIFT))
+        return false;
+    s->counters.prefetches += leaf_usual(s, t, index, raw, ops);
+    return true;
+}
+
 bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops)
 {
     const struct chain *k = chain_for(s, va);
@@ -375,10 +388,11 @@ bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops)
     uint32_t index = index_at(va, 1);
     uint64_t raw;
 
-    if (!t || k->large ||
-        gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + index * 8 }, &raw) != GMEM_OK ||
-        (raw & PTE_P) || shadow_ops_room(ops) < OPS_DOWNGRADE)
+    if (!t || k->large || shadow_ops_room(ops) < OPS_DOWNGRADE ||
+        gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + index * 8 }, &raw) != GMEM_OK)
         return false;
+    if (raw & PTE_P)
+        return invlpg_present(s, t, index, raw, ops);
     if (mask_test(t->filled, index))
         leaf_drop(s, t, index, ops);
     return true;

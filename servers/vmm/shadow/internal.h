@@ -75,11 +75,15 @@ struct table {
     ref_t parent;      /* their chain */
     uint32_t interval; /* s->interval of the last write */
     uint32_t mark;     /* list.c: visited */
+    uint64_t shape;    /* list.c: s->shape when reaches was found out */
     uint32_t changes;  /* struct chain; outlives the table */
     uint16_t live;     /* filled entries */
     uint8_t flags, writes, zeros, recent;
     uint8_t streak; /* intervals one after the other with a write, up to that one */
+    bool reaches;   /* list.c: it may lead to a table out of sync */
+    uint8_t unused[12];
 };
+BUILD_ASSERT(sizeof(struct table) == 128); /* an index is a shift */
 
 /* What is known of a guest frame; exists for RAM. All zero is "nothing". */
 struct frame {
@@ -145,7 +149,8 @@ struct shadow {
     uint32_t unsynced_count, unsynced_upper;
     struct unsynced unsynced[UNSYNC_MAX];
     struct list_slot list[LIST_SLOTS];
-    uint32_t list_next, mark;
+    uint32_t list_next, listed, mark; /* listed: slots that are not empty */
+    uint64_t shape;    /* counts changes of links, and of which tables are out of sync; never 0 */
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct chain chain[CHAINS];
     uint32_t changes;                        /* of the whole */
@@ -335,7 +340,7 @@ struct table *root_make(struct shadow *s, uint32_t slot, struct shadow_ops *ops)
 /* list.c: the roots that the kernel may switch to by itself */
 void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops *ops);
 bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops); /* false: no room */
-bool reaches_unsynced(struct shadow *s, const struct table *t);               /* or may reach one */
+bool reaches_unsynced(struct shadow *s, struct table *t);                     /* or may reach one */
 void list_empty(struct shadow *s, struct shadow_ops *ops);
 void list_remove(struct shadow *s, const struct table *t, struct shadow_ops *ops);
 

@@ -63,6 +63,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
 
     if (*e & ENTRY_LINK) {
         s->table[ENTRY_CHILD(*e)].changes++;
+        s->shape++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
         s->held.page = NOTHING_HELD;
     } else {
@@ -220,6 +221,7 @@ void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *c
 {
     uint32_t id = table_id(s, t), child_id = table_id(s, child);
 
+    s->shape++;
     if (mask_test(t->filled, index))
         entry_forget(s, t, index); /* OP_LINK drops it, and flushes */
     if (child->parents >= PARENTS_MAX) {

@@ -97,11 +97,13 @@ static void empty(struct shadow *s)
         s->top[i] = NO_TABLE;
     for (uint32_t i = 0; i < LIST_SLOTS; i++)
         s->list[i].table = NO_TABLE;
+    s->listed = 0;
     s->spurious_kind = 0;
     s->held.page = NOTHING_HELD;
     for (uint32_t i = 0; i < CHAINS; i++)
         s->chain[i].region = ~0ull;
     s->given_up = ~0ull;
+    s->shape++;
 }
 
 struct shadow *shadow_init(void *memory, const struct shadow_config *config)

@@ -38,6 +38,7 @@ void frame_forget_unsynced(struct shadow *s, uint64_t gfn)
         }
     }
     f->unsynced = 0;
+    s->shape++;
 }
 
 /* Back in sync for good: the frame was just resynced. False: no room, it stays unsynced. */
@@ -117,6 +118,7 @@ void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
     struct frame *f = frame_of(s, gfn);
 
     f->unsynced = 1;
+    s->shape++;
     s->unsynced[s->unsynced_count++] =
         (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;

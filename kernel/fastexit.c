@@ -2,7 +2,7 @@
 /* The short path of a VM exit: ReplyRecv on a vCPU whose answer changes general registers, RIP, RFLAGS, CR2
  * and shadow entries at most. One list of checks that leave to the complete path (obj/vcpu.c) with nothing
  * changed, a point of no return, the commit, the guest, its next exit. What it does is exactly what
- * obj/vcpu.c would: tests/procs/test_answer_paths.c sends random answers through both.
+ * obj/vcpu.c and obj/shadow.c would: tests/procs/test_answer_paths.c sends random answers through both.
  *
  * vcpu.open stands for what need not be looked at: an exit is pending, not EXIT_BROKEN, no thread receives,
  * and the VM has guest memory. While user code ran, cpu.attention was 0 and cpu.last the thread. */

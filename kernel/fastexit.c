@@ -2,15 +2,17 @@
 /* The short path of a VM exit: ReplyRecv on a vCPU whose answer changes general registers, RIP, RFLAGS, CR2
  * and shadow entries at most. One list of checks that leave to the complete path (obj/vcpu.c) with nothing
  * changed, a point of no return, the commit, the guest, its next exit. What it does is exactly what
- * obj/vcpu.c would: tests/procs/test_answer_paths.c sends random answers through both.
+ * obj/vcpu.c and obj/shadow.c would: tests/procs/test_answer_paths.c sends random answers through both.
  *
  * vcpu.open stands for what need not be looked at: an exit is pending, not EXIT_BROKEN, no thread receives,
  * and the VM has guest memory. While user code ran, cpu.attention was 0 and cpu.last the thread. */
 #include "fastpath.h"
 #include "invoke.h"
+#include "quick.h"
+#include "shadow.h"
+#include "softtlb.h"
 #include "stretch.h"
 
-#define unlikely(x)  __builtin_expect(!!(x), 0)
 #define QUICK_GROUPS (STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2)
 
 /* Pairs of fields that are read at once. */
@@ -108,6 +110,58 @@ static __attribute__((noinline)) struct regs *go_on_with(struct tcb *t, struct v
     return go_on(t, v, groups);
 }
 
+static inline void entry_goes(struct vm *vm, uint64_t *entry)
+{
+    softtlb_change(entry, 0);
+    *entry = 0;
+    vm->downgrades++;
+}
+
+/* The operations are one, on one entry of a table at level 1: a leaf, or an entry that goes. What
+ * shadow_apply() checks is checked, then all of it is done; false: nothing is. */
+static inline bool apply_entry(struct vcpu *v, const struct tcb *t, uint32_t words)
+{
+    const volatile uint64_t *ops = v->reply.ops;
+    struct vm *vm = v->vm;
+    uint64_t w0 = ops[0], index = w0 >> 16 & 0xffff, *guest = NULL, new = 0, pte = 0;
+    struct cap *c;
+
+    if (!quick_slot(t, w0 >> 32, &c) || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE) || v->ops_done)
+        return false;
+    struct frame_meta *m = &frame_meta[c->obj >> PAGE_SHIFT];
+    uint64_t *entry = (uint64_t *)cap_object(c) + index;
+    if (!shadow_is_of(m->owner, vm) || meta_level(m->owner) != 1 || m->stamp != vm->space->epoch ||
+        index >= TABLE_ENTRIES)
+        return false;
+    if (words == 1 && (w0 & 0xff) == OP_DROP) {
+        if (*entry & PTE_P)
+            entry_goes(vm, entry);
+        return true;
+    }
+    uint64_t w1 = ops[1], gfn = w1 & 0xffffffffffff;
+    if (words != 2 || (w0 & (0xff | SH_LARGE << 8 | SH_READ << 8)) != (OP_FILL_RUN | SH_READ << 8) ||
+        w1 >> 48 != 1 || !(guest = guest_leaf(vm->space, gfn)))
+        return false;
+    pte = *guest;
+    new = leaf_of(pte, gfn, entry_flags(w0 >> 8));
+    /* point of no return */
+    log_writable(guest, pte, new);
+    if ((*entry & PTE_P) && leaf_takes(*entry, new))
+        entry_goes(vm, entry);
+    softtlb_change(entry, new);
+    *entry = new;
+    m->owner |= META_SHADOW_BLOCK(index);
+    return true;
+}
+
+static __attribute__((noinline)) struct regs *go_on_with_entry(struct tcb *t, struct vcpu *v, uint32_t groups,
+                                                               uint32_t words)
+{
+    if (!apply_entry(v, t, words))
+        return go_on_with(t, v, groups, words, 0);
+    return go_on(t, v, groups);
+}
+
 struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
 {
     struct vcpu *v = cap_object(c);
@@ -120,8 +174,11 @@ struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
         return syscall_complete(t);
     uint64_t event = *(const volatile uint64_t *)&r->event;
     uint32_t words = *(const volatile uint32_t *)&r->op_words;
-    if (words || event)
+    if (words || event) {
+        if (words - 1 < 2 && !event)
+            return go_on_with_entry(t, v, what >> 32, words);
         return go_on_with(t, v, what >> 32, words, event);
+    }
     /* point of no return */
     return go_on(t, v, what >> 32);
 }

@@ -5,6 +5,7 @@
  * takes away bumps the epoch once a call, so that no shadow entry, window or TLB outlives it (I1..I3). Leaf
  * entries carry the rights; the D bit is the dirty log. */
 #include "ipc.h"
+#include "shadow.h"
 #include "softtlb.h"
 #include "space.h"
 
@@ -25,19 +26,7 @@ static struct space guest_space(struct guestspace *g)
 
 uint64_t *guestspace_entry(struct guestspace *g, uint64_t gfn)
 {
-    if (gfn >= GUEST_FRAMES_MAX)
-        return NULL;
-    uint64_t *table = g->table;
-    for (unsigned l = 3; l > 1; l--) {
-        uint64_t *e = &table[pte_index(gfn << PAGE_SHIFT, l)];
-        if (!(*e & PTE_P))
-            return NULL;
-        if (*e & PTE_PS)
-            return e;
-        table = phys(pte_hpa(*e));
-    }
-    uint64_t *e = &table[gfn % TABLE_ENTRIES];
-    return *e & PTE_P ? e : NULL;
+    return guest_leaf(g, gfn);
 }
 
 uint64_t guestspace_lookup(const struct guestspace *g, uint64_t gfn)

@@ -9,10 +9,10 @@
 #include "arch/pte.h"
 #include "invoke.h"
 #include "ipc.h"
+#include "shadow.h"
 #include "softtlb.h"
 
 #define SHADOW_LINKS_MAX (BIT(16) - 1)
-#define LARGE_PAGES      512u
 #define WORK_MAX         4096u /* chosen: entries written between two looks at interrupts (I9) */
 
 struct table {
@@ -36,20 +36,12 @@ static unsigned top_level(unsigned format)
 {
     return format == SHADOW_PAE ? 2 : 4;
 }
-static unsigned meta_level(uint64_t owner)
-{
-    return owner >> 32 & 15;
-}
-static unsigned meta_format(uint64_t owner)
-{
-    return owner >> 36 & 3;
-}
 
 /* The table stays known until the next one is asked for, or a setup. */
 static err_t find_table(struct batch *b, cptr_t p)
 {
     struct table *out = &b->known;
-    struct cap *c = cspace_slot(b->t, p);
+    struct cap *c = p < b->t->slot_count ? b->t->slots + p : cspace_slot(b->t, p);
 
     b->known_p = 0;
     if (!c || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE))
@@ -57,7 +49,7 @@ static err_t find_table(struct batch *b, cptr_t p)
     out->hpa = (hpa_t){ c->obj };
     out->meta = meta_of(out->hpa);
     uint64_t owner = out->meta->owner;
-    if (META_KIND(owner) != META_SHADOW || hpa_of(META_HFN(owner)).v != phys_to_hpa(b->vm).v)
+    if (!shadow_is_of(owner, b->vm))
         return REFUSED(ERR_WRONG_VM, "shadow table %x of another VM", p);
     out->entries = phys(out->hpa);
     out->level = meta_level(owner);
@@ -124,7 +116,7 @@ static void clear_block(struct batch *b, const struct table *t, volatile uint64_
         if (!(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]))
             continue;
         b->downgraded = true;
-        for (unsigned k = 0; k < GROUP && t->level > 1; k++)
+        for (unsigned k = 0; k < GROUP; k++)
             if (is_link(t, e[k]))
                 unlink_child(e[k]);
 #pragma GCC unroll 8
@@ -133,19 +125,21 @@ static void clear_block(struct batch *b, const struct table *t, volatile uint64_
     }
 }
 
+/* Of leaves nobody looks what there was. */
 static void clear_table(struct batch *b, const struct table *t)
 {
-    for (uint64_t used = META_SHADOW_BLOCKS(t->meta->owner); used; used &= used - 1)
-        clear_block(b, t, t->entries + __builtin_ctzll(used) * BLOCK);
+    uint64_t used = META_SHADOW_BLOCKS(t->meta->owner);
+
+    b->downgraded |= t->level == 1 && used;
+    for (; used; used &= used - 1) {
+        uint64_t *block = t->entries + __builtin_ctzll(used) * BLOCK;
+        if (t->level == 1)
+            arch_zero(block, BLOCK * sizeof(*block));
+        else
+            clear_block(b, t, block);
+    }
     softtlb_cleared(t->entries);
     t->meta->owner &= ~(META_SHADOW_BLOCK(TABLE_ENTRIES) - META_SHADOW_BLOCK(0));
-}
-
-static inline uint64_t entry_flags(unsigned rights)
-{
-    BUILD_ASSERT((unsigned)SH_WRITE == PTE_W && (unsigned)SH_USER == PTE_U);
-    return PTE_P | PTE_A | (rights & (SH_WRITE | SH_USER)) | (rights & SH_DIRTY ? PTE_D : 0) |
-           (rights & SH_EXEC ? 0 : PTE_NX);
 }
 
 static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
@@ -180,25 +174,26 @@ static err_t op_setup(struct batch *b, cptr_t p, unsigned kind)
 
 static err_t op_link(struct batch *b, cptr_t p, unsigned index, unsigned rights, cptr_t child_p)
 {
-    struct table t, child;
+    struct table t;
+    const struct table *child = &b->known;
 
     err_t e = current_table(b, p, &t);
     if (e == ERR_OK)
-        e = current_table(b, child_p, &child);
+        e = know_current(b, child_p);
     if (e != ERR_OK)
         return e;
     if (index >= TABLE_ENTRIES)
         return ERR_RANGE;
-    if (t.level < 2 || child.level != t.level - 1 || child.format != t.format)
-        return REFUSED(ERR_WRONG_LEVEL, "link level %u under level %u", child.level, t.level);
-    if (META_SHADOW_LINKS(child.meta->owner) >= SHADOW_LINKS_MAX)
+    if (t.level < 2 || child->level != t.level - 1 || child->format != t.format)
+        return REFUSED(ERR_WRONG_LEVEL, "link level %u under level %u", child->level, t.level);
+    if (META_SHADOW_LINKS(child->meta->owner) >= SHADOW_LINKS_MAX)
         return ERR_RANGE;
     drop_entry(b, &t, index);
-    uint64_t link = child.hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
+    uint64_t link = child->hpa.v | (entry_flags(rights) & ~(uint64_t)PTE_D);
     softtlb_change(&t.entries[index], link);
     t.entries[index] = link;
     t.meta->owner |= META_SHADOW_BLOCK(index);
-    child.meta->owner = (child.meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
+    child->meta->owner = (child->meta->owner + META_SHADOW_LINK) | META_SHADOW_USED;
     return ERR_OK;
 }
 
@@ -207,8 +202,7 @@ static void replace_entry(struct batch *b, const struct table *t, unsigned index
 {
     uint64_t old = t->entries[index];
 
-    if ((old & PTE_ADDRESS) != (new &PTE_ADDRESS) || (old & ~new &(PTE_W | PTE_U | PTE_D)) ||
-        (new & ~old &PTE_NX) || is_link(t, old))
+    if (leaf_takes(old, new) || is_link(t, old))
         drop_entry(b, t, index);
 }
 
@@ -234,15 +228,10 @@ static err_t fill(struct batch *b, const struct table *t, unsigned index, uint64
         guest = next_frame(b->vm->space, large ? NULL : guest, gfn);
         if (!guest)
             return REFUSED(ERR_NOT_IN_GUEST, "fill gfn %lx", gfn);
-        uint64_t pte = *guest, new = pte_hpa(pte).v | flags;
-        if (pte & PTE_PS)
-            new += gfn % LARGE_PAGES << PAGE_SHIFT;
+        uint64_t pte = *guest, new = leaf_of(pte, gfn, flags);
         if (large && (!(pte & PTE_PS) || gfn % LARGE_PAGES))
             return REFUSED(ERR_NOT_IN_GUEST, "fill 2M at gfn %lx: not one large frame", gfn);
-        if (!(pte & PTE_W))
-            new &= ~(uint64_t)PTE_W;
-        if ((new &PTE_W) && !(pte & PTE_D))
-            *guest = pte | PTE_D;
+        log_writable(guest, pte, new);
         if (t->entries[index] & PTE_P)
             replace_entry(b, t, index, new);
         softtlb_change(&t->entries[index], new);

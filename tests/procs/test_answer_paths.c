@@ -165,6 +165,137 @@ TEST(random_answers_by_both_paths_leave_the_same)
     CHECK(vm_audit(&b));
 }
 
+/* --- one entry: what the short path does by itself, against the complete one --- */
+
+#define ENTRY_ROUNDS 4000
+#define FIRST        2  /* entries 0 and 1 hold the guest's code */
+#define LAST         16 /* guest memory of 16 pages; 8 to 11 cannot be written */
+
+static bool make_protected(struct vm_test *v, unsigned place)
+{
+    if (!vm_make_at(v, place, 0) || vm_recv(v) != ERR_OK)
+        return false;
+    load(v);
+    for (unsigned i = FIRST; i < LAST; i++)
+        *(volatile uint64_t *)(v->memory + i * PAGE_BYTES) = i;
+    if (sys_invoke2(v->space, GUESTSPACE_CHANGE, CHANGE_W0(0, CHANGE_PROTECT, RIGHT_READ, 4),
+                    CHANGE_W1(8, 0)) != ERR_OK)
+        return false;
+    vm_long_tables(v);
+    op(v, OP_W0(OP_FILL_RUN, RWXU, 0, v->table[5]));
+    op(v, OP_W1_RUN(0, FIRST));
+    vm_long_mode(v, CODE, CODE + 0xf00, false);
+    return vm_reply(v, NULL) == ERR_OK;
+}
+
+/* Table, index, rights, frame, count: all as they may be, now and then one that may not. */
+static void any_entry(struct vm_test *v)
+{
+    const cptr_t odd[] = { v->table[4], v->table[8], 0, v->vcpu, 0xfff0, CPTR_SUB(v->vm, 3) };
+    const uint64_t frames[] = { 1023, 1024, BIT(27) + 2, BIT(40) + 2 };
+    unsigned index = FIRST + rnd() % (LAST - FIRST), rights = rnd() % 32 | (ODD(16) ? 0 : SH_READ);
+    uint64_t gfn = ODD(4) ? FIRST + rnd() % (LAST - FIRST) : index;
+    cptr_t table = ODD(12) ? odd[rnd() % 6] : v->table[5];
+
+    index = ODD(24) ? 510 + rnd() % 4 : index;
+    gfn = ODD(24) ? frames[rnd() % 4] : gfn;
+    rights |= ODD(24) ? SH_LARGE : 0;
+    if (ODD(3)) {
+        op(v, OP_W0(OP_DROP, rights, index, table));
+    } else {
+        bool run = !ODD(8);
+        op(v, OP_W0(run ? OP_FILL_RUN : OP_FILL, rights, index, table));
+        if (!ODD(32))
+            op(v, run ? OP_W1_RUN(gfn, ODD(12) ? rnd() % 3 : 1) : gfn);
+    }
+    if (ODD(16))
+        op(v, OP_W0(OP_FLUSH, 0, 0, 0));
+}
+
+/* A CPUID, a read, a write; at a page whose entry may be any. */
+static err_t answer_entry(struct vm_test *v, uint64_t *index)
+{
+    volatile struct umbra_reply_page *r = v->r;
+    unsigned page = FIRST + rnd() % (LAST - FIRST);
+
+    r->groups = STATE_RIP | STATE_GPRS;
+    r->rip = CODE + 16 * (ODD(2) ? 0 : 3 + rnd() % 2);
+    r->gpr_mask = 1u << RAX | 1u << RBX;
+    r->gpr[RBX] = page * PAGE_BYTES;
+    r->gpr[RAX] = rnd();
+    r->shadow = 0;
+    return vm_reply(v, index);
+}
+
+static bool same_entries(const struct vm_test *a, const struct vm_test *b)
+{
+    for (unsigned i = 0; i < LAST; i++) {
+        uint64_t x = 0, y = 0;
+        sys_invoke(a->table[5], SHADOW_READ_BITS, 2, i, 1, 0, 0, &x);
+        sys_invoke(b->table[5], SHADOW_READ_BITS, 2, i, 1, 0, 0, &y);
+        if (x != y)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t dirty_pages(const struct vm_test *v)
+{
+    uint64_t bits = 0;
+
+    sys_invoke(v->space, GUESTSPACE_HARVEST, 2, 0, 1, 0, 0, &bits);
+    return bits;
+}
+
+static bool entry_round(struct vm_test *a, struct vm_test *b, uint64_t seed, unsigned *refused)
+{
+    uint64_t index_a = 0, index_b = 0;
+
+    b->r->spare ^= 1u << EXIT_NONE;
+    state = seed;
+    rnd();
+    any_entry(a);
+    err_t e = answer_entry(a, &index_a);
+    state = seed;
+    rnd();
+    any_entry(b);
+    err_t f = answer_entry(b, &index_b);
+    *refused += e != ERR_OK;
+    return e == f && (e == ERR_OK || index_a == index_b) && same_exit(a->x, b->x) && same_entries(a, b);
+}
+
+TEST(random_entries_by_both_paths_leave_the_same)
+{
+    struct vm_test a, b;
+    unsigned refused = 0;
+
+    CHECK(make_protected(&a, 0));
+    CHECK(make_protected(&b, 1));
+    for (unsigned round = 1; round <= ENTRY_ROUNDS; round++) {
+        if (!entry_round(&a, &b, 88172645463325252ul + round * 0x9e3779b97f4a7c15ul, &refused)) {
+            print_number("# round 0x", round, "\n");
+            CHECK(false);
+            return;
+        }
+    }
+    CHECK(refused > ENTRY_ROUNDS / 20);
+    CHECK(refused < ENTRY_ROUNDS / 2);
+    CHECK(vm_audit(&a));
+    CHECK(vm_audit(&b));
+    CHECK_EQ(dirty_pages(&a), dirty_pages(&b));
+    for (unsigned i = 0; i < 2; i++) { /* all tables are of an earlier epoch */
+        struct vm_test *v = i ? &b : &a;
+        uint64_t index = 0;
+        CHECK_OK(sys_invoke2(v->space, GUESTSPACE_CHANGE, CHANGE_W0(0, CHANGE_PROTECT, RIGHT_READ, 1),
+                             CHANGE_W1(12, 0)));
+        op(v, OP_W0(OP_FILL_RUN, RWXU, FIRST, v->table[5]));
+        op(v, OP_W1_RUN(FIRST, 1));
+        v->r->spare ^= i << EXIT_NONE;
+        CHECK_EQ(vm_reply(v, &index), ERR_STALE_TABLE);
+        CHECK_EQ(index, 0);
+    }
+}
+
 /* Segments are current only where they were wanted, or asked for; CS but its base always. */
 TEST(spared_kinds_come_without_the_wanted_groups)
 {

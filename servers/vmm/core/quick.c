@@ -61,13 +61,9 @@ static unsigned rm(unsigned modrm)
 
 static bool write_cr3(struct vmm *v, uint64_t value)
 {
-    const struct vmm_state *s = v->state;
-    struct cr_state old = { s->cr0, s->cr3, s->cr4, 0, s->efer, true };
-    struct cr_limits limits = { .cr3_long_reserved = CR3_LONG_RESERVED };
-
-    if (cr_write_cr3(&old, &limits, value).gp || shadow_cr3(v->shadow, value, &v->ops) != SHADOW_OK)
-        return false;
-    if (s->cr3 != value)
+    if ((value & CR3_LONG_RESERVED) || shadow_cr3(v->shadow, value, &v->ops) != SHADOW_OK)
+        return false; /* as cr_write_cr3() has it in long mode */
+    if (v->state->cr3 != value)
         VMM_SET(v, cr3, value);
     return true;
 }

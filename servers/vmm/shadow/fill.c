@@ -286,21 +286,12 @@ static enum fill_result fill_allowed(struct shadow *s, const struct shadow_acces
     return result == FILL_OK ? install(s, a, w, words, out, ops) : result;
 }
 
-enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out,
-                             struct shadow_ops *ops)
+static __attribute__((noinline)) enum fill_result
+fill_completely(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops)
 {
     struct guest_walk w;
     enum fill_result result;
 
-    if (shadow_ops_room(ops) < FILL_ROOM) {
-        s->counters.ops_full++;
-        return FILL_RETRY;
-    }
-    s->spurious_before = s->spurious_kind; /* of the fault before this one, whatever came of it */
-    s->spurious_kind = 0;
-    out->bits_set = false;
-    if (usual_fill(s, a, out, ops, &result))
-        return result;
     switch (guest_walk(s, a, &w)) {
     case WALK_ABSENT:
         out->gpa.v = w.absent_gpa;
@@ -315,6 +306,20 @@ enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, st
     result = fill_allowed(s, a, &w, out, ops);
     orphans_end(s, ORPHANS_BATCH, ops);
     return result;
+}
+
+enum fill_result shadow_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out,
+                             struct shadow_ops *ops)
+{
+    if (shadow_ops_room(ops) < FILL_ROOM) {
+        s->counters.ops_full++;
+        return FILL_RETRY;
+    }
+    s->spurious_before = s->spurious_kind; /* of the fault before this one, whatever came of it */
+    s->spurious_kind = 0;
+    out->bits_set = false;
+    int result = usual_fill(s, a, out, ops);
+    return result == NOT_USUAL ? fill_completely(s, a, out, ops) : (enum fill_result)result;
 }
 
 enum fill_result shadow_fill_nested(struct shadow *s, gpa_t gpa, bool write, struct fill_out *out,

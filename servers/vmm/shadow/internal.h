@@ -75,11 +75,15 @@ struct table {
     ref_t parent;      /* their chain */
     uint32_t interval; /* s->interval of the last write */
     uint32_t mark;     /* list.c: visited */
+    uint64_t shape;    /* list.c: s->shape when reaches was found out */
     uint32_t changes;  /* struct chain; outlives the table */
     uint16_t live;     /* filled entries */
     uint8_t flags, writes, zeros, recent;
     uint8_t streak; /* intervals one after the other with a write, up to that one */
+    bool reaches;   /* list.c: it may lead to a table out of sync */
+    uint8_t unused[12];
 };
+BUILD_ASSERT(sizeof(struct table) == 128); /* an index is a shift */
 
 /* What is known of a guest frame; exists for RAM. All zero is "nothing". */
 struct frame {
@@ -105,15 +109,16 @@ struct list_slot {
 /* shadow_held: forgotten whenever an entry goes or another root comes. */
 #define NOTHING_HELD (~0ull)
 
-/* The last fills' ways down in long mode: for a region of 2 MB the guest's entries above level 1 and the
- * table that the links made for them lead to. Forgotten as a whole (era) when a link goes, or a use must be
- * seen. */
+/* The last fills' ways down in long mode: for a region of 2 MB the tables that the links for the guest's
+ * entries lead through, and what these entries allow. Forgotten when a link goes, a table above level 1 is
+ * written, or a use must be seen (changes). */
 struct chain {
     uint64_t region;  /* va >> 21 */
-    uint64_t raw[3];  /* levels 2 to 4, A set */
-    uint32_t changes; /* of the three tables, together */
+    uint64_t large;   /* a large page's entry, else 0 */
+    uint32_t changes; /* of the tables, together */
+    uint32_t bits;    /* PTE_RW, PTE_US, PTE_NX of the entries above the last */
     uint16_t top;
-    struct table *table[3]; /* levels 1 to 3 */
+    struct table *table[4]; /* levels 1 to 4 */
 };
 #define CHAINS 16u /* chosen */
 
@@ -130,6 +135,7 @@ struct control {
 struct shadow {
     struct shadow_held held; /* first: shadow_holds_last() */
     struct shadow_config config;
+    uint64_t ram_first, ram_frames; /* the map's last region, if it is memory */
     struct shadow_counters counters;
     struct control control;
     struct table *table;
@@ -143,7 +149,8 @@ struct shadow {
     uint32_t unsynced_count, unsynced_upper;
     struct unsynced unsynced[UNSYNC_MAX];
     struct list_slot list[LIST_SLOTS];
-    uint32_t list_next, mark;
+    uint32_t list_next, listed, mark; /* listed: slots that are not empty */
+    uint64_t shape;    /* counts changes of links, and of which tables are out of sync; never 0 */
     uint64_t given_up; /* frame of the last write that was not emulated */
     struct chain chain[CHAINS];
     uint32_t changes;                        /* of the whole */
@@ -178,12 +185,9 @@ static inline bool frame_protected(const struct frame *f)
 /* How many frames from this one on are ordinary memory, at least, if it is; most of it is the last region. */
 static inline uint64_t ram_from(const struct shadow *s, uint64_t gfn)
 {
-    const struct gmem_map *map = s->config.map;
-    const struct gmem_region *last = &map->region[map->count - 1];
-
-    if (gfn - last->first.v < last->end.v - last->first.v)
-        return last->kind == GMEM_RAM ? last->end.v - gfn : 0;
-    return gmem_kind(map, (gfn_t){ gfn }) == GMEM_RAM;
+    if (gfn - s->ram_first < s->ram_frames)
+        return s->ram_first + s->ram_frames - gfn;
+    return gmem_kind(s->config.map, (gfn_t){ gfn }) == GMEM_RAM;
 }
 static inline bool is_direct(const struct table *t)
 {
@@ -230,9 +234,6 @@ bool is_current_top(const struct shadow *s, const struct table *t);
 #define OPS_LEAF   (2 * OPS_FILL + OPS_DOWNGRADE) /* one leaf, what it replaces, one evicted writer */
 #define OPS_LINKED (OPS_LINK + 2 * OPS_DOWNGRADE) /* one link, what it replaces, one evicted parent */
 void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
-              bool may_write, struct shadow_ops *ops);
-/* A leaf where none is. False: the frame needs leaf_set. */
-bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
               bool may_write, struct shadow_ops *ops);
 /* Leaves for n frames in order, entries that are not filled, one bitmap word; stops at a frame that needs
  * leaf_set. How many it set; room as for one. */
@@ -304,11 +305,11 @@ static inline bool link_is_current(const struct shadow *s, const struct table *t
  * no room; a child without parents goes. */
 bool may_link(struct shadow *s, const struct table *t, struct table *child, struct shadow_ops *ops);
 
-/* usual.c: the fill that most page faults need, and the page faults that the guest must see. False: nothing
- * was done but A and D, take the complete way. */
-struct guest_walk;
-bool usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops,
-                enum fill_result *result);
+/* usual.c: the fill that most page faults need, and the page faults that the guest must see. */
+#define NOT_USUAL -1 /* nothing was done but A and D, take the complete way */
+int usual_fill(struct shadow *s, const struct shadow_access *a, struct fill_out *out, struct shadow_ops *ops);
+/* An INVLPG of a page whose table is remembered and whose entry is none, or hot. False: another. */
+bool usual_invlpg(struct shadow *s, uint64_t va, struct shadow_ops *ops);
 /* The table at level 1 that the links lead to for va, if a fill has remembered it. */
 struct table *usual_last(struct shadow *s, uint64_t va);
 static inline void usual_forget(struct shadow *s)
@@ -317,7 +318,14 @@ static inline void usual_forget(struct shadow *s)
 }
 
 /* prefetch.c */
-void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops);
+/* What want_of asks of an entry before anything else: it is used, and if writable dirty. */
+static inline bool may_be_hot(uint64_t raw, bool fixed_bits)
+{
+    uint64_t need = fixed_bits ? PTE_P : PTE_P | PTE_A | (raw & PTE_RW ? PTE_D : 0);
+    return (raw & need) == need;
+}
+/* After a usual fill (usual.c) with a hot neighbour: the block between the nearest filled ones. */
+void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops);
 bool prefetch_one(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops);
@@ -332,7 +340,7 @@ struct table *root_make(struct shadow *s, uint32_t slot, struct shadow_ops *ops)
 /* list.c: the roots that the kernel may switch to by itself */
 void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops *ops);
 bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops); /* false: no room */
-bool reaches_unsynced(struct shadow *s, const struct table *t);               /* or may reach one */
+bool reaches_unsynced(struct shadow *s, struct table *t);                     /* or may reach one */
 void list_empty(struct shadow *s, struct shadow_ops *ops);
 void list_remove(struct shadow *s, const struct table *t, struct shadow_ops *ops);
 

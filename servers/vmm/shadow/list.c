@@ -10,6 +10,7 @@
 static void slot_empty(struct shadow *s, uint32_t i, struct shadow_ops *ops)
 {
     s->list[i].table = NO_TABLE;
+    s->listed--;
     op_root_list(ops, i, CPTR_NULL, 0);
 }
 
@@ -62,6 +63,8 @@ bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
 {
     if (shadow_ops_room(ops) < LIST_SLOTS * OPS_SLOT)
         return false;
+    if (s->listed == 0)
+        return true;
     s->mark++;
     if (!mark_above(s, gfn)) {
         list_empty(s, ops);
@@ -74,16 +77,25 @@ bool list_drop_above(struct shadow *s, uint64_t gfn, struct shadow_ops *ops)
     return true;
 }
 
-bool reaches_unsynced(struct shadow *s, const struct table *t)
+static __attribute__((noinline)) bool find_unsynced(struct shadow *s, const struct table *t)
 {
-    if (s->unsynced_count == 0)
-        return false;
     s->mark++;
     for (uint32_t i = 0; i < s->unsynced_count; i++) {
         if (!mark_above(s, s->unsynced[i].gfn))
             return true;
     }
     return t->mark == s->mark;
+}
+
+bool reaches_unsynced(struct shadow *s, struct table *t)
+{
+    if (s->unsynced_count == 0)
+        return false;
+    if (t->shape != s->shape) {
+        t->reaches = find_unsynced(s, t);
+        t->shape = s->shape;
+    }
+    return t->reaches;
 }
 
 static uint32_t slot_for(struct shadow *s, const struct table *t)
@@ -105,6 +117,7 @@ void list_add(struct shadow *s, struct table *t, uint64_t cr3, struct shadow_ops
     uint32_t i = slot_for(s, t);
     if (s->list[i].table == table_id(s, t) && s->list[i].cr3 == cr3)
         return;
+    s->listed += s->list[i].table == NO_TABLE;
     s->list[i] = (struct list_slot){ .cr3 = cr3, .table = (uint16_t)table_id(s, t) };
     op_root_list(ops, i, s->config.tables[table_id(s, t)], cr3);
 }

@@ -68,13 +68,6 @@ void prefetch_direct(struct shadow *s, struct table *t, uint32_t index, struct s
     }
 }
 
-/* What want_of asks of an entry before anything else: it is used, and if writable dirty. */
-static inline bool may_be_hot(uint64_t raw, bool fixed_bits)
-{
-    uint64_t need = fixed_bits ? PTE_P : PTE_P | PTE_A | (raw & PTE_RW ? PTE_D : 0);
-    return (raw & need) == need;
-}
-
 /* n entries of a guest's table. */
 struct entries {
     uint32_t first, n;
@@ -167,20 +160,12 @@ static void prefetch_runs(struct shadow *s, struct table *t, uint32_t from, uint
     }
 }
 
-/* After a usual fill (usual.c): where the other entry of the pair, or the one on the other side, is hot, the
- * block between the nearest filled ones. */
-void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, uint64_t pair, struct shadow_ops *ops)
+void prefetch_usual(struct shadow *s, struct table *t, uint32_t index, struct shadow_ops *ops)
 {
-    uint32_t n = s->config.tuning.prefetch, beside = index ^ 1, first = block_start(index, n);
+    uint32_t n = s->config.tuning.prefetch, first = block_start(index, n);
     struct entries e;
 
-    if (mask_test(t->filled, beside)) {
-        beside = index + (index & 1 ? 1 : -1u);
-        if (beside >= ENTRIES || mask_test(t->filled, beside) ||
-            gmem_read64(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + beside * 8 }, &pair) != GMEM_OK)
-            return;
-    }
-    if (n <= 1 || !may_be_hot(pair, false) || !entries_read(s, t, first, n, &e))
+    if (n <= 1 || !entries_read(s, t, first, n, &e))
         return;
     uint64_t filled = t->filled[index / 64] >> first % 64;
     uint64_t below = filled & (BIT(index - first) - 1), above = filled >> (index - first) >> 1;

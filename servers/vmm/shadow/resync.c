@@ -211,6 +211,19 @@ static void word_read(const struct shadow *s, const struct table *t, uint32_t k,
         gmem_read_bytes(s->config.mem, (gpa_t){ at }, &w->raw, (last - w->first + 1) * w->bytes) == GMEM_OK;
 }
 
+/* The same of a long-mode guest. */
+static inline void leaves_read(const struct shadow *s, const struct table *t, uint32_t k,
+                               struct filled_word *w)
+{
+    uint64_t filled = t->filled[k];
+    uint32_t first = (uint32_t)__builtin_ctzll(filled), n = 64 - first - (uint32_t)__builtin_clzll(filled);
+
+    w->bytes = 8;
+    w->index = w->first = k * 64 + first;
+    w->read = gmem_read_bytes(s->config.mem, (gpa_t){ (t->gfn << PAGE_SHIFT) + w->index * 8 }, &w->raw,
+                              n * 8) == GMEM_OK;
+}
+
 static void resync_any(struct shadow *s, const struct pte_format *f, struct table *t, uint32_t index,
                        const struct filled_word *w, struct resync *r)
 {
@@ -237,7 +250,10 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
     const uint64_t *entry = s->entry[table_id(s, t)] + k * 64;
     uint64_t todo = t->filled[k], lost = 0;
 
-    word_read(s, t, k, &w);
+    if (x)
+        leaves_read(s, t, k, &w);
+    else
+        word_read(s, t, k, &w);
     if (!w.read || !x) {
         for (; todo; todo &= todo - 1)
             resync_any(s, f, t, k * 64 + (uint32_t)__builtin_ctzll(todo), &w, r);
@@ -265,6 +281,24 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
     }
 }
 
+static uint32_t first_of(const uint64_t *mask)
+{
+    uint32_t k = 0;
+
+    while (!mask[k])
+        k++;
+    return k * 64 + (uint32_t)__builtin_ctzll(mask[k]);
+}
+
+/* A leaf as its word says. */
+static void op_fill_again(const struct shadow *s, const struct table *t, uint32_t index,
+                          struct shadow_ops *ops)
+{
+    uint64_t e = s->entry[table_id(s, t)][index];
+
+    op_fill(ops, s->config.tables[table_id(s, t)], index, ENTRY_RIGHTS(e), ENTRY_GFN(e));
+}
+
 /* Returns whether anything had changed. */
 bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
 {
@@ -288,9 +322,13 @@ bool table_resync(struct shadow *s, struct table *t, struct shadow_ops *ops)
         if (t->filled[k])
             resync_word(s, f, usual ? &x : NULL, t, k, &r);
     }
-    if (r.drops)
+    if (r.drops == 1)
+        op_drop(ops, cap, first_of(r.drop));
+    else if (r.drops)
         op_downgrade(ops, cap, r.drop, 0);
-    if (r.writes)
+    if (r.writes == 1)
+        op_fill_again(s, t, first_of(r.write), ops);
+    else if (r.writes)
         op_downgrade(ops, cap, r.write, SH_READ | SH_USER | SH_EXEC);
     for (uint32_t i = 0; i < r.refills; i++)
         prefetch_one(s, t, r.index[i], r.raw[i], ops);

@@ -3,7 +3,7 @@
  * table the links to it. The only file that changes metadata words, `filled` bits and chain heads, so that
  * operation, word and chain always change together. Chains are bounded: the oldest comers make room
  * (shadow_audit checks them). */
-#include "internal.h"
+#include "leaf.h"
 
 static void set_next(uint64_t *entry, ref_t next)
 {
@@ -27,8 +27,8 @@ static bool chain_remove(struct shadow *s, ref_t *head, ref_t ref, uint32_t limi
     return true;
 }
 
-/* e: the entry's word. The newest writer is at the head. */
-static inline void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
+/* The newest writer is at the head. */
+void writer_remove(struct shadow *s, uint64_t e, ref_t ref)
 {
     struct frame *f = frame_of(s, ENTRY_GFN(e));
     if (f->writer == ref) {
@@ -63,6 +63,7 @@ void entry_forget(struct shadow *s, struct table *t, uint32_t index)
 
     if (*e & ENTRY_LINK) {
         s->table[ENTRY_CHILD(*e)].changes++;
+        s->shape++;
         parent_remove(s, &s->table[ENTRY_CHILD(*e)], REF(id, index));
         s->held.page = NOTHING_HELD;
     } else {
@@ -152,24 +153,17 @@ void leaf_set(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, u
     op_fill(ops, s->config.tables[id], index, rights, gfn);
 }
 
-bool leaf_new(struct shadow *s, struct table *t, uint32_t index, uint64_t gfn, uint32_t rights,
-              bool may_write, struct shadow_ops *ops)
+bool leaf_other(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
-    uint32_t id = table_id(s, t);
-    ref_t next = 0;
+    uint64_t gfn = ENTRY_GFN(raw), e = s->entry[table_id(s, t)][index];
+    uint32_t rights = SH_READ | ((uint32_t)raw & SH_USER) | (raw & s->control.pte.nx ? 0 : SH_EXEC);
+    bool may_write = (raw & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D);
 
-    if (may_write) {
-        struct frame *f = &s->frame[gfn];
-        if (f->shadows || f->writers >= WRITERS_MAX)
-            return false;
-        next = f->writer;
-        f->writer = REF(id, index);
-        f->writers++;
-    }
-    s->entry[id][index] = entry_make(gfn, rights, may_write ? ENTRY_WRITER : 0, next);
-    mask_set(t->filled, index);
-    t->live++;
-    op_fill(ops, s->config.tables[id], index, rights, gfn);
+    if (may_write && !frame_protected(&s->frame[gfn]))
+        rights |= SH_WRITE | SH_DIRTY;
+    if (mask_test(t->filled, index) && ENTRY_GFN(e) == gfn && ENTRY_RIGHTS(e) == rights)
+        return false;
+    leaf_set(s, t, index, gfn, rights, may_write, ops);
     return true;
 }
 
@@ -227,6 +221,7 @@ void link_set(struct shadow *s, struct table *t, uint32_t index, struct table *c
 {
     uint32_t id = table_id(s, t), child_id = table_id(s, child);
 
+    s->shape++;
     if (mask_test(t->filled, index))
         entry_forget(s, t, index); /* OP_LINK drops it, and flushes */
     if (child->parents >= PARENTS_MAX) {

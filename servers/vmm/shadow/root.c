@@ -189,6 +189,16 @@ static void pdptes_set(struct shadow *s, const uint64_t pdpte[4])
         s->control.pdpte[i] = pdpte[i];
 }
 
+/* The guest loads the root that it runs on: the processor has it. */
+static bool root_stays(const struct shadow *s)
+{
+    const struct control *c = &s->control;
+    const struct table *t = &s->table[s->top[0]];
+
+    return c->format == GUEST_LONG && s->top[0] != NO_TABLE &&
+           t->gfn == (c->regs.cr3 & c->pte.frame_mask) >> PAGE_SHIFT && role_equal(t->role, c->role);
+}
+
 enum shadow_status shadow_cr3(struct shadow *s, uint64_t cr3, struct shadow_ops *ops)
 {
     uint64_t pdpte[4];
@@ -207,7 +217,13 @@ enum shadow_status shadow_cr3(struct shadow *s, uint64_t cr3, struct shadow_ops 
     if (s->control.format == GUEST_DIRECT)
         return SHADOW_OK;
     sync_point(s, ops);
-    roots_switch(s, ops);
+    if (root_stays(s)) {
+        list_add(s, &s->table[s->top[0]], cr3, ops);
+        if (s->orphan_head != NO_TABLE)
+            orphans_end(s, ORPHANS_BATCH, ops);
+    } else {
+        roots_switch(s, ops);
+    }
     if (s->counters.tables_made == before)
         s->counters.cr3_known++;
     else

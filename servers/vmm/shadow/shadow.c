@@ -97,11 +97,13 @@ static void empty(struct shadow *s)
         s->top[i] = NO_TABLE;
     for (uint32_t i = 0; i < LIST_SLOTS; i++)
         s->list[i].table = NO_TABLE;
+    s->listed = 0;
     s->spurious_kind = 0;
     s->held.page = NOTHING_HELD;
     for (uint32_t i = 0; i < CHAINS; i++)
         s->chain[i].region = ~0ull;
     s->given_up = ~0ull;
+    s->shape++;
 }
 
 struct shadow *shadow_init(void *memory, const struct shadow_config *config)
@@ -115,6 +117,9 @@ struct shadow *shadow_init(void *memory, const struct shadow_config *config)
     struct layout l = layout(config->table_count, config->frames);
     __builtin_memset(s, 0, sizeof(*s));
     s->config = *config;
+    const struct gmem_region *last = &config->map->region[config->map->count - 1];
+    s->ram_first = last->first.v;
+    s->ram_frames = last->kind == GMEM_RAM ? last->end.v - last->first.v : 0;
     s->entry = (uint64_t(*)[ENTRIES])(void *)(base + l.entry);
     s->table = (struct table *)(void *)(base + l.table);
     s->frame = (struct frame *)(void *)(base + l.frame);

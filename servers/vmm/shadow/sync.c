@@ -38,6 +38,7 @@ void frame_forget_unsynced(struct shadow *s, uint64_t gfn)
         }
     }
     f->unsynced = 0;
+    s->shape++;
 }
 
 /* Back in sync for good: the frame was just resynced. False: no room, it stays unsynced. */
@@ -117,9 +118,12 @@ void frame_begin_unsynced(struct shadow *s, uint64_t gfn)
     struct frame *f = frame_of(s, gfn);
 
     f->unsynced = 1;
+    s->shape++;
     s->unsynced[s->unsynced_count++] =
         (struct unsynced){ .gfn = gfn, .patience = patience(s, gfn), .upper = f->upper > 0 };
     s->unsynced_upper += f->upper > 0;
+    if (f->upper)
+        usual_forget(s);
 }
 
 /* The table at level 1 that the links lead to, or NULL. */
@@ -136,6 +140,16 @@ static struct table *last_table(struct shadow *s, uint64_t va)
     return t;
 }
 
+static __attribute__((noinline)) void invlpg_completely(struct shadow *s, uint64_t va, struct shadow_ops *ops)
+{
+    struct table *t = usual_last(s, va);
+
+    if (!t)
+        t = last_table(s, va);
+    if (t && !is_direct(t))
+        entry_revalidate(s, t, (uint32_t)(va >> PAGE_SHIFT) & (ENTRIES - 1), ops);
+}
+
 /* Only the last table can be out of sync in the usual case; upper ones make every flush a full one. */
 void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
 {
@@ -143,10 +157,8 @@ void shadow_invlpg(struct shadow *s, gva_t va, struct shadow_ops *ops)
     s->invlpg_va = va;
     if (s->unsynced_upper)
         sync_all(s, ops);
-    struct table *t = usual_last(s, va.v);
-    if (!t)
-        t = last_table(s, va.v);
-    if (t && !is_direct(t))
-        entry_revalidate(s, t, (uint32_t)(va.v >> PAGE_SHIFT) & (ENTRIES - 1), ops);
-    orphans_end(s, ORPHANS_BATCH, ops);
+    if (!usual_invlpg(s, va.v, ops))
+        invlpg_completely(s, va.v, ops);
+    if (s->orphan_head != NO_TABLE)
+        orphans_end(s, ORPHANS_BATCH, ops);
 }

@@ -24,18 +24,6 @@ uint32_t walk_fault_code(const struct control *c, const struct shadow_access *a,
     return why | (a->write ? PF_W : 0) | (a->user ? PF_U : 0) | (a->exec && reports_fetch ? PF_I : 0);
 }
 
-bool walk_allows(const struct control *c, const struct shadow_access *a, uint32_t bits)
-{
-    bool user_page = (bits & PTE_US) != 0;
-    if (a->exec && ((bits & PTE_NX) || (!a->user && user_page && (c->regs.cr4 & CR4_SMEP))))
-        return false;
-    if (a->user)
-        return user_page && (!a->write || (bits & PTE_RW));
-    if (!a->exec && user_page && (c->regs.cr4 & CR4_SMAP) && (a->implicit || !a->ac))
-        return false;
-    return !a->write || (bits & PTE_RW) || !(c->regs.cr0 & CR0_WP);
-}
-
 /* Usually it is there. */
 static inline bool entry_read(const struct shadow *s, uint64_t gpa, uint32_t bytes, uint64_t *raw)
 {

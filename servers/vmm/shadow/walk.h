@@ -26,9 +26,6 @@ enum walk_result guest_walk(const struct shadow *s, const struct shadow_access *
  * writer won, start again; WALK_ABSENT: a table lies in RAM that the GuestSpace does not let us write. */
 enum walk_result walk_set_bits(const struct shadow *s, struct guest_walk *w, bool write);
 
-/* walk_allows - whether rights `bits` (PTE_*) admit the access (APM vol. 2, 5.6). */
-bool walk_allows(const struct control *c, const struct shadow_access *a, uint32_t bits);
-
 /* walk_fault_code - the error code of a fault; why: PF_P, PF_RSV. */
 uint32_t walk_fault_code(const struct control *c, const struct shadow_access *a, uint32_t why);
 
@@ -46,6 +43,19 @@ bool guest_entry_read(const struct shadow *s, uint64_t gpa, uint32_t bytes, uint
 #define CR4_SMAP BIT(21)
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
+
+/* walk_allows - whether rights `bits` (PTE_*) admit the access (APM vol. 2, 5.6). */
+static inline bool walk_allows(const struct control *c, const struct shadow_access *a, uint32_t bits)
+{
+    bool user_page = (bits & PTE_US) != 0;
+    if (a->exec && ((bits & PTE_NX) || (!a->user && user_page && (c->regs.cr4 & CR4_SMEP))))
+        return false;
+    if (a->user)
+        return user_page && (!a->write || (bits & PTE_RW));
+    if (!a->exec && user_page && (c->regs.cr4 & CR4_SMAP) && (a->implicit || !a->ac))
+        return false;
+    return !a->write || (bits & PTE_RW) || !(c->regs.cr0 & CR0_WP);
+}
 
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSV = 8, PF_I = 16 };
 

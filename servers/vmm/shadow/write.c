@@ -201,8 +201,11 @@ static void frame_written(struct shadow *s, uint64_t gfn, uint32_t from, uint32_
 
     if (!f || !frame_protected(f))
         return;
-    for (struct table *t = table_first(s, gfn); t && n < ROLES_MAX; t = table_next(s, t), n++)
+    for (struct table *t = table_first(s, gfn); t && n < ROLES_MAX; t = table_next(s, t), n++) {
+        if (t->role.level > 1)
+            t->changes++; /* ways through it are not remembered any more */
         revalidate_bytes(s, t, from, len, ops);
+    }
     if (len > 8)
         return;
     bool again = looks_cleared(s, gfn, len, new);

@@ -88,6 +88,26 @@ TEST(root_leaves_the_list_before_a_table_under_it_goes_out_of_sync)
     finish(w);
 }
 
+TEST(root_that_was_clean_is_not_listed_when_it_lags)
+{
+    struct world *w = two_spaces(quiet_world());
+    put(w, 7, 0, 0x8000 | UPPER);
+    put(w, 8, 0, 0x9000 | UPPER);
+    put(w, 9, 0, 0x21000 | HOT);
+    reads(w, PAGE(7));
+    writes(w, TABLE_VA(4, 19), 0);
+    world_cr3(w, 0x6000);
+    reads(w, 0x8000000000);
+    writes(w, TABLE_VA(9, 1), 0x21000 | HOT); /* out of sync, under the other root only */
+    writes(w, TABLE_VA(9, 1), 0x22000 | HOT);
+    world_cr3(w, 0x1000);
+    writes(w, TABLE_VA(4, 20), 0x21000 | HOT);
+    writes(w, TABLE_VA(4, 20), 0x22000 | HOT);
+    world_cr3(w, 0x1000);
+    CHECK(!machine_list_switch(w->m, 0x1000));
+    finish(w);
+}
+
 /* How Linux changes its code: an entry is set, used through another address space, and cleared, again and
  * again. The table stays out of sync, and only the load that leads to it is an exit. */
 TEST(a_table_written_between_loads_again_and_again_costs_one_exit_a_round)

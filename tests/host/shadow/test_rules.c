@@ -284,6 +284,29 @@ TEST(rule_13_a_device_that_writes_a_table_is_a_guest_that_does)
     CHECK_EQ(reads(w, PAGE(1)).outcome, ACCESS_FAULT);
     world_dma(w, 0x3000, 8, 0x4000 | UPPER);
     CHECK_EQ(reads(w, PAGE(1)).gpa, 0x21000);
+    for (uint64_t table = 0x1000; table <= 0x3000; table += 0x1000) { /* less, used, more: at every level */
+        world_dma(w, table, 8, (table + 0x1000) | P | US | A);
+        CHECK_EQ(reads(w, PAGE(1)).outcome, ACCESS_OK);
+        CHECK_EQ(writes(w, PAGE(1), 1).outcome, ACCESS_FAULT);
+        world_dma(w, table, 8, (table + 0x1000) | UPPER);
+        CHECK_EQ(writes(w, PAGE(1), 1).outcome, ACCESS_OK);
+    }
+    finish(w);
+}
+
+TEST(rights_that_come_in_an_upper_table_out_of_sync_are_seen_at_the_next_fault)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 4, 8, 0x21000 | HOT);
+    put(w, 3, 0, 0x4000 | P | US | A);
+    put(w, 3, 1, 0x5000 | UPPER);
+    start(w);
+    reads(w, PAGE(7));
+    directory_unsynced(w, 3);
+    reads(w, PAGE(8));
+    writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
+    CHECK_EQ(writes(w, PAGE(7), 1).outcome, ACCESS_OK);
     finish(w);
 }
 

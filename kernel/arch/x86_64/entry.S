@@ -116,10 +116,10 @@ entry_kernel:
     add $16, %rsp
     iretq
 
-/* svm_run: one world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in
- * the VMCB. RSI and RSP are as before then, all other registers are lost. */
-    .globl svm_run
-svm_run:
+/* A world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in the VMCB.
+ * Then RAX is what RSI was, RSP as before, all other registers are lost. From VMRUN to VMLOAD the task register is the
+ * guest's: nothing that arrives in between may use a stack of the TSS. */
+    .macro world_switch
     push %rsi
     clgi
     sti
@@ -139,8 +139,6 @@ svm_run:
     mov 120(%rsi), %r15
     mov 48(%rsi), %rsi
     vmrun %rax
-    .globl svm_behind, svm_done
-svm_behind: /* until VMLOAD the task register is the guest's: nothing that arrives here may use a stack of the TSS */
     vmsave %rax
     pop %rax
     mov %rcx, 8(%rax)
@@ -157,26 +155,31 @@ svm_behind: /* until VMLOAD the task register is the guest's: nothing that arriv
     mov %r13, 104(%rax)
     mov %r14, 112(%rax)
     mov %r15, 120(%rax)
-    mov %rax, %rsi
+    mov %rax, %rdi
     mov $(svm_host_vmcb - KERNEL_OFFSET), %eax
     vmload %rax
     cli
     stgi
-svm_done:
+    .endm
+
+    .globl svm_begin, svm_end, svm_run
+svm_begin: /* what is_stray_step() knows */
+svm_run: /* comes back, with RDI the general registers */
+    world_switch
     ret
 
-/* svm_enter: the same for the short path, which does not come back: RAX and RSI as above, the rest of the stack is
- * dropped. What the exit leads to are the registers to continue with. */
+/* svm_enter: does not come back, the rest of the stack is dropped. What the exit leads to are the registers to continue
+ * with. */
     .globl svm_enter
 svm_enter:
     mov $kernel_stack_top, %rsp
-    call svm_run
+    world_switch
+svm_end:
 1:
-    mov %rsi, %rdi
     call svm_exited
     jmp user_return
 
-/* svm_not_entered: the exit is there without an entry. */
+/* svm_not_entered: RDI = the general registers; the exit is there without an entry. */
     .globl svm_not_entered
 svm_not_entered:
     mov $kernel_stack_top, %rsp

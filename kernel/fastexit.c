@@ -98,7 +98,7 @@ struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
         return syscall_complete(t);
     uint64_t event = *(const volatile uint64_t *)&r->event;
     uint32_t words = *(const volatile uint32_t *)&r->op_words;
-    if (words || event)
+    if (unlikely(words | event))
         return go_on_with(t, v, (uint32_t)what, words, event);
     /* point of no return */
     return go_on(t, v, seq, (uint32_t)what);

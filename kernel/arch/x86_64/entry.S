@@ -7,6 +7,7 @@
 #define VECTOR_SYSCALL 0x100
 #define KERNEL_OFFSET  0xffffffff80000000
 #define REGS_BYTES     176
+#define VCPU_GPR       0x2078 /* where a vCPU has the guest's general registers: checked in svm.c */
 #define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 #define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
 #define SYSCALL_REGS   rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 /* and RAX; RCX and R11 are lost */
@@ -117,7 +118,7 @@ entry_kernel:
     iretq
 
 /* A world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in the VMCB.
- * Then RAX is what RSI was, RSP as before, all other registers are lost. From VMRUN to VMLOAD the task register is the
+ * Then RDI is the vCPU, RSP as before, all other registers are lost. From VMRUN to VMLOAD the task register is the
  * guest's: nothing that arrives in between may use a stack of the TSS. */
     .macro world_switch
     push %rsi
@@ -155,7 +156,7 @@ entry_kernel:
     mov %r13, 104(%rax)
     mov %r14, 112(%rax)
     mov %r15, 120(%rax)
-    mov %rax, %rdi
+    lea -VCPU_GPR(%rax), %rdi
     mov $(svm_host_vmcb - KERNEL_OFFSET), %eax
     vmload %rax
     cli
@@ -164,7 +165,7 @@ entry_kernel:
 
     .globl svm_begin, svm_end, svm_run
 svm_begin: /* what is_stray_step() knows */
-svm_run: /* comes back, with RDI the general registers */
+svm_run: /* comes back, with RDI the vCPU */
     world_switch
     ret
 
@@ -179,7 +180,7 @@ svm_end:
     call svm_exited
     jmp user_return
 
-/* svm_not_entered: RDI = the general registers; the exit is there without an entry. */
+/* svm_not_entered: RDI = the vCPU; the exit is there without an entry. */
     .globl svm_not_entered
 svm_not_entered:
     mov $kernel_stack_top, %rsp

@@ -32,7 +32,7 @@
 #define SERVED_MAX       64       /* chosen: loads of CR3 between two looks at interrupts */
 #define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
 
-struct regs *svm_exited(uint64_t *gpr); /* entry.S */
+struct regs *svm_exited(struct vcpu *v); /* entry.S */
 
 static uint8_t host_save[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
@@ -547,22 +547,19 @@ static void load_debug(const uint64_t *dr)
                      : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
-static inline struct vcpu *vcpu_of(uint64_t *gpr)
-{
-    return (struct vcpu *)((uint8_t *)gpr - offsetof(struct vcpu, exit.gpr));
-}
+BUILD_ASSERT(offsetof(struct vcpu, exit.gpr) == 0x2078); /* entry.S */
 
 /* v comes back by RDI: so nothing has to be kept in memory over the switch. */
 static ALWAYS_INLINE struct vcpu *svm_run(struct vcpu *v)
 {
-    uint64_t vmcb = v->vmcb_hpa.v, *gpr = v->exit.gpr, *back;
+    uint64_t vmcb = v->vmcb_hpa.v, *gpr = v->exit.gpr;
 
     __asm__ volatile("call svm_run"
-                     : "+a"(vmcb), "+S"(gpr), "=D"(back)
+                     : "+a"(vmcb), "+S"(gpr), "=D"(v)
                      :
                      : "rcx", "rdx", "rbx", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
                        "memory");
-    return vcpu_of(back);
+    return v;
 }
 
 /* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if
@@ -783,11 +780,10 @@ static __attribute__((noinline)) struct regs *exited_and_more(struct vcpu *v, en
 }
 
 /* entry.S: the guest came out. */
-struct regs *svm_exited(uint64_t *gpr)
+struct regs *svm_exited(struct vcpu *v)
 {
     /* Those of which there is nothing more to say. */
     static const uint8_t plain[0x80] = { [SVM_EXIT_CPUID] = EXIT_CPUID, [SVM_EXIT_HLT] = EXIT_HLT };
-    struct vcpu *v = vcpu_of(gpr);
     struct vmcb *b = vmcb_of(v);
     uint32_t code = (uint32_t)b->exit_code;
     enum exit_kind kind;
@@ -852,7 +848,7 @@ static inline bool event_alone(struct vcpu *v, struct vmcb *b)
 static __attribute__((noinline)) _Noreturn void go_on_slowly(struct vcpu *v)
 {
     if (prepare(v, vmcb_of(v)))
-        __asm__ volatile("jmp svm_not_entered" : : "D"(v->exit.gpr) : "memory");
+        __asm__ volatile("jmp svm_not_entered" : : "D"(v) : "memory");
     svm_enter(v);
 }
 

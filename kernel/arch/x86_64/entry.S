@@ -10,6 +10,7 @@
 #define VCPU_GPR       0x2078 /* where a vCPU has the guest's general registers: checked in svm.c */
 #define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 #define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+#define GUEST_REGS     rcx, rdx, rbx, rbp, rdi, r8, r9, r10, r11, r12, r13, r14, r15 /* and RSI, which points there */
 #define SYSCALL_REGS   rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 /* and RAX; RCX and R11 are lost */
 
 /* o_rax ..: offsets from the end of struct regs */
@@ -120,42 +121,25 @@ entry_kernel:
 /* A world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in the VMCB.
  * Then RDI is the vCPU, RSP as before, all other registers are lost. From VMRUN to VMLOAD the task register is the
  * guest's: nothing that arrives in between may use a stack of the TSS. */
+    .set g, 0
+    .irp r, rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    .set g_\r, g
+    .set g, g + 8
+    .endr
     .macro world_switch
     push %rsi
     clgi
     sti
     vmload %rax
-    mov 8(%rsi), %rcx
-    mov 16(%rsi), %rdx
-    mov 24(%rsi), %rbx
-    mov 40(%rsi), %rbp
-    mov 56(%rsi), %rdi
-    mov 64(%rsi), %r8
-    mov 72(%rsi), %r9
-    mov 80(%rsi), %r10
-    mov 88(%rsi), %r11
-    mov 96(%rsi), %r12
-    mov 104(%rsi), %r13
-    mov 112(%rsi), %r14
-    mov 120(%rsi), %r15
-    mov 48(%rsi), %rsi
+    .irp r, GUEST_REGS, rsi
+    mov g_\r(%rsi), %\r
+    .endr
     vmrun %rax
     vmsave %rax
     pop %rax
-    mov %rcx, 8(%rax)
-    mov %rdx, 16(%rax)
-    mov %rbx, 24(%rax)
-    mov %rbp, 40(%rax)
-    mov %rsi, 48(%rax)
-    mov %rdi, 56(%rax)
-    mov %r8, 64(%rax)
-    mov %r9, 72(%rax)
-    mov %r10, 80(%rax)
-    mov %r11, 88(%rax)
-    mov %r12, 96(%rax)
-    mov %r13, 104(%rax)
-    mov %r14, 112(%rax)
-    mov %r15, 120(%rax)
+    .irp r, GUEST_REGS, rsi
+    mov %\r, g_\r(%rax)
+    .endr
     lea -VCPU_GPR(%rax), %rdi
     mov $(svm_host_vmcb - KERNEL_OFFSET), %eax
     vmload %rax

@@ -28,9 +28,10 @@
 #define V_IGN_TPR        BIT(20)
 #define V_INTR_MASKING   BIT(24)
 #define ALWAYS_INLINE    inline __attribute__((always_inline))
-#define RFLAGS_GUEST     0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
-#define SERVED_MAX       64       /* chosen: loads of CR3 between two looks at interrupts */
-#define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
+#define COLD             __attribute__((cold)) /* small rather than fast */
+#define RFLAGS_GUEST     0x3f7fd5              /* the bits that exist (APM vol. 2, 3.1.6) */
+#define SERVED_MAX       64                    /* chosen: loads of CR3 between two looks at interrupts */
+#define SHADOW_TICKS     2000 /* chosen: a few instructions of the guest, a switch included */
 
 struct regs *svm_exited(struct vcpu *v); /* entry.S */
 
@@ -68,7 +69,7 @@ static void msr_pass(uint32_t msr)
     msr_map[bit / 4] &= ~(3u << bit % 4 * 2);
 }
 
-void svm_init(void)
+COLD void svm_init(void)
 {
     static const uint32_t swapped[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,
                                         MSR_LSTAR,   MSR_CSTAR,   MSR_SFMASK,         0x174,
@@ -110,7 +111,7 @@ void svm_init(void)
 }
 
 /* The processor's reset state (APM vol. 2, table 14-1), but paged real mode. */
-void arch_vcpu_init(struct vcpu *v)
+COLD void arch_vcpu_init(struct vcpu *v)
 {
     struct vmcb *b = vmcb_of(v);
 
@@ -142,7 +143,7 @@ static bool canonical(uint64_t a)
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
+COLD int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
 {
     bool bad = false;
 
@@ -170,7 +171,7 @@ static void set_format(struct vcpu *v, enum guest_format format)
 }
 
 /* What the processor gets for what the guest believes (docs/platform.md, "Which format for which mode"). */
-static void write_control(struct vcpu *v, struct vmcb *b)
+COLD static void write_control(struct vcpu *v, struct vmcb *b)
 {
     bool paged = v->cr0 & CR0_PG, is_long = v->efer & EFER_LMA;
     uint64_t cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_ET;
@@ -192,7 +193,7 @@ static void write_control(struct vcpu *v, struct vmcb *b)
 }
 
 /* CR3 held a root of shadow tables, which neither this guest nor its VMM may see (I4). */
-void arch_vcpu_paging(struct vcpu *v, bool nested)
+COLD void arch_vcpu_paging(struct vcpu *v, bool nested)
 {
     struct vmcb *b = vmcb_of(v);
 
@@ -205,7 +206,7 @@ void arch_vcpu_paging(struct vcpu *v, bool nested)
     write_control(v, b);
 }
 
-void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
+COLD void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
 {
     struct vmcb *b = vmcb_of(v);
     struct umbra_exit_page *x = &v->exit;
@@ -432,7 +433,7 @@ static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
         load_other_root(b, r);
 }
 
-void arch_vcpu_dump(const struct vcpu *v)
+COLD void arch_vcpu_dump(const struct vcpu *v)
 {
     const struct vmcb *b = vmcb_of(v);
 

@@ -136,6 +136,7 @@ void interrupts_handle(void);
 struct regs *kernel_entry(uint64_t fault_address);
 struct regs *kernel_syscall(void);
 struct regs *kernel_leave(void);
+void thread_load(struct tcb *t); /* what t needs of the processor is there */
 
 #include "arch/switch.h"
 

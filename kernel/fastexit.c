@@ -6,14 +6,12 @@
  *
  * vcpu.open stands for what need not be looked at: an exit is pending, not EXIT_BROKEN, no thread receives,
  * and the VM has guest memory. While user code ran, cpu.attention was 0 and cpu.last the thread. */
-#include "fastpath.h"
-#include "invoke.h"
-#include "quick.h"
+#include "fastexit.h"
 #include "shadow.h"
 #include "softtlb.h"
-#include "stretch.h"
 
 #define QUICK_GROUPS (STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2)
+BUILD_ASSERT(!(QUICK_GROUPS & (QUICK_GROUPS + 1))); /* so they are compared */
 
 /* Pairs of fields that are read at once. */
 #define PAIR(object, first, second)                                                                          \
@@ -23,67 +21,46 @@
     })
 
 /* The guest can be entered at once, and its FPU state is there. */
-static inline bool can_enter(const struct vcpu *v)
+static inline bool can_enter(const struct vcpu *v, const struct vm *vm)
 {
-    return cpu.fpu_owner == v->fpu && v->root.epoch == v->vm->space->epoch && !(v->bound && v->bound->bits) &&
-           (v->root.format == v->format || arch_vcpu_root_fits(v));
+    return cpu.fpu_owner == v->fpu && v->root.epoch == vm->space->epoch && !(v->bound && v->bound->bits) &&
+           v->root.format == v->format;
 }
 
-/* Answered, but the guest is not entered from here, or came back without an exit: the complete path goes on.
- */
-static __attribute__((noinline)) struct regs *receive_slowly(struct tcb *t, struct vcpu *v)
+__attribute__((noinline)) struct regs *fastpath_receive(struct tcb *t, struct vcpu *v)
 {
     v->open = 0;
     v->pending = 0;
     t->regs.rax = (uint64_t)SYS_RECV; /* what is executed again if the wait is undone */
     vcpu_recv(t, v);
-    return kernel_leave();
+    struct regs *next = kernel_leave();
+    stretch_end();
+    return next;
 }
 
 static __attribute__((noinline)) struct regs *cannot_enter(struct tcb *t, struct vcpu *v, uint32_t groups)
 {
+    v->window = 0;
     arch_vcpu_answer(v, groups);
-    return receive_slowly(t, v);
+    return fastpath_receive(t, v);
 }
 
 /* The commit, and the guest's next exit. What says that one is pending stays for that. */
-static inline struct regs *go_on(struct tcb *t, struct vcpu *v, uint32_t groups)
+static inline struct regs *go_on(struct tcb *t, struct vcpu *v, uint64_t seq, uint32_t groups)
 {
+    struct vm *vm = v->vm;
+
     COUNT(SYSCALLS);
-    v->window = 0;
-    v->vm->public.answered = v->seq;
+    vm->public.answered = seq;
     v->exit.cr3_loads = 0;
-    if (unlikely(!can_enter(v)))
+    if (unlikely(!can_enter(v, vm)))
         return cannot_enter(t, v, groups);
-    arch_thread_leave(t);
-    arch_vcpu_go_on(v, groups);
+    return arch_vcpu_go_on(v, groups);
 }
 
-static __attribute__((noinline)) struct regs *with_wanted(struct tcb *t, struct vcpu *v, enum exit_kind kind)
+__attribute__((noinline)) struct regs *fastpath_wanted(struct tcb *t, struct vcpu *v, enum exit_kind kind)
 {
     vcpu_wanted(v, kind);
-    stretch_end();
-    return &t->regs;
-}
-
-struct regs *fastpath_exited(struct vcpu *v, enum exit_kind kind)
-{
-    struct tcb *t = cpu.current;
-
-    arch_thread_resume(t);
-    if (unlikely(kind == EXIT_NONE)) {
-        struct regs *next = receive_slowly(t, v);
-        stretch_end();
-        return next;
-    }
-    stretch_is(STRETCH_EXIT + kind);
-    bool wanted = vcpu_exit(v, kind, v->root.epoch);
-    COUNT(EXITS_SENT);
-    t->regs.rax = ERR_OK;
-    t->regs.rdi = v->seq;
-    t->regs.rsi = TAG(kind, 0);
-    if (wanted)
-        return with_wanted(t, v, kind);
     stretch_end();
     return &t->regs;
 }
@@ -107,7 +84,7 @@ static __attribute__((noinline)) struct regs *go_on_with(struct tcb *t, struct v
     v->event = event;
     if (event)
         v->odd |= EVENT_TYPE(event) == EVENT_INTERRUPT ? ODD_ENTRY : ODD_EVENT;
-    return go_on(t, v, groups);
+    return go_on(t, v, v->open, groups);
 }
 
 static inline void entry_goes(struct vm *vm, uint64_t *entry)
@@ -159,7 +136,7 @@ static __attribute__((noinline)) struct regs *go_on_with_entry(struct tcb *t, st
 {
     if (!apply_entry(v, t, words))
         return go_on_with(t, v, groups, words, 0);
-    return go_on(t, v, groups);
+    return go_on(t, v, v->open, groups);
 }
 
 struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
@@ -167,18 +144,18 @@ struct regs *fastpath_exit(struct tcb *t, const struct cap *c)
     struct vcpu *v = cap_object(c);
     const struct umbra_reply_page *r = &v->reply;
     uint64_t seq = *(const volatile uint64_t *)&r->seq, what = PAIR(r, flags, groups);
+    what = what >> 32 | what << 32; /* groups alone, if there are no flags */
 
     if (unlikely(!(c->rights & RIGHT_WRITE)) || unlikely(!seq) || unlikely(seq != v->open) ||
-        unlikely(what & ~((uint64_t)QUICK_GROUPS << 32)) ||
-        unlikely(PAIR(r, want, spare) != PAIR(v, want, spare)))
+        unlikely(what > QUICK_GROUPS) || unlikely(PAIR(r, want, spare) != PAIR(v, want, spare)))
         return syscall_complete(t);
     uint64_t event = *(const volatile uint64_t *)&r->event;
     uint32_t words = *(const volatile uint32_t *)&r->op_words;
-    if (words || event) {
+    if (unlikely(words | event)) {
         if (words - 1 < 2 && !event)
-            return go_on_with_entry(t, v, what >> 32, words);
-        return go_on_with(t, v, what >> 32, words, event);
+            return go_on_with_entry(t, v, (uint32_t)what, words);
+        return go_on_with(t, v, (uint32_t)what, words, event);
     }
     /* point of no return */
-    return go_on(t, v, what >> 32);
+    return go_on(t, v, seq, (uint32_t)what);
 }

@@ -14,7 +14,6 @@ struct regs *fastpath_wake(struct tcb *t, struct notification *n, uint64_t bits)
 struct regs *fastpath_line(struct tcb *t);                                            /* or NULL */
 struct regs *fastpath_fault(struct tcb *t, uint32_t label, uint64_t w1, uint64_t w2); /* or NULL */
 struct regs *fastpath_exit(struct tcb *t, const struct cap *vcpu);
-struct regs *fastpath_exited(struct vcpu *v, enum exit_kind kind); /* what arch_vcpu_go_on() ends in */
 
 /* syscall.c: the complete path of the system call in t's registers, and of an invocation of c, no endpoint.
  */

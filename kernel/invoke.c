@@ -199,7 +199,7 @@ void object_dump(const struct cap *c)
     }
     case OBJ_VCPU: {
         const struct vcpu *v = cap_object(c);
-        log_printf("  exit %lu kind %u %s rip=%lx root epoch %lu\n", v->seq, v->exit.kind,
+        log_printf("  exit %lu kind %u %s rip=%lx root epoch %lu\n", v->exit.seq, v->exit.kind,
                    v->pending ? "pending" : "answered", v->exit.rip, v->root.epoch);
         arch_vcpu_dump(v);
         break;

@@ -102,18 +102,23 @@ void vcpu_refused(struct tcb *t, err_t e, unsigned index);
 /* An exit comes to be: it is pending until answered. */
 /* The groups that this exit shall have besides what all have. */
 void vcpu_wanted(struct vcpu *v, enum exit_kind kind);
-/* The exit that has come is the pending one; epoch: of its VM's guest space. True: vcpu_wanted() is next. */
-static inline bool vcpu_exit(struct vcpu *v, enum exit_kind kind, uint64_t epoch)
+/* The exit that has come is the pending one, with the number that is returned; epoch: of its VM's guest
+ * space. If vcpu_wants() something, vcpu_wanted() is next. */
+static inline uint64_t vcpu_exit(struct vcpu *v, enum exit_kind kind, uint64_t epoch)
 {
     struct umbra_exit_page *x = &v->exit;
-    uint64_t seq = v->seq + 1;
+    uint64_t seq = x->seq + 1;
 
     x->kind = kind;
-    x->seq = v->seq = v->open = seq;
+    x->seq = v->open = seq;
     x->epoch = epoch;
     x->tsc = arch_now();
     x->valid = STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2;
     v->ops_done = 0;
+    return seq;
+}
+static inline bool vcpu_wants(const struct vcpu *v, enum exit_kind kind)
+{
     return !(v->spare >> kind & 1);
 }
 void vcpu_signalled(struct vcpu *v);

@@ -128,8 +128,9 @@ BUILD_ASSERT(sizeof(struct shadow_root) == 64); /* an index is a shift */
 #define VCPUS_MAX     64 /* of a VM: its loss of guest memory stops them all in one step */
 
 enum {
-    ODD_ENTRY = 1, /* anything */
-    ODD_EVENT = 2, /* alone: an event that is no interrupt, or that it goes again */
+    ODD_ENTRY = 1,  /* anything */
+    ODD_EVENT = 2,  /* alone: an event that is no interrupt, or that it goes again */
+    ODD_FORMAT = 4, /* as long as its root is not a long one */
 };
 
 struct vcpu {
@@ -139,12 +140,17 @@ struct vcpu {
     struct vcpu *next;
     struct notification *bound;
     struct tcb *thread; /* that receives on it: GUEST or PARKED */
-    uint64_t seq;       /* of the pending or last exit */
-    uint64_t open;      /* the same while the short path may answer it, else 0 */
+    uint64_t open;      /* exit.seq while the short path may answer it, else 0 */
     uint8_t pending;    /* an exit waits to be received or answered */
-    uint8_t parked, window, force_flush, started;
-    uint8_t nested;    /* as the VM is */
-    uint8_t odd;       /* ODD_*: the next entry is not only registers */
+    uint8_t parked, window, started;
+    uint8_t nested; /* as the VM is */
+    union {
+        struct {
+            uint8_t odd; /* ODD_*: the next entry is not only registers */
+            uint8_t force_flush;
+        };
+        uint16_t unusual;
+    };
     uint32_t ops_done; /* words of the reply's operations that are done, while the answer is preempted */
     uint32_t want, spare;
     uint64_t event;          /* to be injected at the next entry */
@@ -158,6 +164,7 @@ struct vcpu {
     uint64_t list_cr3[ROOT_LIST_MAX + 1]; /* of list[]; NO_CR3: empty. The last ends a search */
     uint64_t left;  /* the place on the list of the root before the present one, or any place */
     uint64_t place; /* of the root on the list, plus 1: its link is counted there; 0: it has its own */
+    hpa_t vmcb_hpa;
     _Alignas(64) uint8_t fpu[FPU_BYTES];
     _Alignas(PAGE_BYTES) uint8_t vmcb[PAGE_BYTES];
     _Alignas(PAGE_BYTES) struct umbra_exit_page exit;

@@ -327,6 +327,17 @@ struct regs *kernel_entry(uint64_t fault_address)
     return next;
 }
 
+void thread_load(struct tcb *t)
+{
+    if (t == cpu.last)
+        return;
+    COUNT(SWITCHES);
+    if (cpu.last)
+        arch_thread_leave(cpu.last);
+    cpu.last = t;
+    arch_thread_enter(t);
+}
+
 struct regs *kernel_leave(void)
 {
     for (;;) {
@@ -339,13 +350,7 @@ struct regs *kernel_leave(void)
         } else if (t->state == THREAD_GUEST) {
             vcpu_run(t);
         } else {
-            if (t != cpu.last) {
-                COUNT(SWITCHES);
-                if (cpu.last)
-                    arch_thread_leave(cpu.last);
-                cpu.last = t;
-                arch_thread_enter(t);
-            }
+            thread_load(t);
             return &t->regs;
         }
     }

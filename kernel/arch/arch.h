@@ -69,10 +69,9 @@ bool arch_nested_supported(void);
 void arch_vcpu_init(struct vcpu *v);
 /* The vCPU comes to a VM with nested paging, or without. What it had of another VM's tables goes. */
 void arch_vcpu_paging(struct vcpu *v, bool nested);
-/* The root's format is the one that the guest's mode needs. */
-bool arch_vcpu_root_fits(const struct vcpu *v);
-/* Run the guest once: -> EXIT_* with the exit page filled, or EXIT_NONE after an interrupt of the host. */
-enum exit_kind arch_vcpu_run(struct vcpu *v);
+/* Run the guest once, for the current thread, which is loaded: fastpath_exited() gets EXIT_* with the exit
+ * page filled, or EXIT_NONE after an interrupt of the host, on an empty stack. */
+_Noreturn void arch_vcpu_run(struct vcpu *v);
 /* For a dump: how the processor is told to run it. */
 void arch_vcpu_dump(const struct vcpu *v);
 /* Copy groups of guest state to the exit page, and from a local copy of the reply page. The check changes
@@ -82,8 +81,9 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r);
 void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r);
 /* General registers, RIP, RFLAGS and CR2, any of them, straight from the vCPU's reply page, each word read
  * once: there is no value of them that could be refused. arch_vcpu_go_on() also runs the guest, whose FPU
- * state is loaded, as arch_vcpu_run() does, and hands the exit to fastpath_exited() on an empty stack. */
+ * state is loaded, as arch_vcpu_run() does: so it does not return either, but whoever ends with it needs no
+ * frame. */
 void arch_vcpu_answer(struct vcpu *v, uint32_t groups);
-_Noreturn void arch_vcpu_go_on(struct vcpu *v, uint32_t groups);
+struct regs *arch_vcpu_go_on(struct vcpu *v, uint32_t groups);
 
 #endif

@@ -7,9 +7,8 @@
 
 #if UMBRA_HOST
 uint64_t arch_now(void);
-void arch_thread_leave(struct tcb *t);        /* save what only it may have changed: FS and GS base */
-void arch_thread_resume(const struct tcb *t); /* after a world switch: FS and GS base again */
-void arch_thread_enter(const struct tcb *t);  /* its entry stack, address space, FPU trap, FS and GS base */
+void arch_thread_leave(struct tcb *t);       /* save what only it may have changed: FS and GS base */
+void arch_thread_enter(const struct tcb *t); /* its entry stack, address space, FPU trap, FS and GS base */
 void arch_thread_switch(struct tcb *from, const struct tcb *to); /* leave, enter */
 void arch_load_space(hpa_t root);                                /* CR3 */
 #else

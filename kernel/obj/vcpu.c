@@ -12,12 +12,18 @@ static struct umbra_reply_page reply_copy; /* the kernel is not reentrant: one a
 
 /* --- exits --- */
 
-static void complete(struct tcb *t, struct vcpu *v)
+/* t does not wait for v any more. */
+static void release(struct tcb *t, struct vcpu *v)
 {
-    v->ops_done = 0;
     t->state = THREAD_READY;
     t->vcpu = NULL;
     v->thread = NULL;
+}
+
+static void complete(struct tcb *t, struct vcpu *v)
+{
+    v->ops_done = 0;
+    release(t, v);
     thread_result(t, ERR_OK);
     t->regs.rdi = v->exit.seq;
     t->regs.rsi = TAG(v->exit.kind, 0);
@@ -42,7 +48,8 @@ void vcpu_wanted(struct vcpu *v, enum exit_kind kind)
 static void deliver(struct vcpu *v, enum exit_kind kind)
 {
     stretch_is(STRETCH_EXIT + kind);
-    if (vcpu_exit(v, kind, v->vm->space->epoch))
+    vcpu_exit(v, kind, v->vm->space->epoch);
+    if (vcpu_wants(v, kind))
         vcpu_wanted(v, kind);
     v->pending = 1;
     v->parked = 0;
@@ -93,10 +100,8 @@ static void stop_receiver(struct vcpu *v)
     v->open = 0; /* what the short path takes for granted may not hold any more */
     if (!t)
         return;
-    v->thread = NULL;
-    t->vcpu = NULL;
+    release(t, v);
     thread_result(t, ERR_CANCELLED);
-    t->state = THREAD_READY;
     thread_ready(t);
 }
 
@@ -109,23 +114,19 @@ void vcpus_stop(const struct vm *vm)
 void vcpu_run(struct tcb *t)
 {
     struct vcpu *v = t->vcpu;
-    enum exit_kind kind;
 
     if (v->bound && v->bound->bits) {
         exit_before_entry(v, EXIT_EVENT);
         v->exit.events = v->bound->bits;
         v->bound->bits = 0;
-    } else if (v->root.epoch != v->vm->space->epoch || !arch_vcpu_root_fits(v)) {
+    } else if (v->root.epoch != v->vm->space->epoch || v->root.format != v->format) {
         exit_before_entry(v, EXIT_ROOT);
-    } else {
-        if (cpu.last) {
-            arch_thread_leave(cpu.last);
-            cpu.last = NULL;
-        }
-        kind = arch_vcpu_run(v);
-        if (kind == EXIT_NONE)
-            return;
-        deliver(v, kind);
+    } else { /* from here on as the short path does it */
+        thread_load(t);
+        release(t, v);
+        v->pending = 1;
+        v->parked = 0;
+        arch_vcpu_run(v);
     }
     complete(t, v);
 }
@@ -227,8 +228,8 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
 
     if (!v->vm || !v->vm->space)
         return ERR_NOT_BOUND;
-    if (!v->pending || *(volatile uint64_t *)&v->reply.seq != v->seq)
-        return REFUSED(ERR_WRONG_SEQUENCE, "answers exit %lu, pending %lu", v->reply.seq, v->seq);
+    if (!v->pending || *(volatile uint64_t *)&v->reply.seq != v->exit.seq)
+        return REFUSED(ERR_WRONG_SEQUENCE, "answers exit %lu, pending %lu", v->reply.seq, v->exit.seq);
     if (v->exit.kind == EXIT_BROKEN)
         return REFUSED(ERR_WRONG_STATE, "this guest has ended");
     copy_reply(&v->reply, r);
@@ -255,7 +256,7 @@ err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index)
         v->odd |= ODD_ENTRY;
     v->pending = 0;
     v->open = 0;
-    v->vm->public.answered = v->seq;
+    v->vm->public.answered = v->exit.seq;
     return ERR_OK;
 }
 

@@ -7,8 +7,10 @@
 #define VECTOR_SYSCALL 0x100
 #define KERNEL_OFFSET  0xffffffff80000000
 #define REGS_BYTES     176
+#define VCPU_GPR       0x2078 /* where a vCPU has the guest's general registers: checked in svm.c */
 #define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 #define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+#define GUEST_REGS     rcx, rdx, rbx, rbp, rdi, r8, r9, r10, r11, r12, r13, r14, r15 /* and RSI, which points there */
 #define SYSCALL_REGS   rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 /* and RAX; RCX and R11 are lost */
 
 /* o_rax ..: offsets from the end of struct regs */
@@ -116,67 +118,53 @@ entry_kernel:
     add $16, %rsp
     iretq
 
-/* svm_run: one world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in
- * the VMCB. RSI and RSP are as before then, all other registers are lost. */
-    .globl svm_run
-svm_run:
+/* A world switch. RAX = the VMCB's address, RSI = the general registers in encoding order; RAX and RSP are in the VMCB.
+ * Then RDI is the vCPU, RSP as before, all other registers are lost. From VMRUN to VMLOAD the task register is the
+ * guest's: nothing that arrives in between may use a stack of the TSS. */
+    .set g, 0
+    .irp r, rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    .set g_\r, g
+    .set g, g + 8
+    .endr
+    .macro world_switch
     push %rsi
     clgi
     sti
     vmload %rax
-    mov 8(%rsi), %rcx
-    mov 16(%rsi), %rdx
-    mov 24(%rsi), %rbx
-    mov 40(%rsi), %rbp
-    mov 56(%rsi), %rdi
-    mov 64(%rsi), %r8
-    mov 72(%rsi), %r9
-    mov 80(%rsi), %r10
-    mov 88(%rsi), %r11
-    mov 96(%rsi), %r12
-    mov 104(%rsi), %r13
-    mov 112(%rsi), %r14
-    mov 120(%rsi), %r15
-    mov 48(%rsi), %rsi
+    .irp r, GUEST_REGS, rsi
+    mov g_\r(%rsi), %\r
+    .endr
     vmrun %rax
-    .globl svm_behind, svm_done
-svm_behind: /* until VMLOAD the task register is the guest's: nothing that arrives here may use a stack of the TSS */
     vmsave %rax
     pop %rax
-    mov %rcx, 8(%rax)
-    mov %rdx, 16(%rax)
-    mov %rbx, 24(%rax)
-    mov %rbp, 40(%rax)
-    mov %rsi, 48(%rax)
-    mov %rdi, 56(%rax)
-    mov %r8, 64(%rax)
-    mov %r9, 72(%rax)
-    mov %r10, 80(%rax)
-    mov %r11, 88(%rax)
-    mov %r12, 96(%rax)
-    mov %r13, 104(%rax)
-    mov %r14, 112(%rax)
-    mov %r15, 120(%rax)
-    mov %rax, %rsi
+    .irp r, GUEST_REGS, rsi
+    mov %\r, g_\r(%rax)
+    .endr
+    lea -VCPU_GPR(%rax), %rdi
     mov $(svm_host_vmcb - KERNEL_OFFSET), %eax
     vmload %rax
     cli
     stgi
-svm_done:
+    .endm
+
+    .globl svm_begin, svm_end, svm_run
+svm_begin: /* what is_stray_step() knows */
+svm_run: /* comes back, with RDI the vCPU */
+    world_switch
     ret
 
-/* svm_enter: the same for the short path, which does not come back: RAX and RSI as above, the rest of the stack is
- * dropped. What the exit leads to are the registers to continue with. */
+/* svm_enter: does not come back, the rest of the stack is dropped. What the exit leads to are the registers to continue
+ * with. */
     .globl svm_enter
 svm_enter:
     mov $kernel_stack_top, %rsp
-    call svm_run
+    world_switch
+svm_end:
 1:
-    mov %rsi, %rdi
     call svm_exited
     jmp user_return
 
-/* svm_not_entered: the exit is there without an entry. */
+/* svm_not_entered: RDI = the vCPU; the exit is there without an entry. */
     .globl svm_not_entered
 svm_not_entered:
     mov $kernel_stack_top, %rsp

@@ -8,8 +8,7 @@
  * its page faults by itself only where nested tables translate what comes of it. An exit leaves the general
  * registers in the exit page. QEMU and bochs flush the TLB at every switch, real processors do not. */
 #include "svm.h"
-#include "fastpath.h"
-#include "invoke.h"
+#include "fastexit.h"
 #include "log.h"
 #include "movcr3.h"
 #include "softtlb.h"
@@ -29,11 +28,12 @@
 #define V_IGN_TPR        BIT(20)
 #define V_INTR_MASKING   BIT(24)
 #define ALWAYS_INLINE    inline __attribute__((always_inline))
-#define RFLAGS_GUEST     0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
-#define SERVED_MAX       64       /* chosen: loads of CR3 between two looks at interrupts */
-#define SHADOW_TICKS     2000     /* chosen: a few instructions of the guest, a switch included */
+#define COLD             __attribute__((cold)) /* small rather than fast */
+#define RFLAGS_GUEST     0x3f7fd5              /* the bits that exist (APM vol. 2, 3.1.6) */
+#define SERVED_MAX       64                    /* chosen: loads of CR3 between two looks at interrupts */
+#define SHADOW_TICKS     2000 /* chosen: a few instructions of the guest, a switch included */
 
-struct regs *svm_exited(uint64_t *gpr); /* entry.S */
+struct regs *svm_exited(struct vcpu *v); /* entry.S */
 
 static uint8_t host_save[PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t io_map[3 * PAGE_BYTES] __attribute__((aligned(4096)));
@@ -69,7 +69,7 @@ static void msr_pass(uint32_t msr)
     msr_map[bit / 4] &= ~(3u << bit % 4 * 2);
 }
 
-void svm_init(void)
+COLD void svm_init(void)
 {
     static const uint32_t swapped[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,
                                         MSR_LSTAR,   MSR_CSTAR,   MSR_SFMASK,         0x174,
@@ -111,10 +111,11 @@ void svm_init(void)
 }
 
 /* The processor's reset state (APM vol. 2, table 14-1), but paged real mode. */
-void arch_vcpu_init(struct vcpu *v)
+COLD void arch_vcpu_init(struct vcpu *v)
 {
     struct vmcb *b = vmcb_of(v);
 
+    v->vmcb_hpa = phys_to_hpa(b);
     b->intercept_dr = 0xffffffff;
     b->intercept2 = SVM_INTERCEPT2;
     b->iopm = kernel_hpa(io_map).v;
@@ -142,7 +143,7 @@ static bool canonical(uint64_t a)
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
+COLD int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
 {
     bool bad = false;
 
@@ -163,8 +164,14 @@ int arch_vcpu_check(const struct vcpu *v, const struct umbra_reply_page *r)
     return ERR_OK;
 }
 
+static void set_format(struct vcpu *v, enum guest_format format)
+{
+    v->format = format;
+    v->odd = (v->odd & ~ODD_FORMAT) | (format == GUEST_LONG ? 0 : ODD_FORMAT);
+}
+
 /* What the processor gets for what the guest believes (docs/platform.md, "Which format for which mode"). */
-static void write_control(struct vcpu *v, struct vmcb *b)
+COLD static void write_control(struct vcpu *v, struct vmcb *b)
 {
     bool paged = v->cr0 & CR0_PG, is_long = v->efer & EFER_LMA;
     uint64_t cr0 = (v->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM)) | CR0_ET;
@@ -173,20 +180,20 @@ static void write_control(struct vcpu *v, struct vmcb *b)
 
     if (v->nested) { /* the guest's own paging. LME without LMA: TCG would take the exit for a way into long
                         mode */
-        v->format = GUEST_NESTED;
+        set_format(v, GUEST_NESTED);
         b->cr0 = cr0 | (v->cr0 & (CR0_PG | CR0_WP));
         b->cr4 = cr4 | (v->cr4 & (CR4_PAE | CR4_PSE | CR4_PGE));
         b->efer = efer | (v->efer & EFER_NXE);
         return;
     }
-    v->format = is_long ? GUEST_LONG : GUEST_PAE;
+    set_format(v, is_long ? GUEST_LONG : GUEST_PAE);
     b->cr0 = cr0 | CR0_PG | CR0_WP;
     b->cr4 = (paged ? cr4 : cr4 & ~(CR4_SMEP | CR4_SMAP)) | CR4_PAE;
     b->efer = efer | EFER_NXE;
 }
 
 /* CR3 held a root of shadow tables, which neither this guest nor its VMM may see (I4). */
-void arch_vcpu_paging(struct vcpu *v, bool nested)
+COLD void arch_vcpu_paging(struct vcpu *v, bool nested)
 {
     struct vmcb *b = vmcb_of(v);
 
@@ -199,7 +206,7 @@ void arch_vcpu_paging(struct vcpu *v, bool nested)
     write_control(v, b);
 }
 
-void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
+COLD void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
 {
     struct vmcb *b = vmcb_of(v);
     struct umbra_exit_page *x = &v->exit;
@@ -258,23 +265,23 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
     }
 }
 
-/* The first four, which instructions return values in, one by one. */
+/* RAX alone, or the four that CPUID returns, or any. */
 static ALWAYS_INLINE void take_gprs(struct vcpu *v, struct vmcb *b)
 {
     const volatile struct umbra_reply_page *r = &v->reply;
     unsigned mask = r->gpr_mask;
 
-    if (mask & BIT(RAX))
+    if (__builtin_expect(mask & BIT(RAX), true))
         b->rax = r->gpr[RAX];
-    if (mask & BIT(RCX))
-        v->exit.gpr[RCX] = r->gpr[RCX];
-    if (mask & BIT(RDX))
-        v->exit.gpr[RDX] = r->gpr[RDX];
-    if (mask & BIT(RBX))
-        v->exit.gpr[RBX] = r->gpr[RBX];
-    mask &= ~15u;
-    if (__builtin_expect(!mask, true))
+    mask &= ~(unsigned)BIT(RAX);
+    if (!mask)
         return;
+    if (__builtin_expect(mask == (BIT(RCX) | BIT(RDX) | BIT(RBX)), true)) {
+        v->exit.gpr[RCX] = r->gpr[RCX];
+        v->exit.gpr[RDX] = r->gpr[RDX];
+        v->exit.gpr[RBX] = r->gpr[RBX];
+        return;
+    }
     for (; mask; mask &= mask - 1) {
         unsigned i = __builtin_ctz(mask);
         v->exit.gpr[i] = r->gpr[i];
@@ -399,16 +406,16 @@ static __attribute__((noinline)) void load_other_root(struct vmcb *b, const stru
     b->cr3 = kernel_hpa(pae_root).v;
 }
 
-static ALWAYS_INLINE bool asid_is_good(const struct vcpu *v)
+static ALWAYS_INLINE bool asid_is_current(const struct vcpu *v)
 {
-    return v->root.tlb.asid >= asid_floor && v->root.tlb.downgrades == v->vm->downgrades && !v->force_flush;
+    return v->root.tlb.asid >= asid_floor && v->root.tlb.downgrades == v->vm->downgrades;
 }
 
 static ALWAYS_INLINE void prepare_asid(struct vcpu *v, struct vmcb *b)
 {
     BUILD_ASSERT(ASIDS == 1 << 16);
     COUNT(EXITS);
-    if (!asid_is_good(v))
+    if (!asid_is_current(v) || v->force_flush)
         renew_asid(v, b);
     else
         set_asid(b, (uint16_t)v->root.tlb.asid, 0);
@@ -426,17 +433,12 @@ static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
         load_other_root(b, r);
 }
 
-void arch_vcpu_dump(const struct vcpu *v)
+COLD void arch_vcpu_dump(const struct vcpu *v)
 {
     const struct vmcb *b = vmcb_of(v);
 
     log_printf("  nested paging %lu cr3=%lx asid %u intercepts %x %x %x\n", b->nested,
                b->nested ? b->nested_cr3 : b->cr3, b->asid, b->intercept_cr, b->intercept1, b->intercept2);
-}
-
-bool arch_vcpu_root_fits(const struct vcpu *v)
-{
-    return v->root.format == v->format;
 }
 
 /* --- exits --- */
@@ -546,23 +548,19 @@ static void load_debug(const uint64_t *dr)
                      : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
-static inline struct vcpu *vcpu_of(uint64_t *gpr)
-{
-    return (struct vcpu *)((uint8_t *)gpr - offsetof(struct vcpu, exit.gpr));
-}
+BUILD_ASSERT(offsetof(struct vcpu, exit.gpr) == 0x2078); /* entry.S */
 
-/* v comes back by RSI: so nothing has to be kept in memory over the switch. */
+/* v comes back by RDI: so nothing has to be kept in memory over the switch. */
 static ALWAYS_INLINE struct vcpu *svm_run(struct vcpu *v)
 {
-    uint64_t vmcb = phys_to_hpa(v->vmcb).v;
-    uint64_t *gpr = v->exit.gpr;
+    uint64_t vmcb = v->vmcb_hpa.v, *gpr = v->exit.gpr;
 
     __asm__ volatile("call svm_run"
-                     : "+a"(vmcb), "+S"(gpr)
+                     : "+a"(vmcb), "+S"(gpr), "=D"(v)
                      :
-                     : "rcx", "rdx", "rbx", "rbp", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-                       "r15", "cc", "memory");
-    return vcpu_of(gpr);
+                     : "rcx", "rdx", "rbx", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+                       "memory");
+    return v;
 }
 
 /* QEMU's TCG delivers an external interrupt that was injected by EVENTINJ a second time, whatever IF says, if
@@ -621,7 +619,7 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
     uint64_t virtual = goes_as_virtual(b, v->event) ? v->event : 0;
 
     b->event = virtual ? 0 : v->event;
-    v->odd = v->event || v->window || (b->dr7 & 0xff) ? ODD_ENTRY : 0;
+    v->odd = (v->odd & ODD_FORMAT) | (v->event || v->window || (b->dr7 & 0xff) ? ODD_ENTRY : 0);
     v->event = 0;
     v->virtual = virtual;
     if (set_virtual(v, b, virtual))
@@ -707,7 +705,7 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
             return SVM_EXIT_INTR;
         prepare_asid(v, b);
         b->cr3 = v->root.table[0].v; /* only long ones are served */
-        if (!v->odd || !set_odd(v, b)) {
+        if (!(v->odd & (ODD_ENTRY | ODD_EVENT)) || !set_odd(v, b)) {
             stretch_end();
             v = svm_run(v);
             stretch_begin(STRETCH_EXIT);
@@ -727,24 +725,23 @@ static __attribute__((noinline)) void read_instruction(struct umbra_exit_page *x
         x->bytes[i] = b->bytes[i];
 }
 
-/* The rest of an exit of which kind and info are known. */
-static ALWAYS_INLINE enum exit_kind finish_exit(struct vcpu *v, struct vmcb *b, enum exit_kind kind)
+/* What few processors, and few exits, need besides read_always(). */
+static enum exit_kind finish_exit(struct vcpu *v, struct vmcb *b, enum exit_kind kind)
 {
-    struct umbra_exit_page *x = &v->exit;
-
-    read_always(v, b);
-    if (__builtin_expect(says_more, false))
-        read_instruction(x, b);
-    if (__builtin_expect(b->cr3 != v->root.table[0].v, false) && !cr3_is_kept(v, b)) {
-        set_info(x, 0, 0);
-        return EXIT_BROKEN;
-    }
-    return kind;
+    if (says_more)
+        read_instruction(&v->exit, b);
+    if (b->cr3 == v->root.table[0].v || cr3_is_kept(v, b))
+        return kind;
+    set_info(&v->exit, 0, 0);
+    return EXIT_BROKEN;
 }
 
 /* All but the most frequent exits, and interrupts of the host. */
-static __attribute__((noinline)) enum exit_kind other_exit(struct vcpu *v, uint32_t code)
+static enum exit_kind other_exit(struct vcpu *v)
 {
+    uint32_t code = (uint32_t)vmcb_of(v)->exit_code;
+    enum exit_kind kind;
+
     if (code == SVM_EXIT_CR3_WRITE)
         code = serve_loads(v);
     if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
@@ -756,83 +753,123 @@ static __attribute__((noinline)) enum exit_kind other_exit(struct vcpu *v, uint3
     }
     if (code == SVM_EXIT_VINTR)
         v->window = 0;
-    return finish_exit(v, vmcb_of(v), translate(v, vmcb_of(v)));
+    kind = translate(v, vmcb_of(v));
+    read_always(v, vmcb_of(v));
+    return finish_exit(v, vmcb_of(v), kind);
 }
 
 /* True: the guest is not entered. */
 static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
 {
     prepare_root(v, b);
-    bool exited = __builtin_expect(v->odd, false) && set_odd(v, b);
+    bool exited = (v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b);
     write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
     stretch_end();
     return exited;
 }
 
-/* The guest came out. */
-static ALWAYS_INLINE enum exit_kind arrive(struct vcpu *v)
+/* Ways on from svm_exited() by functions of their own, so that it need not keep anything for them. */
+static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
+{
+    v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
+    return fastpath_exited(v, other_exit(v));
+}
+
+static __attribute__((noinline)) struct regs *exited_and_more(struct vcpu *v, enum exit_kind kind)
+{
+    return fastpath_exited(v, finish_exit(v, vmcb_of(v), kind));
+}
+
+/* entry.S: the guest came out. */
+struct regs *svm_exited(struct vcpu *v)
 {
     /* Those of which there is nothing more to say. */
     static const uint8_t plain[0x80] = { [SVM_EXIT_CPUID] = EXIT_CPUID, [SVM_EXIT_HLT] = EXIT_HLT };
     struct vmcb *b = vmcb_of(v);
+    uint32_t code = (uint32_t)b->exit_code;
+    enum exit_kind kind;
 
     stretch_begin(STRETCH_EXIT);
-    v->exit.interrupted = unfinished(b, __builtin_expect(v->odd & ODD_ENTRY, false) ? v->virtual : 0);
-    uint32_t code = (uint32_t)b->exit_code;
+    if (__builtin_expect(b->exit_int_info & EVENT_VALID, false) ||
+        __builtin_expect(v->odd & ODD_ENTRY, false))
+        return exited_otherwise(v);
+    v->exit.interrupted = 0;
     if (code == SVM_EXIT_PAGE_FAULT) {
         set_info(&v->exit, b->exit_info2, b->exit_info1);
-        return finish_exit(v, b, EXIT_PAGE);
-    }
-    if (code < sizeof(plain) && plain[code]) {
+        kind = EXIT_PAGE;
+    } else if (code < sizeof(plain) && plain[code]) {
         set_info(&v->exit, 0, 0);
-        return finish_exit(v, b, plain[code]);
-    }
-    if (code == SVM_EXIT_IOIO) {
+        kind = plain[code];
+    } else if (code == SVM_EXIT_IOIO) {
         set_io_info(&v->exit, b);
-        return finish_exit(v, b, EXIT_IO);
+        kind = EXIT_IO;
+    } else {
+        return exited_otherwise(v);
     }
-    return other_exit(v, code);
-}
-
-enum exit_kind arch_vcpu_run(struct vcpu *v)
-{
-    fpu_own(v->fpu);
-    if (!prepare(v, vmcb_of(v)))
-        v = svm_run(v);
-    return arrive(v);
-}
-
-struct regs *svm_exited(uint64_t *gpr)
-{
-    struct vcpu *v = vcpu_of(gpr);
-
-    return fastpath_exited(v, arrive(v));
+    read_always(v, b);
+    if (__builtin_expect(says_more, false) || __builtin_expect(b->cr3 != v->root.table[0].v, false))
+        return exited_and_more(v, kind);
+    return fastpath_exited(v, kind);
 }
 
 static ALWAYS_INLINE _Noreturn void svm_enter(struct vcpu *v)
 {
-    __asm__ volatile("jmp svm_enter" : : "a"(phys_to_hpa(v->vmcb).v), "S"(v->exit.gpr) : "memory");
+    __asm__ volatile("jmp svm_enter" : : "a"(v->vmcb_hpa.v), "S"(v->exit.gpr) : "memory");
     __builtin_unreachable();
+}
+
+/* The current thread's FS and GS base come back with the host's state (VMLOAD). */
+static ALWAYS_INLINE void keep_bases(void)
+{
+    struct umbra_segment *host = ((struct vmcb *)svm_host_vmcb)->seg;
+    uint64_t fs, gs;
+
+    if (__builtin_expect(has_fsgsbase, true)) {
+        __asm__ volatile("rdfsbase %0" : "=r"(fs));
+        __asm__ volatile("rdgsbase %0" : "=r"(gs));
+    } else {
+        fs = cpu.current->fs_base;
+        gs = cpu.current->gs_base;
+    }
+    host[SEG_FS].base = fs;
+    host[SEG_GS].base = gs;
+}
+
+/* All that is unusual is an event, or that there was one at the last entry: it is in the VMCB then. */
+static inline bool event_alone(struct vcpu *v, struct vmcb *b)
+{
+    if (v->unusual != ODD_EVENT)
+        return false;
+    b->event = v->event;
+    v->odd = v->event ? ODD_EVENT : 0;
+    v->event = 0;
+    return true;
 }
 
 static __attribute__((noinline)) _Noreturn void go_on_slowly(struct vcpu *v)
 {
     if (prepare(v, vmcb_of(v)))
-        __asm__ volatile("jmp svm_not_entered" : : "S"(v->exit.gpr) : "memory");
+        __asm__ volatile("jmp svm_not_entered" : : "D"(v) : "memory");
     svm_enter(v);
 }
 
-_Noreturn void arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+_Noreturn void arch_vcpu_run(struct vcpu *v)
+{
+    fpu_own(v->fpu);
+    arch_fpu_trap(true); /* for the thread that hears of the exit */
+    keep_bases();
+    go_on_slowly(v);
+}
+
+struct regs *arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
 {
     struct vmcb *b = vmcb_of(v);
 
     take_registers(v, b, groups);
-    if (!asid_is_good(v) || (v->odd & ODD_ENTRY) || v->root.format != GUEST_LONG)
+    keep_bases();
+    if (!asid_is_current(v) || (__builtin_expect(v->unusual, false) && !event_alone(v, b))) {
+        v->window = 0; /* where it is not, the entry is an odd one */
         go_on_slowly(v);
-    if (__builtin_expect(v->odd, false)) {
-        b->event = v->event;
-        v->odd = v->event ? ODD_EVENT : 0;
-        v->event = 0;
     }
     COUNT(EXITS); /* what is left of prepare() */
     set_asid(b, (uint16_t)v->root.tlb.asid, 0);

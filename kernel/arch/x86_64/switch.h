@@ -43,7 +43,7 @@ static inline void write_base(uint32_t msr, uint64_t base)
     __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)base), "d"((uint32_t)(base >> 32)));
 }
 
-static inline void arch_thread_resume(const struct tcb *t)
+static inline void load_bases(const struct tcb *t)
 {
     if (__builtin_expect(has_fsgsbase, true)) {
         __asm__ volatile("wrfsbase %0" : : "r"(t->fs_base));
@@ -78,14 +78,14 @@ static inline void enter_space(const struct tcb *t)
 static inline void arch_thread_enter(const struct tcb *t)
 {
     enter_space(t);
-    arch_thread_resume(t);
+    load_bases(t);
 }
 
 static inline void arch_thread_switch(struct tcb *from, const struct tcb *to)
 {
     enter_space(to);
     if (__builtin_expect(!has_fsgsbase, false)) {
-        arch_thread_resume(to);
+        load_bases(to);
         return;
     }
     __asm__ volatile("rdfsbase %0" : "=r"(from->fs_base));

@@ -33,7 +33,7 @@ static uint8_t ist_stacks[3][IST_STACK_BYTES] __attribute__((aligned(16)));
 extern const uint8_t entry_stubs[STUBS_IN_ORDER + 2][16];
 BUILD_ASSERT(sizeof(struct regs) == 176 && offsetof(struct regs, vector) == 120); /* entry.S */
 BUILD_ASSERT(offsetof(struct tss, rsp) == 4 && offsetof(struct cpu, user_rsp) == 0);
-extern const uint8_t svm_behind[], svm_done[]; /* entry.S: between VMRUN and STGI */
+extern const uint8_t svm_begin[], svm_end[]; /* entry.S: world switches */
 void syscall_entry(void);
 void kernel_interrupted(struct regs *r, uint64_t address);
 
@@ -89,7 +89,7 @@ void arch_regs_init(struct regs *r)
  * lets it arrive behind VMRUN. The step is the VMM's to make; this one is dropped (I9). */
 static bool is_stray_step(const struct regs *r)
 {
-    return r->vector == 1 && r->rip - (uintptr_t)svm_behind < (uint64_t)(svm_done - svm_behind);
+    return r->vector == 1 && r->rip - (uintptr_t)svm_begin < (uint64_t)(svm_end - svm_begin);
 }
 
 /* The kernel allows interrupts in two places; anything else here is a fault of the kernel. */

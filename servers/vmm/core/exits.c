@@ -198,7 +198,7 @@ static inline enum vmm_end either(struct vmm *v, bool (*quick)(struct vmm *))
     return !v->interrupted && quick(v) ? VMM_RUNS : vmm_emulate(v, NULL);
 }
 
-static inline enum vmm_end dispatch(struct vmm *v, enum exit_kind kind)
+static inline enum vmm_end dispatch(struct vmm *v, uint64_t kind)
 {
     switch (kind) {
     case EXIT_PAGE:
@@ -230,8 +230,12 @@ static inline enum vmm_end dispatch(struct vmm *v, enum exit_kind kind)
         return VMM_END_SHUTDOWN;
     case EXIT_INVALID:
         return VMM_END_INVALID;
-    default:
+    case EXIT_NONE:
+    case EXIT_START:
+    case EXIT_TASK_SWITCH:
         return VMM_END_BROKEN;
+    default:
+        __builtin_unreachable(); /* all below EXIT_BROKEN are there */
     }
 }
 
@@ -320,7 +324,7 @@ void vmm_begin(struct vmm *v)
     v->ops.count = v->ops.last = 0;
     v->now = tsc - g->state.hidden;
     undo_begin(&v->undo, seq);
-    if (x->cr3_loads | x->interrupted | v->resumed | v->nested)
+    if (x->cr3_loads | x->interrupted | v->unusual)
         begin_more(v);
 }
 
@@ -378,16 +382,26 @@ static __attribute__((noinline)) enum vmm_end finish(struct vmm *v, enum vmm_end
     return end;
 }
 
+/* Nobody may continue this guest; or a kernel says what this program does not know. */
+static __attribute__((noinline)) enum vmm_end broken(struct vmm *v, uint64_t kind)
+{
+    if (kind < EXIT_KINDS)
+        v->state->stats.exits[kind]++;
+    return finish(v, VMM_END_BROKEN);
+}
+
 enum vmm_end vmm_handle(struct vmm *v)
 {
-    uint32_t kind = v->exit->kind;
+    const struct umbra_exit_page *x = v->exit;
+    struct vmm_state *s = v->state;
+    uint64_t kind = x->kind; /* wide: an index */
 
-    if (kind >= EXIT_KINDS)
-        return finish(v, VMM_END_BROKEN);
-    v->state->stats.exits[kind]++;
-    if (v->now >= v->state->machine.deadline || v->epoch != v->exit->epoch)
+    if (kind >= EXIT_BROKEN)
+        return broken(v, kind);
+    s->stats.exits[kind]++;
+    if (v->now >= s->machine.deadline || v->epoch != x->epoch)
         prepare(v);
-    enum vmm_end end = dispatch(v, (enum exit_kind)kind);
+    enum vmm_end end = dispatch(v, kind);
     if (!all_done(v, end))
         end = finish(v, end);
     v->reply->op_words = v->ops.count;

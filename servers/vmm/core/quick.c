@@ -9,6 +9,13 @@
 #include "servers/vmm/core/quick.h"
 #include "servers/vmm/policy/cr.h"
 
+__attribute__((noinline)) gpa_t vmm_code_place(const struct vmm *v)
+{
+    gpa_t at;
+
+    return shadow_holds(v->shadow, (gva_t){ v->exit->rip }, &at) ? at : (gpa_t){ NOWHERE };
+}
+
 bool vmm_quick_cpuid(struct vmm *v)
 {
     const struct umbra_exit_page *x = v->exit;
@@ -17,15 +24,16 @@ bool vmm_quick_cpuid(struct vmm *v)
     if (!code(v, &bytes) || (bytes & 0xffff) != 0xa20f)
         return false;
     struct cpuid_regs r = cpuid_guest(v->cpuid, (uint32_t)x->gpr[RAX], (uint32_t)x->gpr[RCX]);
+    uint64_t rip = x->rip;
     struct umbra_reply_page *reply = v->reply;
+    reply->groups |= STATE_GPRS | STATE_RIP;
+    reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
+    reply->shadow = 0; /* here: both in one store */
+    reply->rip = rip + 2;
     reply->gpr[RAX] = r.eax;
     reply->gpr[RCX] = r.ecx;
     reply->gpr[RDX] = r.edx;
     reply->gpr[RBX] = r.ebx;
-    reply->gpr_mask = 1u << RAX | 1u << RCX | 1u << RDX | 1u << RBX;
-    reply->rip = x->rip + 2;
-    reply->shadow = 0;
-    reply->groups = STATE_GPRS | STATE_RIP;
     return true;
 }
 
@@ -132,19 +140,23 @@ static __attribute__((noinline)) unsigned quick_in(struct vmm *v, unsigned port,
 bool vmm_quick_io(struct vmm *v)
 {
     const struct umbra_exit_page *x = v->exit;
-    uint64_t info = x->info[0];
-    unsigned port = EXIT_IO_PORT(info), width = EXIT_IO_WIDTH(info), more = 0;
+    struct umbra_reply_page *reply = v->reply;
+    uint64_t info = x->info[0], next = x->info[1];
+    unsigned port = EXIT_IO_PORT(info), width = EXIT_IO_WIDTH(info);
 
-    if ((info & (EXIT_IO_STRING | EXIT_IO_REP)) || !x->info[1] || (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)))
+    if (__builtin_expect(info & (EXIT_IO_STRING | EXIT_IO_REP), false) || __builtin_expect(!next, false) ||
+        (x->rflags & (X86_FLAG_TF | X86_FLAG_RF)))
         return false;
     if (info & EXIT_IO_IN) {
-        more = quick_in(v, port, width);
+        next += quick_in(v, port, width);
+        reply->groups |= STATE_RIP;
     } else {
-        v->state->stats.io_writes++;
-        machine_out(&v->state->machine, &v->undo.dev, v->now, (uint16_t)port, width, (uint32_t)x->gpr[RAX]);
+        struct vmm_state *s = v->state;
+        s->stats.io_writes++;
+        reply->groups |= STATE_RIP;
+        machine_out(&s->machine, &v->undo.dev, v->now, (uint16_t)port, width, (uint32_t)x->gpr[RAX]);
     }
-    v->reply->rip = x->info[1] + more;
-    v->reply->shadow = 0;
-    v->reply->groups |= STATE_RIP;
+    reply->shadow = 0;
+    reply->rip = next;
     return true;
 }

@@ -116,10 +116,15 @@ struct vmm {
     uint64_t epoch;     /* of the shadow tables, 0: there are none */
     bool idle;          /* the machine has no interrupt for the processor, since it settled last */
     void (*sync)(void); /* see struct vmm_setup */
-    bool nested;        /* the guest loads CR3, and pages, without exits */
-    bool resumed;       /* this incarnation's first exit: */
-    uint64_t since;     /* the guest's clock stands still from here */
-    uint64_t lost;      /* and so many ticks are hidden */
+    union {
+        struct {
+            bool nested;  /* the guest loads CR3, and pages, without exits */
+            bool resumed; /* this incarnation's first exit: */
+        };
+        uint64_t unusual; /* 0: begin_more() is needed for what the exit says only */
+    };
+    uint64_t since; /* the guest's clock stands still from here */
+    uint64_t lost;  /* and so many ticks are hidden */
     uint64_t noted[VMM_STATE_WORDS];
 };
 

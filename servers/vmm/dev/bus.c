@@ -43,6 +43,19 @@ static void pci_port_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, 
     (void)m, (void)ctx, (void)port, (void)width, (void)value;
 }
 
+/* Ports whose writes only take time. What is written is kept nowhere: nothing is to be undone. */
+static uint32_t delay_port_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width)
+{
+    (void)m, (void)ctx, (void)port, (void)width;
+    return 0xffffffff;
+}
+
+static void delay_port_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width,
+                           uint32_t value)
+{
+    (void)m, (void)ctx, (void)port, (void)width, (void)value;
+}
+
 struct bus_entry {
     uint16_t first, last;
     uint8_t widths; /* set of 1, 2 and 4: accesses taken whole; with 1 in it wider ones are split */
@@ -68,10 +81,10 @@ struct bus_entry {
     E(DEVICE, 0x061, 0x061, 1, pit)                                                                          \
     E(DEVICE, 0x064, 0x064, 1, kbd)                                                                          \
     E(DEVICE, 0x070, 0x071, 1, cmos)                                                                         \
-    E(QUIET,  0x080, 0x080, 1, power)                                                                        \
+    E(QUIET,  0x080, 0x080, 1, delay)                                                                        \
     E(DEVICE, 0x092, 0x092, 1, kbd)                                                                          \
     E(DEVICE, 0x0a0, 0x0a1, 1, pic)                                                                          \
-    E(QUIET,  0x0ed, 0x0ed, 1, power)                                                                        \
+    E(QUIET,  0x0ed, 0x0ed, 1, delay)                                                                        \
     E(DEVICE, 0x0f4, 0x0f4, 1 | 2 | 4, power)
 #define HIGH_PORTS(E)                                                                                        \
     E(DEVICE, 0x3f8, 0x3ff, 1, uart)                                                                         \
@@ -85,12 +98,13 @@ struct bus_entry {
     E(QUIET,  0x8900, 0x8900, 1, power)
 #define ENTRY(kind, first, last, widths, device) kind(first, last, widths, device),
 #define PLACE(kind, first, last, widths, device) AT_##first,
-#define MARK(kind, first, last, widths, device) [first ... last] = AT_##first + 1,
+#define MARK(kind, first, last, widths, device) [first ... last] = AT_##first,
 
-static const struct bus_entry bus[] = { LOW_PORTS(ENTRY) HIGH_PORTS(ENTRY) };
+/* The first takes nothing: there are the ports without a device. */
+static const struct bus_entry bus[] = { { 0 }, LOW_PORTS(ENTRY) HIGH_PORTS(ENTRY) };
 #define BUS_ENTRIES (sizeof(bus) / sizeof(bus[0]))
-enum { LOW_PORTS(PLACE) BUS_LOW };
-static const uint8_t place[0x100] = { LOW_PORTS(MARK) }; /* in bus[], plus 1 */
+enum { AT_NOTHING, LOW_PORTS(PLACE) BUS_LOW };
+static const uint8_t place[0x100] = { LOW_PORTS(MARK) }; /* in bus[] */
 /* clang-format on */
 
 static __attribute__((noinline)) const struct bus_entry *find_high(uint16_t port)
@@ -103,21 +117,20 @@ static __attribute__((noinline)) const struct bus_entry *find_high(uint16_t port
         else
             high = middle;
     }
-    return low < BUS_ENTRIES && port >= bus[low].first ? &bus[low] : NULL;
+    return low < BUS_ENTRIES && port >= bus[low].first ? &bus[low] : &bus[AT_NOTHING];
 }
 
 static inline const struct bus_entry *find(uint16_t port)
 {
-    if (port >= sizeof(place))
-        return find_high(port);
-    return place[port] ? &bus[place[port] - 1] : NULL;
+    return port < sizeof(place) ? &bus[place[port]] : find_high(port);
 }
 
 bool bus_entry_at(unsigned i, struct bus_entry_view *view)
 {
-    if (i >= BUS_ENTRIES)
+    if (i >= BUS_ENTRIES - 1)
         return false;
-    *view = (struct bus_entry_view){ bus[i].first, bus[i].last, bus[i].widths };
+    const struct bus_entry *e = &bus[i + 1];
+    *view = (struct bus_entry_view){ e->first, e->last, e->widths };
     return true;
 }
 
@@ -149,11 +162,11 @@ static void count_absent(struct machine *m, struct dev_ctx *ctx, uint16_t port, 
 
 /* ---- one access ---- */
 
-/* The device that takes an access whole, or NULL. */
+/* The device that takes an access whole, or NULL. A width is a power of two: 3 and the like are nobody's. */
 static inline const struct bus_entry *find_whole(uint16_t port, unsigned width)
 {
     const struct bus_entry *e = find(port);
-    return e && (e->widths & width) ? e : NULL;
+    return e->widths & width && !(width & (width - 1)) ? e : NULL;
 }
 
 /* The device that takes byte i of a wider access. */
@@ -170,14 +183,24 @@ static bool any_byte(uint16_t port, unsigned width)
     return false;
 }
 
-static uint32_t ones(unsigned width)
+static inline bool good_width(unsigned width)
 {
-    return width == 4 ? 0xffffffff : (1u << width * 8) - 1;
+    return width <= 4 && (0x16 >> width & 1);
+}
+
+static inline uint32_t ones(unsigned width)
+{
+    static const uint32_t of[5] = { [1] = 0xff, [2] = 0xffff, [4] = 0xffffffff };
+    return of[width];
 }
 
 /* An access that no device takes whole travels in bytes if any of them finds one. Returns whether one did. */
-static bool split_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t *value)
+static __attribute__((noinline)) bool split_in(struct machine *m, struct dev_ctx *ctx, uint16_t port,
+                                               unsigned width, uint32_t *value)
 {
+    *value = 0xffffffff;
+    if (!good_width(width))
+        return false;
     *value = ones(width);
     if (!any_byte(port, width)) {
         count_absent(m, ctx, port, false);
@@ -191,8 +214,11 @@ static bool split_in(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsi
     return true;
 }
 
-static bool split_out(struct machine *m, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
+static __attribute__((noinline)) bool split_out(struct machine *m, struct dev_ctx *ctx, uint16_t port,
+                                                unsigned width, uint32_t value)
 {
+    if (!good_width(width))
+        return false;
     if (!any_byte(port, width)) {
         count_absent(m, ctx, port, true);
         return false;
@@ -341,24 +367,18 @@ bool machine_check(const struct machine *m)
     return m->magic == MACHINE_MAGIC && m->version == MACHINE_VERSION && m->bytes == sizeof(*m);
 }
 
-static inline bool good_width(unsigned width)
-{
-    return width <= 4 && (0x16 >> width & 1);
-}
-
 uint32_t machine_in(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_t port, unsigned width)
 {
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
-    if (!good_width(width))
-        return 0xffffffff;
     const struct bus_entry *e = find_whole(port, width);
     uint32_t value;
-    bool quiet = e ? e->quiet : false;
-    if (e)
+    if (e) {
         value = e->in(m, &ctx, port, width) & ones(width);
-    else
-        quiet = !split_in(m, &ctx, port, width, &value);
-    settle_after(m, &ctx, quiet);
+        settle_after(m, &ctx, e->quiet);
+    } else {
+        bool found = split_in(m, &ctx, port, width, &value);
+        settle_after(m, &ctx, !found);
+    }
     return value;
 }
 
@@ -366,15 +386,14 @@ void machine_out(struct machine *m, struct dev_undo *undo, uint64_t now, uint16_
                  uint32_t value)
 {
     struct dev_ctx ctx = { .now = now, .lines = &m->lines, .undo = undo };
-    if (!good_width(width))
-        return;
     const struct bus_entry *e = find_whole(port, width);
-    bool quiet = e ? e->quiet : false;
-    if (e)
+    if (e) {
         e->out(m, &ctx, port, width, value & ones(width));
-    else
-        quiet = !split_out(m, &ctx, port, width, value);
-    settle_after(m, &ctx, quiet);
+        settle_after(m, &ctx, e->quiet);
+    } else {
+        bool found = split_out(m, &ctx, port, width, value);
+        settle_after(m, &ctx, !found);
+    }
 }
 
 void machine_read(struct machine *m, struct dev_undo *undo, uint64_t now, gpa_t at, uint8_t *to, unsigned n)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* POST and delay ports, reset control, power off. See power.h for the whole list of a guest's ends. */
+/* Reset control, power off. See power.h for the whole list of a guest's ends. */
 #include "servers/vmm/dev/power.h"
 
 #define RESET_KEEPS 0x0e /* bits 1 (hard), 2 (reset), 3 (full) read back */
@@ -27,14 +27,7 @@ void power_init(struct power *p)
 uint32_t power_in(struct power *p, struct dev_ctx *ctx, uint16_t port, unsigned width)
 {
     (void)ctx, (void)width;
-    switch (port) {
-    case 0x80:
-        return p->post;
-    case 0xcf9:
-        return p->reset;
-    default:
-        return 0xffffffff;
-    }
+    return port == 0xcf9 ? p->reset : 0xffffffff;
 }
 
 static void write_reset(struct power *p, struct dev_ctx *ctx, uint8_t v)
@@ -58,10 +51,6 @@ static void write_shutdown(struct power *p, struct dev_ctx *ctx, char v)
 
 void power_out(struct power *p, struct dev_ctx *ctx, uint16_t port, unsigned width, uint32_t value)
 {
-    if (port == 0x80) { /* guests wait by it */
-        DEV_SET(ctx, p->post, value);
-        return;
-    }
     switch (port) {
     case 0xcf9:
         write_reset(p, ctx, (uint8_t)value);
@@ -78,7 +67,7 @@ void power_out(struct power *p, struct dev_ctx *ctx, uint16_t port, unsigned wid
     case 0x8900:
         write_shutdown(p, ctx, (char)value);
         break;
-    default: /* EDh: the other delay port */
+    default:
         break;
     }
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Ports by which a guest ends itself, and the ones that do nothing: POST (80h), the delay port (EDh), reset
- * control (CF9h), power off (604h, 8900h), debug exit (F4h).
+/* Ports by which a guest ends itself: reset control (CF9h), power off (604h, 8900h), debug exit (F4h).
  *
  * How a guest ends, all of it:
  *   reset      keyboard controller command FEh, port 92h bit 0, port CF9h bit 2 rising: lines->request
@@ -16,10 +15,10 @@
 #include "servers/vmm/dev/dev.h"
 
 struct power {
-    uint8_t post;     /* the last value written to port 80h */
+    uint8_t reserved0;
     uint8_t reset;    /* port CF9h */
     uint8_t shutdown; /* characters of "Shutdown" seen at port 8900h */
-    uint8_t reserved;
+    uint8_t reserved1;
     uint32_t exit_value; /* written to port F4h by the write that ended the guest */
 };
 

@@ -13,9 +13,8 @@ gmem_fixup_start:
 /* RSI = guest address -> pointer, or absent. The limit is compared by subtraction. */
     .macro locate size
     mov 8(%rdi), %rax
-    cmp $\size, %rax
-    jb absent
     sub $\size, %rax
+    jb absent
     cmp %rax, %rsi
     ja absent
     add (%rdi), %rsi

@@ -65,8 +65,9 @@ struct shadow_counters {
  */
 struct shadow_ops {
     uint64_t *word;
-    uint32_t count, max; /* words */
-    uint32_t last;       /* library's own: where the last operation begins, plus 1 */
+    uint32_t count; /* words */
+    uint32_t last;  /* library's own: where the last operation begins, plus 1 */
+    uint32_t max;   /* words */
 };
 /* Room, in words, that a function below needs at its start to do all its work; REPLY_OPS_MAX is enough for
  * one of them. With less, shadow_fill may return FILL_RETRY and the others use the shortest correct way. */
@@ -199,16 +200,16 @@ enum translate_result shadow_translate(const struct shadow *s, const struct shad
  * nowhere, or the translation that it used has gone meanwhile (then shadow_translate). */
 bool shadow_holds(struct shadow *s, gva_t va, gpa_t *gpa);
 /* The last answer, of the page with this number (none is -1): struct shadow begins with it. Most exits come
- * from the page that the last one came from. */
+ * from the page that the last one came from: shadow_holds_last() is true for no other. */
 struct shadow_held {
     uint64_t page, gfn;
 };
-static inline bool shadow_holds_last(struct shadow *s, gva_t va, gpa_t *gpa)
+static inline bool shadow_holds_last(const struct shadow *s, gva_t va, gpa_t *gpa)
 {
     const struct shadow_held *h = (const struct shadow_held *)(const void *)s;
 
     if (__builtin_expect(va.v >> PAGE_SHIFT != h->page, false))
-        return shadow_holds(s, va, gpa);
+        return false;
     gpa->v = h->gfn << PAGE_SHIFT | (va.v & (PAGE_BYTES - 1));
     return true;
 }

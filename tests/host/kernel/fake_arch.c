@@ -18,10 +18,6 @@ void arch_thread_leave(struct tcb *t)
 {
     (void)t;
 }
-void arch_thread_resume(const struct tcb *t)
-{
-    (void)t;
-}
 void arch_thread_enter(const struct tcb *t)
 {
     arch_load_space((hpa_t){ t->vspace.obj });
@@ -134,12 +130,7 @@ void arch_vcpu_paging(struct vcpu *v, bool nested)
 {
     (void)v, (void)nested;
 }
-bool arch_vcpu_root_fits(const struct vcpu *v)
-{
-    (void)v;
-    return false;
-}
-enum exit_kind arch_vcpu_run(struct vcpu *v)
+void arch_vcpu_run(struct vcpu *v)
 {
     (void)v;
     abort();
@@ -161,7 +152,7 @@ void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;
 }
-void arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
+struct regs *arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
 {
     (void)v, (void)groups;
     abort();

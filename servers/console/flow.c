@@ -62,7 +62,7 @@ static bool take_entry(struct flow *f, uint32_t i)
     if (e.seq > upto)
         return false;
     commit(f, i, taken, &e);
-    if (waiting == CONSOLE_OUTPUT_ENTRIES) /* it was full: the client may wait for room */
+    if (waiting >= CONSOLE_OUTPUT_RUNNING) /* it was full: the client may wait for room */
         f->wake |= 1ul << i;
     return true;
 }
@@ -79,6 +79,16 @@ bool flow_next(struct flow *f)
             idle = 0;
     }
     return true;
+}
+
+uint32_t flow_to_wake(struct flow *f)
+{
+    for (uint32_t i = 0; i < CONSOLE_GUESTS && f->wake; i++)
+        if (f->wake & 1ul << i) {
+            f->wake &= ~(1ul << i);
+            return i;
+        }
+    return CONSOLE_GUESTS;
 }
 
 /* --- input --- */

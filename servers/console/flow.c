@@ -57,9 +57,11 @@ static bool take_entry(struct flow *f, uint32_t i)
         g->input->output_taken = produced;
         return false;
     }
-    memcpy(&e, &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES], sizeof(e));
+    const struct console_entry *from = &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES];
+    uint64_t seq = __atomic_load_n(&from->seq, __ATOMIC_ACQUIRE); /* first: init may make it 0 meanwhile */
+    memcpy(&e, from, sizeof(e));
     flow_step();
-    if (e.seq > upto)
+    if (seq > upto)
         return false;
     commit(f, i, taken, &e);
     if (waiting >= CONSOLE_OUTPUT_RUNNING) /* it was full: the client may wait for room */

@@ -57,12 +57,14 @@ static bool take_entry(struct flow *f, uint32_t i)
         g->input->output_taken = produced;
         return false;
     }
-    memcpy(&e, &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES], sizeof(e));
+    const struct console_entry *from = &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES];
+    uint64_t seq = __atomic_load_n(&from->seq, __ATOMIC_ACQUIRE); /* first: init may make it 0 meanwhile */
+    memcpy(&e, from, sizeof(e));
     flow_step();
-    if (e.seq > upto)
+    if (seq > upto)
         return false;
     commit(f, i, taken, &e);
-    if (waiting == CONSOLE_OUTPUT_ENTRIES) /* it was full: the client may wait for room */
+    if (waiting >= CONSOLE_OUTPUT_RUNNING) /* it was full: the client may wait for room */
         f->wake |= 1ul << i;
     return true;
 }
@@ -79,6 +81,16 @@ bool flow_next(struct flow *f)
             idle = 0;
     }
     return true;
+}
+
+uint32_t flow_to_wake(struct flow *f)
+{
+    for (uint32_t i = 0; i < CONSOLE_GUESTS && f->wake; i++)
+        if (f->wake & 1ul << i) {
+            f->wake &= ~(1ul << i);
+            return i;
+        }
+    return CONSOLE_GUESTS;
 }
 
 /* --- input --- */

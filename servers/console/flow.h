@@ -70,6 +70,8 @@ struct flow_left {
 bool flow_open(struct flow *f, bool framed, const struct flow_left *left);
 /* flow_next - is there a byte for the UART? It is line.data[line.length - line.left]. */
 bool flow_next(struct flow *f);
+/* flow_to_wake - the next guest that is to be signalled, which is not said again; CONSOLE_GUESTS: none. */
+uint32_t flow_to_wake(struct flow *f);
 /* flow_typed - what has been received goes to its guest. */
 void flow_typed(struct flow *f);
 

@@ -50,11 +50,8 @@ static void receive(struct console *c)
 
 static void wake(struct console *c)
 {
-    for (uint32_t i = 0; c->flow.wake; i++) {
-        if (c->flow.wake & 1ul << i)
-            sys_signal(CAP_TYPED + i);
-        c->flow.wake &= ~(1ul << i);
-    }
+    for (uint32_t i; (i = flow_to_wake(&c->flow)) < CONSOLE_GUESTS;)
+        sys_signal(CAP_TYPED + i);
 }
 
 /* The line is edge-triggered: it is acknowledged only when the UART asks for nothing more. False: it still

@@ -594,4 +594,5 @@ void build_system(struct init *in)
     in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;
     in->step = "supervision";
     in->subject = "system";
+    rings_map(in);
 }

@@ -6,7 +6,6 @@
  * checked before boot. What comes with a guest is its name, memory, processor time, images and command line.
  * Everything is checked before anything changes. Invariant: a place is free only when nothing of the guest
  * before is left in it (tests/system/test_create.py). */
-#include "console_types.h"
 #include "init.h"
 #include "libc/libc.h"
 #include "management_server.h"
@@ -15,12 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGES_MIN       1024u /* 4 MiB: BOOT_MEMORY_MIN of the VMM */
-#define RECLAIM_US      2000u /* chosen: as long as memmgr has for a part, others have too */
-#define SHOW_MS         1000u /* chosen: a full ring takes 25; a line that nobody reads is not waited for */
-#define INIT_RINGS_STEP 0x10000ul
-#define RING_PAGES      ((sizeof(struct console_output) + PAGE_BYTES - 1) / PAGE_BYTES)
-#define NEVER_RUNS      1u /* boot module 0 is init, 1 the description */
+#define PAGES_MIN  1024u /* 4 MiB: BOOT_MEMORY_MIN of the VMM */
+#define RECLAIM_US 2000u /* chosen: as long as memmgr has for a part, others have too */
+#define SHOW_MS    1000u /* chosen: a full ring takes 25; a line that nobody reads is not waited for */
+#define NEVER_RUNS 1u    /* boot module 0 is init, 1 the description */
 
 BUILD_ASSERT(CREATED_LINE_MAX == CREATE_LINE_MAX);
 
@@ -80,71 +77,6 @@ static uint32_t mapped(struct init *in, const struct component *c)
 
 /* --- what is left of one --- */
 
-/* The console's rings as init sees them, at the same distances as in the component: output, then input. */
-static void rings_map(struct init *in, struct component *c)
-{
-    uint64_t base = INIT_RINGS + c->d->head.component * INIT_RINGS_STEP;
-
-    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
-        const struct desc_map *m = (const void *)r;
-        if (r->op != DESC_OP_MAP || r->component != c->d->head.component ||
-            m->address - DESC_DATAPORT >= INIT_RINGS_STEP - RING_PAGES * PAGE_BYTES || m->count > RING_PAGES)
-            continue;
-        uint64_t at = base + (m->address - DESC_DATAPORT);
-        for (uint32_t i = 0; i < m->count; i++)
-            space_frame(in, &in->space,
-                        derived(in, &in->slots, group_cap(&in->group[m->group], m->first + i),
-                                RIGHT_READ | RIGHT_WRITE, 0),
-                        FRAME_4K, at + i * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
-        if (!c->rings.output)
-            c->rings.output = (struct console_output *)at;
-        else if (!c->rings.input)
-            c->rings.input = (struct console_input *)at;
-    }
-}
-
-/* False: no guest has ever said anything there, or it is no console. */
-static bool rings_there(const struct component *c)
-{
-    return c->rings.output && c->rings.input && c->rings.output->magic == CONSOLE_MAGIC &&
-           c->rings.input->magic == CONSOLE_MAGIC;
-}
-
-/* Output that was answered for is shown still, whatever number the next guest's exits have; the rest never
- * happened. What was typed has no reader. */
-static void rings_settle(struct component *c, uint64_t answered)
-{
-    struct console_output *out = c->rings.output;
-
-    if (!rings_there(c))
-        return;
-    uint64_t taken = __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE), end = out->produced;
-    if (end - taken > CONSOLE_OUTPUT_ENTRIES)
-        end = taken;
-    while (end != taken && out->entry[(end - 1) % CONSOLE_OUTPUT_ENTRIES].seq > answered)
-        end--;
-    __atomic_store_n(&out->produced, end, __ATOMIC_RELEASE);
-    for (; taken != end; taken++)
-        out->entry[taken % CONSOLE_OUTPUT_ENTRIES].seq = 0;
-    __atomic_store_n(&out->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
-}
-
-static bool rings_empty(const struct component *c)
-{
-    return !rings_there(c) ||
-           c->rings.output->produced == __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE);
-}
-
-/* Positions go on, contents do not: an entry without any is taken like others. */
-static void rings_clear(struct component *c)
-{
-    if (!rings_there(c))
-        return;
-    memset(c->rings.output->entry, 0, sizeof(c->rings.output->entry));
-    memset(c->rings.input->data, 0, sizeof(c->rings.input->data));
-    __atomic_store_n(&c->rings.output->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
-}
-
 /* Segments: device state, records, traces. */
 static void segments_clear(struct init *in, const struct component *c)
 {
@@ -186,14 +118,6 @@ static void forget(struct init *in, struct component *c)
 
 /* --- coming back --- */
 
-/* The console is to show what it has, memmgr to take back what it gave. */
-static void wake_servers(struct init *in)
-{
-    for (uint32_t i = 0; i < in->desc.header.components; i++)
-        if (in->component[i].done && !in->component[i].ended)
-            restart_ping(in, &in->component[i]);
-}
-
 static void make_timer(struct init *in)
 {
     in->reclaim_timer = objects_new(in, NULL, &in->slots, OBJ_TIMER, 0, 1);
@@ -221,7 +145,7 @@ void create_reclaim(struct init *in)
     }
     if (!more)
         return;
-    wake_servers(in);
+    restart_ping_servers(in); /* the console shows what it has, memmgr takes back what it gave */
     if (!in->reclaim_timer)
         make_timer(in);
     sys_invoke1(in->reclaim_timer, TIMER_SET, libc_tsc() + in->boot->tsc_hz / 1000000 * RECLAIM_US);
@@ -361,15 +285,11 @@ err_t management_create_impl(void *self, uint64_t badge, uint32_t pages, uint32_
 
 static void perform_destroy(struct init *in, struct component *c)
 {
-    uint64_t answered = restart_answered(in, c);
-
     c->stopped = true; /* the machine does not end with this guest before it is gone */
     if (!c->ended)
         supervise_end(in, c, true, "destroyed", "");
-    if (!c->rings.output)
-        rings_map(in, c);
     background_begin(in, c);
-    rings_settle(c, answered);
+    rings_drop_input(c); /* it has no reader any more */
     build_renew(in, c);
     segments_clear(in, c);
     background_end(in, c);

@@ -5,7 +5,8 @@
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
  * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
  * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
- * by it, create.c makes guests that no description names, audit.c looks at the kernel's tables. One record of
+ * by it, create.c makes guests that no description names, rings.c keeps what a guest said last, audit.c
+ * looks at the kernel's tables. One record of
  * the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken
  * back on that path. */
 #ifndef SERVERS_INIT_INIT_H
@@ -31,7 +32,7 @@ enum {
 #define INIT_EXITS    0x230000000000ul /* the exit pages of guests whose VMM is watched */
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
-#define INIT_RINGS    0x260000000000ul /* the consoles of created guests, INIT_RINGS_STEP each */
+#define INIT_RINGS    0x260000000000ul /* the consoles of guests, INIT_RINGS_STEP each */
 #define INIT_PRIORITY 255u             /* as the kernel starts it */
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
@@ -337,8 +338,22 @@ void restart_other(struct init *in, struct component *c);
 /* Nothing of it runs any more, its memory is free. */
 void process_free(struct init *in, struct component *c, struct process *p);
 
-/* A server is to do something: whoever lives does. */
+/* A server is to do something: whoever lives does. All that can be restarted are. */
 void restart_ping(struct init *in, struct component *c);
+void restart_ping_servers(struct init *in);
+
+/* rings.c: the consoles of guests. */
+/* Maps all of them, once. */
+void rings_map(struct init *in);
+/* c's guest has ended, and nothing of it runs: its output up to this exit is shown, whatever is answered from
+ * now on; what is behind that never happened. */
+void rings_settle(struct init *in, struct component *c, uint64_t upto);
+/* What was typed has no reader. */
+void rings_drop_input(struct component *c);
+/* All is shown, or it is no console. */
+bool rings_empty(const struct component *c);
+/* For another guest. */
+void rings_clear(struct component *c);
 
 /* create.c */
 /* What clients of the manager c may have now. */

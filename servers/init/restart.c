@@ -247,6 +247,13 @@ void restart_ping(struct init *in, struct component *c)
         sys_signal(c->ping);
 }
 
+void restart_ping_servers(struct init *in)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].done && !in->component[i].ended)
+            restart_ping(in, &in->component[i]);
+}
+
 void restart_hang(struct init *in, struct component *c)
 {
     signal_guest(in, c, &c->hang, DESC_EVENT_HANG);

@@ -92,8 +92,9 @@ static uint64_t servers_used(struct init *in)
 
 #define SIGNS 2u /* what a server does over one signal, at most */
 
-/* Whether servers have used more than a hundredth of the processor since this was asked last, or one has done
- * more than give a sign of life, or none: it is found to hang, and the next one goes on. */
+/* Whether output waits still, servers have used more than a hundredth of the processor since this was asked
+ * last, or one has done more than give a sign of life, or none: it is found to hang, and the next one goes
+ * on. */
 static bool servers_busy(struct init *in)
 {
     uint64_t before = in->ends_used;
@@ -101,6 +102,8 @@ static bool servers_busy(struct init *in)
     for (uint32_t i = 0; i < in->desc.header.components; i++) {
         const struct component *c = &in->component[i];
         if (c->done && !c->ended && *c->done - c->done_then - 1 >= SIGNS)
+            return true;
+        if (c->guest && !rings_empty(c)) /* the line may be as slow as who reads it */
             return true;
     }
     in->ends_used = servers_used(in);
@@ -162,8 +165,10 @@ static void end_component(struct init *in, struct component *c, bool clean)
     report_say(in, c);
     for (unsigned i = 0; i < 2; i++)
         process_free(in, c, &c->process[i]);
-    if (c->guest)
+    if (c->guest) {
         background_end(in, c);
+        rings_settle(in, c, restart_answered(in, c));
+    }
     c->ended = true;
     c->clean = clean;
     c->upgrading = false;
@@ -298,6 +303,8 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
     }
     if (c->guest && !clean)
         say_guest_state(c, guest);
+    if (c->guest && reason != END_REASON_CORRUPT)
+        rings_settle(in, c, UINT64_MAX); /* the exit that ended it counts, though nobody answers it */
     if (exits)
         printf("stat %s exits %lu\n", c->name, exits);
     supervise_end(in, c, clean, reasons[reason], said);

@@ -25,8 +25,7 @@
 #define MEMORY_REFUSED      "memmgr refuses the guest's memory"
 #define RELEASE_PAGES       256 /* chosen: a millisecond of memmgr */
 #define MEMORY_TRIES        100 /* chosen: deaths of memmgr over one request; init gives up earlier */
-#define DRAIN_MS            200 /* chosen: less than what is taken for hanging (HANG_MS in servers/init/watch.c) */
-#define ANNOUNCE_ENTRIES    32 /* chosen: about two FIFOs of the serial port */
+#define ANNOUNCE_ENTRIES    32  /* chosen: about two FIFOs of the serial port */
 
 extern const uint8_t gmem_fixup_start[], gmem_fixup_end[], gmem_landing[];
 
@@ -70,14 +69,15 @@ static _Noreturn void report(const struct process *p, end_reason_t reason, const
 
 /* --- the guest's console --- */
 
-static void console_output(struct process *p)
+/* `room`: so many entries may wait. */
+static void console_output(struct process *p, uint64_t room)
 {
     struct console_output *out = p->env.output;
 
     if (!uart_waiting(&p->vmm.state->machine.uart))
         return;
     uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
-    while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
+    while (produced - taken < room) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
         p->console = true;
         size_t n =
@@ -373,19 +373,13 @@ static void say_counters(const struct process *p, const char *const kinds[])
     fflush(stdout); /* what comes after the report is not heard */
 }
 
-/* No exit comes any more to bring the last output with. A full ring is emptied within milliseconds; a console
- * that hangs is not waited for. */
+/* No exit comes any more to bring the last output with, whatever the console does: there is room for all of
+ * it, and init lets it be shown when it hears of the end (servers/init/rings.c). A VMM that dies before that
+ * withdraws it. */
 static void console_end(struct process *p)
 {
-    uint64_t until = libc_tsc() + p->env.info->tsc_hz / 1000 * DRAIN_MS;
-
-    for (;;) {
-        console_output(p);
-        sys_signal(CAP_WRITTEN);
-        if (!uart_waiting(&p->vmm.state->machine.uart) || libc_tsc() > until)
-            return;
-        sys_yield();
-    }
+    BUILD_ASSERT((CONSOLE_OUTPUT_ENTRIES - CONSOLE_OUTPUT_RUNNING) * CONSOLE_ENTRY_DATA >= UART_OUT_RING);
+    console_output(p, CONSOLE_OUTPUT_ENTRIES);
 }
 
 static _Noreturn void finish(struct process *p, enum vmm_end end)
@@ -480,7 +474,7 @@ static _Noreturn void serve(struct process *p)
         if (end != VMM_RUNS)
             finish(p, end);
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
-            console_output(p);
+            console_output(p, CONSOLE_OUTPUT_RUNNING);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
         flushed_check(&p->flushed, &p->vmm); /* its reads are not the exit's */

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from test_ctl import NEEDED, OPTIONS, SECONDS, SLACK, STEP, TICKER, Tickers, whole_lines
+from test_ctl import NEEDED, OPTIONS, SECONDS, SLACK, STEP, TICKER, TURNS, Tickers, renamed_vmm, whole_lines
 from umbra import control, images, layout, system
 
 pytestmark = pytest.mark.needs(*NEEDED)
@@ -166,6 +166,41 @@ def test_a_created_guest_is_ruled_like_any_other(places):
     run.begun(1)
     assert (run.called("other")["restarts"], run.called("other")["ended"]) == (0, "")
     assert run.largest_gap() < STEP + SLACK and whole_lines(run.text[0])
+
+
+def test_a_created_guests_program_is_replaced_and_goes_with_it(places, tmp_path):
+    run = places()
+    run.create()
+    run.begun(1)
+    old = run.called("new")["program"]
+    run.channel.upload("new", renamed_vmm(tmp_path))
+    run.channel.upgrade("new")
+    run.more(3, 1)
+    new = run.called("new")["program"]
+    assert old.startswith("umbra 0") and new.startswith("umbra next ")
+    assert run.channel.audit("new")["differences"] == 0
+    run.until(lambda: run.called("new")["next"] == new, "successor of the new program")
+    run.channel.ask("kill-vmm", guest="new")
+    run.more(3, 1)
+    assert run.called("new")["program"] == new and run.called("vmm0")["program"] == old
+    assert run.text[1].count("Z") == 1 and whole_lines(run.text[1])
+    assert max(run.largest_gap(guest) for guest in range(2)) < STEP + SLACK
+    run.destroy()
+    run.create("other")
+    run.begun(1)
+    assert run.called("other")["program"] == old
+
+
+@pytest.mark.parametrize("way", [1, 2], ids=("loop", "stand"))
+def test_a_guest_that_runs_goes_on_beside_a_memmgr_that_hangs(places, way):
+    """Over the memory of another one that begins, which waits for the next memmgr."""
+    run = places(settings=["memmgr.inject=%d" % way, "memmgr.inject_at=400", "memmgr.inject_count=1"])
+    assert "memmgr: hangs" not in run.log()
+    run.create()
+    run.begun(1)
+    assert run.log().count("memmgr: hangs") == 1
+    run.more(3)
+    assert run.largest_gap() < STEP + TURNS and whole_lines(run.text[0])
 
 
 def test_a_guest_is_destroyed_in_the_midst_of_its_beginning(places):

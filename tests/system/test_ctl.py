@@ -10,6 +10,7 @@ import time
 
 import pytest
 from linux_guest import needs_verify, verifying_guest
+from test_servers import dies
 from umbra import console, control, images, layout, system
 from umbra.errors import Failure
 
@@ -20,6 +21,7 @@ NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug"
 pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
 SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
+TURNS = 30_000_000          # ticks: a turn of each other guest and of a server that spins
 SECONDS = 60
 
 
@@ -178,6 +180,18 @@ def test_the_channel_dies_and_guests_live_on(tickers):
 
 def whole_lines(text):
     return re.fullmatch(r"Z\n([0-9a-f]{16}\n)*[0-9a-f]*", text)
+
+
+@pytest.mark.parametrize("way", ["loop", "stand"])
+def test_guests_that_run_go_on_beside_a_console_that_hangs(tickers, way):
+    """What they say meanwhile waits in their rings, and for the rest in their serial ports; how late they were stands in it."""
+    run = tickers(2, dies(way, at=3000, count=1)[1::2])
+    run.until(lambda: "init: console has taken over" in run.log(), "console that takes over")
+    for guest in range(2):
+        run.more(100, guest)
+        assert whole_lines(run.text[guest]) and run.text[guest].count("Z") == 1
+        assert run.largest_gap(guest) < STEP + TURNS
+    assert run.log().count("console: hangs") == 1
 
 
 def test_a_console_that_is_replaced_loses_no_byte_and_no_guest(tickers):

@@ -97,7 +97,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\d+)(?:\^(\d+))?(?: (\w+))? \| `([^`]+)` \|",
 def defined(name, text):
     """The number that a C or Python source gives to a name."""
     text = text.replace("\\\n", " ")
-    found = re.search(r"(?:^#define %s\s|\b%s =)\s*([^,\n/#]+)" % (name, name), text, re.M)
+    found = re.search(r"(?:^#define %s\s|\b%s =)\s*([^,\n/#;]+)" % (name, name), text, re.M)
     if found is None:
         return None
     words = re.sub(r"\b(\d+|0x[0-9a-fA-F]+)[uUlL]+\b", r"\1", found[1])

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A guest's output from its serial port to the line, over deaths of its VMM and of the console anywhere (I8).
+/* A guest's output from its serial port to the line, over deaths of its VMM and of the console anywhere (I8), to its end:
+ * with its last byte at the earliest it ends by an exit that nobody answers.
  *
  * Bytes are numbered as the guest writes them; the property looks at the line. The VMM's state is taken back as a whole
  * when it dies: that this is so is exit.pml's. How much of its FIFO goes into an entry may differ from one
@@ -9,8 +10,9 @@
 #ifndef BYTES
 #define BYTES 3
 #endif
-#define ROOM 2 /* entries of the ring */
 #define FIFO 2
+#define RUNNING 2 /* entries of the ring that may wait while the guest runs */
+#define ROOM (RUNNING + FIFO)
 #ifndef VMM_DEATHS
 #define VMM_DEATHS 1
 #endif
@@ -23,6 +25,7 @@ typedef entry { byte seq, first, length }
 /* The ring, a dataport: struct console_output, and output_taken of struct console_input. */
 entry ring[ROOM];
 byte produced, taken;
+bool ends;          /* the exit at hand is the guest's last */
 byte answered;      /* of the guest's public page: the kernel's */
 byte sent, waiting; /* of the VMM's state: bytes that the guest wrote, of which so many are in the FIFO */
 /* struct console_state */
@@ -55,7 +58,7 @@ handle:
     t = taken;
     some = false;
     do
-    :: waiting > 0 && produced - t < ROOM ->
+    :: waiting > 0 && produced - t < (ends -> ROOM : RUNNING) ->
         if :: n = 1 :: waiting > 1 -> n = 2 fi;
         ring[produced % ROOM].first = sent - waiting + 1; MAY_DIE;
         waiting = waiting - n; MAY_DIE;
@@ -63,16 +66,18 @@ handle:
         ring[produced % ROOM].seq = seq; MAY_DIE;
         produced++; MAY_DIE;
         some = true
-    :: waiting == 0 || produced - t >= ROOM || some -> break
+    :: waiting == 0 || produced - t >= (ends -> ROOM : RUNNING) || (some && !ends) -> break
     od;
-    skip;
-    d_step { answered = seq; settled_bytes = sent - waiting; old_sent = sent; old_waiting = waiting; seq++ }
     if
-    :: sent == BYTES && waiting == 0 -> goto done
+    :: ends -> MAY_DIE; goto ended
     :: else -> skip
     fi;
-    /* the next exit: the guest's own, or that there is room again (C: servers/console/main.c wake) */
-    (sent < BYTES && waiting < FIFO) || (produced - taken < ROOM);
+    d_step { answered = seq; settled_bytes = sent - waiting; old_sent = sent; old_waiting = waiting; seq++ }
+    /* the next exit: the guest's end, its own, or that there is room again (C: servers/console/main.c wake) */
+    if
+    :: sent == BYTES -> ends = true
+    :: (sent < BYTES && waiting < FIFO) || (waiting > 0 && produced - taken < RUNNING) -> skip
+    fi;
     goto handle;
 
 dead:
@@ -87,8 +92,16 @@ dead:
     MAY_DIE;
     produced = p; MAY_DIE;
     goto handle;
-done:
-    skip
+
+ended: /* C: servers/vmm/main.c finish: console_end ; report
+        * C: servers/init/supervise.c supervisor_ended_impl: rings_settle ; supervise_end
+        * C: servers/init/rings.c rings_settle: output_taken ; .seq, 0 */
+    settled_bytes = sent;
+    t = taken;
+    do
+    :: t != produced -> ring[t % ROOM].seq = 0; t++
+    :: else -> break
+    od
 }
 
 #define MAY_FALL if :: skip :: console_left > 0 -> console_left--; goto fallen fi
@@ -112,7 +125,7 @@ open: /* C: servers/console/flow.c flow_open: line.left-- ; settle
 loop:
     if
     :: line_left == 0 ->
-        /* C: servers/console/flow.c take_entry: answered( ; ->produced ; memcpy ; e.seq > upto ; commit(
+        /* C: servers/console/flow.c take_entry: answered( ; ->produced ; &from->seq ; memcpy ; seq > upto ; commit(
          * C: servers/console/flow.c answered */
         upto = answered;
         p = produced;
@@ -121,10 +134,10 @@ loop:
         :: p == t -> goto loop
         :: else -> skip
         fi;
-        broken = broken || p - t > ROOM;
+        broken = broken || p - t > (ends -> ROOM : RUNNING);
+        e_seq = ring[t % ROOM].seq;
         e_first = ring[t % ROOM].first;
         e_length = ring[t % ROOM].length;
-        e_seq = ring[t % ROOM].seq;
         if
         :: e_seq > upto -> goto loop
         :: else -> skip

@@ -257,6 +257,47 @@ TEST(flow_a_full_input_ring_counts_what_it_loses_once)
     }
 }
 
+static void check_woken(struct flow *f, uint32_t guest)
+{
+    CHECK_EQ(flow_to_wake(f), guest);
+    if (guest < CONSOLE_GUESTS)
+        CHECK_EQ(flow_to_wake(f), CONSOLE_GUESTS);
+}
+
+/* After a death, for what is typed, and when there is room again; the last of them, too. */
+TEST(flow_each_guest_is_signalled_by_its_own_number)
+{
+    const struct flow_left nothing = { 0 };
+
+    for (uint32_t i = 0; i < CONSOLE_GUESTS; i++) {
+        struct flow f = { .state = &state };
+        const uint8_t in[] = { 0xff, (uint8_t)i, 'a' };
+        check_note("guest %u", i);
+        begin(true);
+        steps_left = NEVER;
+        output[i] = (struct console_output){ .magic = CONSOLE_MAGIC };
+        f.guest[i] = (struct console_guest){ true, &output[i], &input[i], NULL };
+        flow_open(&f, true, &nothing);
+        flow_open(&f, true, &nothing);
+        check_woken(&f, i);
+        for (uint32_t n = 0; n < sizeof(in); n++) {
+            check_woken(&f, CONSOLE_GUESTS);
+            state.received = in[n];
+            flow_typed(&f);
+        }
+        check_woken(&f, i);
+        for (uint32_t n = 1; n < CONSOLE_OUTPUT_RUNNING; n++)
+            say(i, 0, "text");
+        CHECK(flow_next(&f));
+        check_woken(&f, CONSOLE_GUESTS);
+        state.line.left = 0;
+        say(i, 0, "text");
+        say(i, 0, "text");
+        CHECK(flow_next(&f));
+        check_woken(&f, i);
+    }
+}
+
 TEST(flow_a_broken_ring_is_begun_anew_and_the_others_go_on)
 {
     begin(true);

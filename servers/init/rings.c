@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The console rings of guests as init sees them: what a guest has written is shown when it has ended, too,
+ * whatever numbers the exits of the next guest there have.
+ *
+ * Invariant: of a guest that has ended no entry waits for an exit's answer (tests/system/test_ends.py). */
+#include "console_types.h"
+#include "init.h"
+#include <string.h>
+
+#define INIT_RINGS_STEP 0x10000ul
+#define RING_PAGES      ((sizeof(struct console_output) + PAGE_BYTES - 1) / PAGE_BYTES)
+
+/* The console's rings as init sees them, at the same distances as in the component: output, then input. */
+static void map(struct init *in, struct component *c)
+{
+    uint64_t base = INIT_RINGS + c->d->head.component * INIT_RINGS_STEP;
+
+    for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
+        const struct desc_map *m = (const void *)r;
+        if (r->op != DESC_OP_MAP || r->component != c->d->head.component ||
+            m->address - DESC_DATAPORT >= INIT_RINGS_STEP - RING_PAGES * PAGE_BYTES || m->count > RING_PAGES)
+            continue;
+        uint64_t at = base + (m->address - DESC_DATAPORT);
+        for (uint32_t i = 0; i < m->count; i++)
+            space_frame(in, &in->space,
+                        derived(in, &in->slots, group_cap(&in->group[m->group], m->first + i),
+                                RIGHT_READ | RIGHT_WRITE, 0),
+                        FRAME_4K, at + i * PAGE_BYTES, RIGHT_READ | RIGHT_WRITE);
+        if (!c->rings.output)
+            c->rings.output = (struct console_output *)at;
+        else if (!c->rings.input)
+            c->rings.input = (struct console_input *)at;
+    }
+}
+
+void rings_map(struct init *in)
+{
+    for (uint32_t i = 0; i < in->desc.header.components; i++)
+        if (in->component[i].guest)
+            map(in, &in->component[i]);
+}
+
+/* False: no guest has ever said anything there, or it is no console. */
+static bool rings_there(const struct component *c)
+{
+    return c->rings.output && c->rings.input && c->rings.output->magic == CONSOLE_MAGIC &&
+           c->rings.input->magic == CONSOLE_MAGIC;
+}
+
+void rings_settle(struct init *in, struct component *c, uint64_t upto)
+{
+    struct console_output *out = c->rings.output;
+
+    if (!rings_there(c))
+        return;
+    uint64_t taken = __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE), end = out->produced;
+    if (end - taken > CONSOLE_OUTPUT_ENTRIES)
+        end = taken;
+    while (end != taken && out->entry[(end - 1) % CONSOLE_OUTPUT_ENTRIES].seq > upto)
+        end--;
+    __atomic_store_n(&out->produced, end, __ATOMIC_RELEASE);
+    for (; taken != end; taken++)
+        __atomic_store_n(&out->entry[taken % CONSOLE_OUTPUT_ENTRIES].seq, 0, __ATOMIC_RELEASE);
+    restart_ping_servers(in);
+}
+
+void rings_drop_input(struct component *c)
+{
+    if (rings_there(c))
+        __atomic_store_n(&c->rings.output->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
+}
+
+bool rings_empty(const struct component *c)
+{
+    return !rings_there(c) ||
+           c->rings.output->produced == __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE);
+}
+
+/* Positions go on, contents do not: an entry without any is taken like others. */
+void rings_clear(struct component *c)
+{
+    if (!rings_there(c))
+        return;
+    memset(c->rings.output->entry, 0, sizeof(c->rings.output->entry));
+    memset(c->rings.input->data, 0, sizeof(c->rings.input->data));
+    __atomic_store_n(&c->rings.output->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
+}

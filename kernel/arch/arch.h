@@ -62,7 +62,7 @@ _Noreturn void arch_halt(unsigned status);
 
 /* arch/switch.h has what every switch between threads does. */
 
-/* The world switch (arch/x86_64/svm.c). */
+/* The world switch (arch/x86_64/svm*.c). */
 enum guest_format { GUEST_NONE, GUEST_LONG, GUEST_PAE, GUEST_NESTED };
 bool arch_vm_supported(void);
 bool arch_nested_supported(void);

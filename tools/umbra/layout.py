@@ -26,7 +26,8 @@ KERNEL_FLAGS = FREESTANDING + ("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-re
                                "-I", "kernel/include", "-I", "kernel")
 # The kernel is compiled for size but for what runs at every message, signal, exit and mapping.
 KERNEL_FAST = ("kernel/fastpath.c", "kernel/fastsignal.c", "kernel/fastexit.c", "kernel/obj/shadow.c",
-               "kernel/obj/vspace.c", "kernel/obj/cnode.c", "kernel/arch/x86_64/svm.c", "kernel/obj/cap.c")
+               "kernel/obj/vspace.c", "kernel/obj/cnode.c", "kernel/arch/x86_64/svm.c", "kernel/arch/x86_64/svm_exit.c",
+               "kernel/obj/cap.c")
 KERNEL_SMALL = ("-Oz", "-fno-align-functions")
 KERNEL_SCRIPT = "kernel/arch/x86_64/kernel.ld"
 VERSIONED = ("kernel/boot/banner.c", "servers/vmm/program.c")      # told version and commit

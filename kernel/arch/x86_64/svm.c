@@ -233,28 +233,6 @@ static enum exit_kind finish_exit(struct vcpu *v, struct vmcb *b, enum exit_kind
     return EXIT_BROKEN;
 }
 
-/* All but the most frequent exits, and interrupts of the host. */
-static enum exit_kind other_exit(struct vcpu *v)
-{
-    uint32_t code = (uint32_t)vmcb_of(v)->exit_code;
-    enum exit_kind kind;
-
-    if (code == SVM_EXIT_CR3_WRITE)
-        code = serve_loads(v);
-    if (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) {
-        arch_take_interrupts();
-        v->event = v->exit.interrupted;
-        if (v->event)
-            v->odd |= ODD_ENTRY;
-        return EXIT_NONE;
-    }
-    if (code == SVM_EXIT_VINTR)
-        v->window = 0;
-    kind = svm_translate(v, vmcb_of(v));
-    read_always(v, vmcb_of(v));
-    return finish_exit(v, vmcb_of(v), kind);
-}
-
 /* True: the guest is not entered. */
 static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
 {
@@ -266,10 +244,32 @@ static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
 }
 
 /* Ways on from svm_exited() by functions of their own, so that it need not keep anything for them. */
+static __attribute__((noinline)) struct regs *exited_seldom(struct vcpu *v)
+{
+    struct vmcb *b = vmcb_of(v);
+
+    if ((uint32_t)b->exit_code == SVM_EXIT_VINTR)
+        v->window = 0;
+    enum exit_kind kind = svm_translate(v, b);
+    read_always(v, b);
+    return fastpath_exited(v, finish_exit(v, b, kind));
+}
+
+/* All but the most frequent exits, and interrupts of the host. */
 static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
 {
+    uint32_t code = (uint32_t)vmcb_of(v)->exit_code;
+
     v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
-    return fastpath_exited(v, other_exit(v));
+    if (code == SVM_EXIT_CR3_WRITE)
+        code = serve_loads(v);
+    if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT)
+        return exited_seldom(v);
+    arch_take_interrupts();
+    v->event = v->exit.interrupted;
+    if (v->event)
+        v->odd |= ODD_ENTRY;
+    return fastpath_exited(v, EXIT_NONE);
 }
 
 static __attribute__((noinline)) struct regs *exited_and_more(struct vcpu *v, enum exit_kind kind)

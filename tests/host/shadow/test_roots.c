@@ -95,12 +95,14 @@ TEST(root_that_was_clean_is_not_listed_when_it_lags)
     put(w, 8, 0, 0x9000 | UPPER);
     put(w, 9, 0, 0x21000 | HOT);
     reads(w, PAGE(7));
-    writes(w, TABLE_VA(4, 19), 0);
+    writes(w, TABLE_VA(4, 20), 0x21000 | HOT); /* out of sync, some loads before the other */
+    writes(w, TABLE_VA(4, 20), 0x22000 | HOT);
+    world_cr3(w, 0x1000);
     world_cr3(w, 0x6000);
     reads(w, 0x8000000000);
-    writes(w, TABLE_VA(9, 1), 0x21000 | HOT); /* out of sync, under the other root only */
+    writes(w, TABLE_VA(9, 1), 0x21000 | HOT); /* under this root only */
     writes(w, TABLE_VA(9, 1), 0x22000 | HOT);
-    world_cr3(w, 0x1000);
+    world_cr3(w, 0x1000); /* its table is in sync again, while the other lags */
     writes(w, TABLE_VA(4, 20), 0x21000 | HOT);
     writes(w, TABLE_VA(4, 20), 0x22000 | HOT);
     world_cr3(w, 0x1000);

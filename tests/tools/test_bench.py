@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from umbra import bench, bench_linux, layout, profile
+from umbra import bench, bench_linux, crossings, layout, profile
 from umbra.errors import Failure, Usage
 
 from test_proc_harness import KERNEL, LINK
@@ -93,11 +93,26 @@ def test_every_row_of_the_guest_program_is_known():
     assert {"linux." + row for row in bench_linux.ROWS if row != bench_linux.LOOP} <= set(bench.facts())
 
 
-def test_a_row_that_nothing_measures_says_why():
+def test_every_row_is_measured():
     known = bench.facts()
-    available = {name for _, names, _ in bench.sources(known) for name in names}
-    missing = {name for name in set(known) - available if name.split(".")[0] in ("exit", "shadow", "linux", "restart", "scale")}
-    assert missing == {name for name in known if known[name].get("missing")}
+    assert set(known) <= {name for _, names, _ in bench.sources(known) for name in names}
+
+
+def test_the_model_of_crossings_counts_each_of_them():
+    figure = bench.Figure("shadow.cow_page", 2468, "instructions", "exits=2 syscalls=2 cr3=0 fpu=0 flushes=1")
+    assert crossings.estimate(figure, {}) == (2468 + 2 * 1350 + 2 * 100, "cycles")
+    assert crossings.estimate(bench.Figure("size.kernel_sloc", 8558, "lines"), {}) is None
+    assert crossings.estimate(figure, {"prepared": True}) is None
+    ratio = bench.Figure("linux.forkexec_ratio", 1.5, "ratio", "exits=10 syscalls=0 cr3=1 fpu=0 bare=20000 ours=30000 kernel=k_1")
+    assert crossings.estimate(ratio, {}) == ((30000 + 13500 + 200) / 20000, "ratio")
+
+
+def test_the_model_s_drawing_has_each_system_and_begins_at_the_instructions():
+    loop = bench.Figure("linux.nested_ratio", 1.03, "ratio", "exits=100 bare=1000 ours=1030")
+    drawn = dict(crossings.curves([loop], bench.facts()))
+    assert drawn.keys() == {"Umbra, nested paging", "KVM, shadow paging (npt=0)"}
+    assert drawn["Umbra, nested paging"][0] == 1.03 and drawn["Umbra, nested paging"][1] == 11.03
+    assert drawn["KVM, shadow paging (npt=0)"][0] == 3.15
 
 
 def test_rows_of_guests_have_numbers_for_a_profile():

@@ -9,7 +9,7 @@ import pathlib
 import re
 import subprocess
 
-from umbra import build, deps, layout, qemu, say
+from umbra import build, crossings, deps, layout, qemu, say
 from umbra.errors import Failure, Usage
 
 FACTS = pathlib.Path(__file__).with_name("bench.toml")
@@ -91,6 +91,7 @@ def arguments(parser):
     parser.add_argument("names", nargs="*", metavar="NAME", help="a figure (ipc.signal) or a group of them (ipc)")
     parser.add_argument("--json", metavar="FILE", help="write name -> number, with units under \"units\"")
     parser.add_argument("--plot", metavar="DIR", help="draw ours against the peers'")
+    parser.add_argument("--cycles", action="store_true", help="also what crossings would make of it on a processor, by a model")
     parser.add_argument("--profile-row", action="store_true", help="show where the instructions of one such figure go")
     parser.add_argument("--list", action="store_true", help="show what can be measured")
     parser.epilog = "example: ./build.py bench ipc --json ipc.json\nwithout --profile the release profile is measured"
@@ -126,15 +127,13 @@ def command(options):
         deps.ensure("plot", options)
     deps.ensure("bench", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     figures, missing = measure(chosen, options)
-    print_table(figures, known)
+    print_table(figures, known, options.cycles)
     if options.json:
         write_json(options.json, figures)
     if options.plot:
         plot(options.plot, figures, known)
     if not options.names and set(known) - available:
         say.note("no benchmark yet: " + " ".join(sorted(set(known) - available)))
-        for name in sorted(name for name in set(known) - available if known[name].get("missing")):
-            say.note("%s: %s" % (name, known[name]["missing"]))
     if missing:
         raise Failure("not measured: " + " ".join(sorted(missing)))
     return 0
@@ -187,9 +186,16 @@ def row(figure, fact):
             "%.2f" % (figure.value / value) if peers else "", figure.crossings)
 
 
-def print_table(figures, known):
+def modelled(figure, fact):
+    found = crossings.estimate(figure, fact)
+    return "%s %s" % (number(found[0]), found[1]) if found else ""
+
+
+def print_table(figures, known, cycles=False):
     rows = [("name", "ours", "unit", "goal", "", "peer", "ours/peer", "crossings")]
     rows += [row(f, known.get(f.name, {})) for f in figures]
+    if cycles:
+        rows = [r[:-1] + (m,) + r[-1:] for r, m in zip(rows, ["by the model"] + [modelled(f, known.get(f.name, {})) for f in figures])]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     for r in rows:
         print("  ".join(cell.rjust(w) if i == 1 else cell.ljust(w) for i, (cell, w) in enumerate(zip(r, widths))).rstrip())
@@ -205,7 +211,7 @@ def write_json(path, figures):
 
 
 def plot(folder, figures, known):
-    """bench.svg: a bar a figure, ours as part of the peer's."""
+    """bench.svg: a bar a figure, ours as part of the peer's; crossings.svg: the model, where its loop was measured."""
     import matplotlib
     matplotlib.use("svg")
     from matplotlib import pyplot
@@ -221,3 +227,6 @@ def plot(folder, figures, known):
     drawing.tight_layout()
     drawing.savefig(pathlib.Path(folder) / "bench.svg")
     say.note("drew %s" % (pathlib.Path(folder) / "bench.svg"))
+    if any(f.name in crossings.LOOP for f in figures):
+        crossings.draw(pyplot, pathlib.Path(folder) / "crossings.svg", figures, known)
+        say.note("drew %s" % (pathlib.Path(folder) / "crossings.svg"))

@@ -101,11 +101,11 @@ end_idle:
     fi;
 handle:
     /* C: servers/vmm/main.c serve: console_taken ; console_input ; vmm_handle ; vmm_commit
-     * C: servers/vmm/main.c console_taken */
+     * C: servers/vmm/console.c console_taken */
     released = input_taken; MAY_DIE;
     if
     :: event ->
-        /* C: servers/vmm/main.c console_input: &in->produced ; machine_give ; VMM_SET */
+        /* C: servers/vmm/console.c console_input: &in->produced ; machine_give ; VMM_SET */
         p = produced;
         t = input_taken;
         room = FIFO;

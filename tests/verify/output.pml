@@ -54,7 +54,7 @@ handle:
     :: sent == BYTES || waiting == FIFO -> skip
     fi;
     MAY_DIE;
-    /* C: servers/vmm/main.c console_output: output_taken ; machine_take ; e->length = ; e->seq = ; ++produced */
+    /* C: servers/vmm/console.c console_output: output_taken ; machine_take ; e->length = ; e->seq = ; ++produced */
     t = taken;
     some = false;
     do
@@ -83,7 +83,7 @@ handle:
 dead:
     skip;
     d_step { sent = old_sent; waiting = old_waiting }
-    /* C: servers/vmm/main.c console_withdraw: output_taken ; seq == p->env.exit->seq ; produced-- ; __atomic_store_n */
+    /* C: servers/vmm/console.c console_withdraw: output_taken ; seq == p->env.exit->seq ; produced-- ; __atomic_store_n */
     t = taken; p = produced;
     do
     :: p != t && ring[(p - 1) % ROOM].seq == seq -> p--
@@ -93,7 +93,7 @@ dead:
     produced = p; MAY_DIE;
     goto handle;
 
-ended: /* C: servers/vmm/main.c finish: console_end ; report
+ended: /* C: servers/vmm/ending.c finish: console_end ; report
         * C: servers/init/supervise.c supervisor_ended_impl: rings_settle ; supervise_end
         * C: servers/init/rings.c rings_settle: output_taken ; .seq, 0 */
     settled_bytes = sent;

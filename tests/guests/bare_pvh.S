@@ -19,30 +19,5 @@ note:   .long 4, 4, 18          /* XEN_ELFNOTE_PHYS32_ENTRY */
         .long start
 noted:
 start:  mov $0x80000, %esp
-        rdtsc
-        mov %eax, %ebx
-        mov %edx, %eax
-        call hex
-        mov %ebx, %eax
-        call hex
-        mov $10, %al
-        mov $0x3f8, %edx
-        out %al, %dx
-        mov $0xf4, %edx
-        out %al, %dx
-1:      hlt
-        jmp 1b
-hex:    mov $8, %ecx            /* eax in eight digits */
-        mov $0x3f8, %edx
-2:      rol $4, %eax
-        push %eax
-        and $15, %al
-        cmp $10, %al
-        jb 3f
-        add $39, %al
-3:      add $48, %al
-        out %al, %dx
-        pop %eax
-        loop 2b
-        ret
+#include "say_tsc.inc"
 end:

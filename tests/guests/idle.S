@@ -2,27 +2,7 @@
 /* As much of a Linux kernel image as its real-mode entry needs: a guest that says it is alive, halts from tick to tick of
  * the BIOS (18.2 a second), and answers what is typed: `c` with the ticks of the TSC that 1000 CPUIDs took in hexadecimal,
  * anything else with a line of itself; `q` ends it by the debug-exit port. */
-        .code16
-        .org 0x1f1
-        .byte 1                 /* one setup sector */
-        .word 0
-        .long 0x20              /* the protected-mode part, in 16 bytes */
-        .org 0x1fe
-        .word 0xaa55
-        jmp entry
-        .ascii "HdrS"
-        .word 0x020c
-        .org 0x211
-        .byte 1                 /* loaded high */
-        .org 0x214
-        .long 0x100000
-        .org 0x22c
-        .long 0x7fffffff, 0x1000
-        .org 0x238
-        .long 255               /* longest command line */
-        .org 0x258
-        .quad 0x100000
-        .long 0x10000
+#include "bzimage.inc"
 entry:  mov $'!', %bl
 say:    mov $0x3f8, %dx
         mov %bl, %al

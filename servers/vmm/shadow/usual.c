@@ -284,8 +284,8 @@ static __attribute__((noinline)) int leaf_after_write(struct shadow *s, const st
     enum fill_result result = write_usual(s, a, gfn, ops);
     if (result != FILL_OK)
         return result;
-    if (remembered(s, chain_for(s, va), va) != t)
-        return FILL_RETRY; /* others may have ended */
+    if (remembered(s, chain_for(s, va), va) != t || shadow_ops_room(ops) < OPS_LEAF)
+        return FILL_RETRY; /* others may have ended, by many operations */
     return set_usual(s, t, index_at(va, 1), is_direct(t), raw, gfn, ops);
 }
 

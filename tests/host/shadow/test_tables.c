@@ -796,3 +796,25 @@ TEST(a_write_that_ends_many_tables_keeps_to_its_room)
         finish(w);
     }
 }
+
+/* The same by a new way to a table out of sync, which is brought in sync first. */
+TEST(a_new_way_behind_a_write_that_ends_many_tables_keeps_to_its_room)
+{
+    for (uint32_t max = 128; max < 150; max++) {
+        struct world *w = quiet_world();
+        put(w, 3, 140, 0xa000 | UPPER);
+        put(w, 3, 141, 0xa000 | UPPER);
+        put(w, 10, 6, 0x6000 | HOT);
+        many_shadows_of(w, 6);
+        check_note("room %u", max);
+        reads(w, (141ull << 21) + PAGE(6));
+        world_cr3(w, 0x9000);
+        world_cr3(w, 0x1000);
+        writes(w, TABLE_VA(10, 40), 1);
+        writes(w, TABLE_VA(10, 40), 0);
+        CHECK(!shadow_is_table(w->s, (gfn_t){ 10 }));
+        w->ops_max = max;
+        CHECK_EQ(user_writes(w, (140ull << 21) + PAGE(6) + 3 * 8, 7).outcome, ACCESS_OK);
+        finish(w);
+    }
+}

@@ -381,6 +381,67 @@ TEST(a_single_leaf_is_as_one_of_many)
     CHECK(vm_audit(&v));
 }
 
+TEST(a_single_leaf_that_may_be_written_is_in_the_dirty_log)
+{
+    struct vm_test v;
+
+    CHECK(make_protected(&v, 0));
+    CHECK(dirty_pages(&v)); /* as the window left it; all tables are of an earlier epoch now */
+    vm_long_tables(&v);
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
+    op(&v, OP_W1_RUN(0, FIRST));
+    CHECK_OK(vm_reply(&v, NULL));
+    const struct {
+        unsigned gfn, rights;
+    } leaf[] = { { 8, RWXU }, { 12, SH_READ | SH_EXEC | SH_DIRTY }, { 13, RWXU } }; /* 8 is read-only */
+    for (unsigned i = 0; i < 3; i++) {
+        op(&v, OP_W0(OP_FILL_RUN, leaf[i].rights, leaf[i].gfn, v.table[5]));
+        op(&v, OP_W1_RUN(leaf[i].gfn, 1));
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_CPUID);
+    }
+    CHECK_EQ(dirty_pages(&v) >> FIRST, BIT(13) >> FIRST);
+}
+
+/* --- the window for an interrupt --- */
+
+/* An answer that does not ask for it takes it back, whether the guest is entered by it or an event comes
+ * first.
+ */
+TEST(a_window_that_is_not_asked_for_again_is_none_by_both_paths)
+{
+    static const uint8_t code[] = { 0xe6, 0x80, 0xe6, 0x80, 0xfb, 0x90, 0x90, 0xf4 }; /* out, out, sti, hlt */
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct vm_test v;
+        CHECK(make_protected(&v, i));
+        vm_load(&v, CODE, code, sizeof(code));
+        v.r->flags = REPLY_WINDOW;
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_IO);
+        if (i & 1) {
+            CHECK_OK(sys_signal(v.notification));
+            v.r->spare = i & 2 ? 1u << EXIT_NONE : 0;
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+            CHECK_EQ(v.x->kind, EXIT_EVENT);
+        } else {
+            v.r->spare = i & 2 ? 1u << EXIT_NONE : 0;
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+            CHECK_EQ(v.x->kind, EXIT_IO);
+            vm_skip(&v, 2);
+        }
+        CHECK_OK(vm_reply(&v, NULL));
+        if (i & 1) {
+            CHECK_EQ(v.x->kind, EXIT_IO);
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+        }
+        CHECK_EQ(v.x->kind, EXIT_HLT);
+    }
+}
+
 /* Segments are current only where they were wanted, or asked for; CS but its base always. */
 TEST(spared_kinds_come_without_the_wanted_groups)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a processor without XSAVE and FSGSBASE keeps apart between threads. tests/system/test_processors.py
  * boots it on one; the newer ways are in test_thread.c. */
-#include "support/harness.h"
+#include "support/vm.h"
 
 static struct thread threads[3];
 static volatile uint64_t marks[3], tls[3][8] __attribute__((aligned(64)));
@@ -49,6 +49,32 @@ TEST(a_thread_sets_its_own_thread_pointer)
     CHECK_OK(sys_invoke1(SLOT_TCB, TCB_SET_TLS, (uint64_t)&tls[0]));
     __asm__ volatile("mov %%fs:0, %0" : "=r"(got));
     CHECK_EQ(got, 4711);
+}
+
+/* A guest has another FS base; behind it the thread has its own again, by every way in and out. */
+TEST(a_guest_leaves_the_thread_pointer_as_it_was)
+{
+    static const uint8_t code[] = { 0x0f, 0xa2, 0xeb, 0xfc }; /* cpuid; jmp back */
+    struct vm_test v;
+    uint64_t got, expected = 4711;
+
+    tls[0][0] = expected;
+    CHECK_OK(sys_invoke1(SLOT_TCB, TCB_SET_TLS, (uint64_t)&tls[0]));
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x7c00, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    vm_real_mode(&v, 0x7c00);
+    for (unsigned i = 0; i < 6; i++) {
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_CPUID);
+        __asm__ volatile("mov %%fs:0, %0" : "=r"(got));
+        CHECK_EQ(got, expected);
+        tls[i & 1][0] = ++expected; /* and what it is set to between two exits counts */
+        CHECK_OK(sys_invoke1(SLOT_TCB, TCB_SET_TLS, (uint64_t)&tls[i & 1]));
+        v.r->spare ^= i == 3 ? 1u << EXIT_NONE : 0; /* the complete path */
+        vm_skip(&v, 2);
+    }
 }
 
 /* Its SVM has no nested paging. */

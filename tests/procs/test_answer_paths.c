@@ -296,6 +296,152 @@ TEST(random_entries_by_both_paths_leave_the_same)
     }
 }
 
+/* --- whose table it is --- */
+
+/* A second VM, and its vCPU, with the guest memory of another: their tables are of the same epoch. */
+static bool make_beside(struct vm_test *v, const struct vm_test *other)
+{
+    uint64_t at = VM_PAGES_AT + 0x20000;
+
+    *v = (struct vm_test){ .place = 2, .space = other->space };
+    v->vm = new_object(OBJ_VM, VM_PAGING_SHADOW);
+    v->vcpu = new_object(OBJ_VCPU, 0);
+    v->table[5] = new_object(OBJ_SHADOW, 0);
+    v->exit_view = new_slot();
+    v->reply_view = new_slot();
+    v->x = (const volatile void *)at;
+    v->r = (volatile void *)(at + 0x1000);
+    if (sys_invoke1(v->vm, VM_BIND, v->space) != ERR_OK || sys_invoke1(v->vcpu, VCPU_BIND, v->vm) != ERR_OK ||
+        sys_invoke1(v->table[5], SHADOW_BIND, v->vm) != ERR_OK || !map_tables(SLOT_VSPACE, at) ||
+        sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0) != ERR_OK ||
+        sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, at) != ERR_OK ||
+        sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1) != ERR_OK ||
+        sys_invoke2(v->reply_view, VIEW_MAP, SLOT_VSPACE, at + 0x1000) != ERR_OK || vm_recv(v) != ERR_OK)
+        return false;
+    op(v, OP_W0(OP_SETUP, 0, SHADOW_KIND(SHADOW_LONG, 1), v->table[5]));
+    return vm_reply(v, NULL) == ERR_OK;
+}
+
+/* A leaf, and an entry that goes, by the complete path and by the short one. */
+static void both_refuse(struct vm_test *v, cptr_t table, err_t expected)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t index = 1;
+        op(v, OP_W0(i & 1 ? OP_DROP : OP_FILL_RUN, i & 1 ? 0 : RWXU, 40, table));
+        if (!(i & 1))
+            op(v, OP_W1_RUN(4, 1));
+        v->r->spare = i < 2 ? 1u << EXIT_NONE : 0; /* what is refused is not kept */
+        CHECK_EQ(vm_reply(v, &index), expected);
+        CHECK_EQ(index, 0);
+    }
+}
+
+TEST(tables_that_are_not_the_answerers_to_write_are_refused_by_both_paths)
+{
+    struct vm_test v, beside;
+    cptr_t loose = new_object(OBJ_SHADOW, 0), page = new_object(OBJ_UNTYPED, 12), of_page;
+
+    CHECK(make_protected(&v, 0));
+    CHECK(make_beside(&beside, &v));
+    of_page = new_object_of(page, OBJ_SHADOW, 0);
+    CHECK_OK(sys_invoke1(of_page, SHADOW_BIND, v.vm));
+    op(&v, OP_W0(OP_SETUP, 0, SHADOW_KIND(SHADOW_LONG, 1), of_page));
+    CHECK_OK(vm_reply(&v, NULL));
+    both_refuse(&v, copy_cap(v.table[5], RIGHT_READ), ERR_NO_RIGHT);
+    both_refuse(&v, beside.table[5], ERR_WRONG_VM);
+    both_refuse(&v, loose, ERR_WRONG_VM);
+    both_refuse(&v, page, ERR_WRONG_TYPE); /* what the table's memory is of */
+    CHECK(vm_audit(&v));
+    CHECK(vm_audit(&beside));
+}
+
+/* What one entry made is seen by all that goes over a whole table, and a 4 KiB piece of a large frame is that
+ * piece, with its rights. */
+TEST(a_single_leaf_is_as_one_of_many)
+{
+    struct vm_test v;
+    cptr_t large = new_object(OBJ_RANGE, 21);
+
+    CHECK(make_protected(&v, 0));
+    CHECK_OK(sys_invoke2(v.space, GUESTSPACE_CHANGE, CHANGE_W0(large, CHANGE_MAP_2M, RIGHT_READ, 512),
+                         CHANGE_W1(1024, 0)));
+    op(&v, OP_W0(OP_FILL_RUN, RWXU | SH_DIRTY, 300, v.table[5]));
+    op(&v, OP_W1_RUN(1024 + 7, 1));
+    CHECK_OK(vm_reply(&v, NULL));
+    uint64_t bits = 0;
+    CHECK_OK(sys_invoke(v.table[5], SHADOW_READ_BITS, 2, 300, 1, 0, 0, &bits));
+    CHECK_EQ(bits & 3, 1); /* present, not writable */
+    CHECK(vm_audit(&v));
+    op(&v, OP_W0(OP_CLEAR, 0, 0, v.table[5]));
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
+    op(&v, OP_W1_RUN(0, FIRST));
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_OK(sys_invoke(v.table[5], SHADOW_READ_BITS, 2, 300, 1, 0, 0, &bits));
+    CHECK_EQ(bits, 0);
+    CHECK(vm_audit(&v));
+}
+
+TEST(a_single_leaf_that_may_be_written_is_in_the_dirty_log)
+{
+    struct vm_test v;
+
+    CHECK(make_protected(&v, 0));
+    CHECK(dirty_pages(&v)); /* as the window left it; all tables are of an earlier epoch now */
+    vm_long_tables(&v);
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
+    op(&v, OP_W1_RUN(0, FIRST));
+    CHECK_OK(vm_reply(&v, NULL));
+    const struct {
+        unsigned gfn, rights;
+    } leaf[] = { { 8, RWXU }, { 12, SH_READ | SH_EXEC | SH_DIRTY }, { 13, RWXU } }; /* 8 is read-only */
+    for (unsigned i = 0; i < 3; i++) {
+        op(&v, OP_W0(OP_FILL_RUN, leaf[i].rights, leaf[i].gfn, v.table[5]));
+        op(&v, OP_W1_RUN(leaf[i].gfn, 1));
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_CPUID);
+    }
+    CHECK_EQ(dirty_pages(&v) >> FIRST, BIT(13) >> FIRST);
+}
+
+/* --- the window for an interrupt --- */
+
+/* An answer that does not ask for it takes it back, whether the guest is entered by it or an event comes
+ * first.
+ */
+TEST(a_window_that_is_not_asked_for_again_is_none_by_both_paths)
+{
+    static const uint8_t code[] = { 0xe6, 0x80, 0xe6, 0x80, 0xfb, 0x90, 0x90, 0xf4 }; /* out, out, sti, hlt */
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct vm_test v;
+        CHECK(make_protected(&v, i));
+        vm_load(&v, CODE, code, sizeof(code));
+        v.r->flags = REPLY_WINDOW;
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_IO);
+        if (i & 1) {
+            CHECK_OK(sys_signal(v.notification));
+            v.r->spare = i & 2 ? 1u << EXIT_NONE : 0;
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+            CHECK_EQ(v.x->kind, EXIT_EVENT);
+        } else {
+            v.r->spare = i & 2 ? 1u << EXIT_NONE : 0;
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+            CHECK_EQ(v.x->kind, EXIT_IO);
+            vm_skip(&v, 2);
+        }
+        CHECK_OK(vm_reply(&v, NULL));
+        if (i & 1) {
+            CHECK_EQ(v.x->kind, EXIT_IO);
+            vm_skip(&v, 2);
+            CHECK_OK(vm_reply(&v, NULL));
+        }
+        CHECK_EQ(v.x->kind, EXIT_HLT);
+    }
+}
+
 /* Segments are current only where they were wanted, or asked for; CS but its base always. */
 TEST(spared_kinds_come_without_the_wanted_groups)
 {

@@ -282,6 +282,8 @@ static enum fill_result fill_allowed(struct shadow *s, const struct shadow_acces
     }
     if (s->free_count < CHAIN_MAX + RESERVE && !reclaim(s, CHAIN_MAX + RESERVE, ops))
         return FILL_RETRY;
+    if (ops->count != words && shadow_ops_room(ops) < FILL_ROOM)
+        return FILL_RETRY; /* tables have ended; the rest at the next fault */
     result = set_walk_bits(s, w, a->write, out);
     return result == FILL_OK ? install(s, a, w, words, out, ops) : result;
 }

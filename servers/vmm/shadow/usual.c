@@ -69,6 +69,9 @@ static bool set_accessed(struct shadow *s, uint64_t va, struct gmem_walk *w, uin
     return true;
 }
 
+/* Words: a new table, its frame's writers, the root list, the link; and to take all of a way back. */
+#define OPS_NEW (OPS_SETUP + WRITERS_MAX * OPS_FILL + LIST_SLOTS * 2 + OPS_LINKED + CHAIN_MAX)
+
 /* A link to a table that has no shadow yet, in ordinary memory, where there is room. */
 static bool link_new(struct shadow *s, struct table *t, uint32_t index, uint64_t raw, struct shadow_ops *ops)
 {
@@ -79,7 +82,7 @@ static bool link_new(struct shadow *s, struct table *t, uint32_t index, uint64_t
 
     role.level--;
     if ((raw & PTE_LARGE) || !ram_from(s, gfn) || s->frame[gfn].shadows || mask_test(t->filled, index) ||
-        s->free_count < CHAIN_MAX + RESERVE)
+        s->free_count < CHAIN_MAX + RESERVE || shadow_ops_room(ops) < OPS_NEW)
         return false;
     struct table *child = table_make(s, gfn, role, ops);
     if (!child || !may_link(s, t, child, ops))
@@ -120,36 +123,43 @@ static uint32_t rights_above(const struct pte_format *f, const struct gmem_walk 
     return (uint32_t)all | (any & f->nx ? PTE_NX : 0);
 }
 
+/* One step of the way: the link in t for va is there, or made. False: fill.c does it. */
+static bool step_down(struct shadow *s, struct table *t, uint64_t va, struct gmem_walk *w, uint32_t *made,
+                      struct shadow_ops *ops)
+{
+    uint32_t level = t->role.level, index = index_at(va, level);
+
+    if (!set_accessed(s, va, w, level))
+        return false;
+    if (!mask_test(t->filled, index) || !link_stands(s, t, s->entry[table_id(s, t)][index], w->raw[level])) {
+        if (!link_new(s, t, index, w->raw[level], ops))
+            return false;
+        *made = *made ? *made : level;
+    }
+    t->writes = t->zeros = 0;
+    t->recent = 1;
+    return true;
+}
+
 /* Down the links for va, as far as they say what the guest's entries say; those that are missing are made.
  * NULL: fill.c does it. */
 static struct table *find_table(struct shadow *s, uint64_t va, struct gmem_walk *w, struct shadow_ops *ops)
 {
     struct chain *k = chain_for(s, va);
-    uint32_t id = s->top[0], made = 0;
+    uint32_t id = s->top[0], made = 0, level = 4;
 
     k->region = ~0ull;
-    for (uint32_t level = 4; level > 1 && id != NO_TABLE; level--) {
-        struct table *t = &s->table[id];
-        uint32_t index = index_at(va, level);
-        if (!set_accessed(s, va, w, level))
-            return NULL;
-        if (!mask_test(t->filled, index) || !link_stands(s, t, s->entry[id][index], w->raw[level])) {
-            if (!link_new(s, t, index, w->raw[level], ops))
-                return NULL;
-            made = made ? made : level;
-        }
-        t->writes = t->zeros = 0;
-        t->recent = 1;
-        id = ENTRY_CHILD(s->entry[id][index]);
+    for (; level > 1 && id != NO_TABLE && step_down(s, &s->table[id], va, w, &made, ops); level--) {
+        id = ENTRY_CHILD(s->entry[id][index_at(va, level)]);
         k->table[level - 2] = &s->table[id];
     }
-    if (id == NO_TABLE)
-        return NULL;
     if (made && !reads_the_same(s, va, w)) {
-        for (; made > 1; made--)
+        for (; made > level; made--)
             entry_drop(s, made == 4 ? &s->table[s->top[0]] : k->table[made - 1], index_at(va, made), ops);
         return NULL;
     }
+    if (level > 1)
+        return NULL;
     k->top = s->top[0];
     k->table[3] = &s->table[k->top];
     if (s->unsynced_upper)
@@ -284,8 +294,8 @@ static __attribute__((noinline)) int leaf_after_write(struct shadow *s, const st
     enum fill_result result = write_usual(s, a, gfn, ops);
     if (result != FILL_OK)
         return result;
-    if (remembered(s, chain_for(s, va), va) != t)
-        return FILL_RETRY; /* others may have ended */
+    if (remembered(s, chain_for(s, va), va) != t || shadow_ops_room(ops) < OPS_LEAF)
+        return FILL_RETRY; /* others may have ended, by many operations */
     return set_usual(s, t, index_at(va, 1), is_direct(t), raw, gfn, ops);
 }
 

@@ -79,6 +79,32 @@ TEST(tables_made_from_entries_that_changed_meanwhile_are_not_used)
     finish(w);
 }
 
+/* The same of the pointer table, where the short way ends below, at a table that has a shadow: and the entry
+ * is gone. */
+static void pointer_goes(void *context, gpa_t a, size_t bytes)
+{
+    struct world *w = context;
+
+    w->changed = true;
+    if (a.v == 0x8000 && bytes == 8)
+        put(w, 9, 0, 0);
+}
+
+TEST(tables_made_before_the_short_way_ended_are_not_used_either)
+{
+    struct world *w = quiet_world();
+    put(w, 4, 7, 0x20000 | HOT);
+    put(w, 8, 0, 0x9000 | P | RW | US);
+    put(w, 9, 0, 0xa000 | UPPER);
+    put(w, 10, 0, 0x4000 | UPPER);
+    start(w);
+    reads(w, PAGE(7));
+    world_cr3(w, 0x8000);
+    gmem_host_on_write(w->mem, pointer_goes, w);
+    CHECK_EQ(reads(w, PAGE(7)).outcome, ACCESS_FAULT);
+    finish(w);
+}
+
 TEST(fill_guest_faults_have_recomputed_error_codes)
 {
     static const struct {

@@ -758,3 +758,63 @@ TEST(many_tables_out_of_sync_at_once)
         CHECK_EQ(reads(w, (uint64_t)(10 + t) << 21).gpa, 0x21000);
     finish(w);
 }
+
+/* A table whose frame is the root of many address spaces, too, and below many entries. */
+static void many_shadows_of(struct world *w, uint64_t gfn)
+{
+    static const uint64_t cr0[] = { CR0_PAGED, CR0_PAGED & ~CR0_WP_ };
+
+    put(w, gfn, 0, 0x8000 | HOT);
+    put(w, 8, 0, 0x3000 | UPPER);
+    for (uint32_t i = 2; i < 130; i++)
+        put(w, 3, i, gfn << 12 | UPPER);
+    start(w);
+    for (uint32_t k = 0; k < 16; k++) {
+        if (!(k & 1) && (k & 6))
+            continue; /* the same roots as without SMEP and SMAP */
+        world_mode(w, cr0[k & 1], CR4_PAE_ | (k & 2 ? CR4_SMEP_ : 0) | (k & 4 ? CR4_SMAP_ : 0),
+                   EFER_LONG | (k & 8 ? 0 : EFER_NXE_));
+        world_cr3(w, gfn << 12);
+        user_reads(w, TABLE_VA(0, 0));
+    }
+    world_mode(w, CR0_PAGED, CR4_PAE_, EFER_LONG | EFER_NXE_);
+    world_cr3(w, gfn << 12);
+    world_cr3(w, 0x1000);
+    for (uint32_t i = 2; i < 130; i++)
+        reads(w, (uint64_t)i << 21);
+}
+
+TEST(a_write_that_ends_many_tables_keeps_to_its_room)
+{
+    for (uint32_t max = 128; max < 150; max++) {
+        struct world *w = quiet_world();
+        many_shadows_of(w, 6);
+        check_note("room %u", max);
+        user_reads(w, TABLE_VA(6, 3));
+        w->ops_max = max;
+        CHECK_EQ(user_writes(w, TABLE_VA(6, 3), 7).outcome, ACCESS_OK);
+        finish(w);
+    }
+}
+
+/* The same by a new way to a table out of sync, which is brought in sync first. */
+TEST(a_new_way_behind_a_write_that_ends_many_tables_keeps_to_its_room)
+{
+    for (uint32_t max = 128; max < 150; max++) {
+        struct world *w = quiet_world();
+        put(w, 3, 140, 0xa000 | UPPER);
+        put(w, 3, 141, 0xa000 | UPPER);
+        put(w, 10, 6, 0x6000 | HOT);
+        many_shadows_of(w, 6);
+        check_note("room %u", max);
+        reads(w, (141ull << 21) + PAGE(6));
+        world_cr3(w, 0x9000);
+        world_cr3(w, 0x1000);
+        writes(w, TABLE_VA(10, 40), 1);
+        writes(w, TABLE_VA(10, 40), 0);
+        CHECK(!shadow_is_table(w->s, (gfn_t){ 10 }));
+        w->ops_max = max;
+        CHECK_EQ(user_writes(w, (140ull << 21) + PAGE(6) + 3 * 8, 7).outcome, ACCESS_OK);
+        finish(w);
+    }
+}

@@ -166,6 +166,8 @@ static struct shadow_ops *begin_ops(struct world *w)
 
 static void apply(struct world *w)
 {
+    if (w->ops.count > w->ops_max)
+        world_fail(w, "%u words of operations, there is room for %u", w->ops.count, w->ops_max);
     if (!machine_apply(w->m, w->words, w->ops.count))
         world_fail(w, "refused: %s", w->m->refusal);
     w->ops.count = 0;

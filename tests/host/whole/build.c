@@ -17,7 +17,7 @@ struct process {
     cptr_t space, buffer;
 };
 
-static cptr_t next_slot;
+static cptr_t next_slot, deep; /* a capability from which nothing more derives */
 static struct {
     cptr_t endpoint, notification;
 } common;
@@ -40,7 +40,7 @@ static err_t invoke_words(cptr_t cap, unsigned method, unsigned n, const uint64_
     r->r9 = w[3];
     do {
         r->rip = SYSCALL_AT + SYSCALL_BYTES;
-        MUST(enter(IN_SYSCALL, 0) == r);
+        MUST(enter(IN_SYSCALL, 0));
     } while (r->rip == SYSCALL_AT);
     return r->rax;
 }
@@ -124,13 +124,13 @@ static struct process process(unsigned memory_bits, bool originals)
     return p;
 }
 
-static cptr_t thread(struct process *p, cptr_t buffer, cptr_t fault, uint64_t budget)
+static cptr_t thread(struct process *p, cptr_t buffer, cptr_t fault, unsigned more, uint64_t budget)
 {
     cptr_t tcb = object(p, OBJ_TCB, 0), sched = object(p, OBJ_SCHED, 0);
 
     DO(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, budget, 8000, 100);
     DO(tcb, TCB_CONFIGURE, p->cnode, p->space, buffer, fault);
-    DO(tcb, TCB_SET_SCHED, sched, COMMON_PRIORITY);
+    DO(tcb, TCB_SET_SCHED, sched, COMMON_PRIORITY + more);
     DO(tcb, TCB_WRITE_REGS, 0x500000, 0x600000, 0, 0, 0, 0);
     return tcb;
 }
@@ -140,7 +140,10 @@ static void give_common(struct process *p, uint64_t badge)
     give(p, common.endpoint, RIGHT_ALL, badge);
     give(p, common.endpoint, RIGHT_WRITE, badge + 1);
     give(p, common.notification, RIGHT_READ | RIGHT_WRITE, BIT(badge % 60));
+    give(p, deep, RIGHT_ALL, 0);
     object(p, OBJ_NOTIFICATION, 0);
+    object(p, OBJ_ENDPOINT, 0);
+    its_own(p, OBJ_CNODE, 3);
     its_own(p, OBJ_REPLY, 0);
     its_own(p, OBJ_UNTYPED, 13);
 }
@@ -198,9 +201,9 @@ static void first_vmm(void)
     DO(space, GUESTSPACE_CHANGE, CHANGE_W0(range, CHANGE_MAP_2M, RIGHT_READ | RIGHT_WRITE, 512),
        CHANGE_W1(512, 0));
     cptr_t other_buffer = object(&p, OBJ_FRAME, FRAME_4K);
-    threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 8000);
+    threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 0, 8000);
     give_common(&p, 10);
-    threads[thread_count++] = thread(&p, other_buffer, 0, 3000);
+    threads[thread_count++] = thread(&p, other_buffer, 0, 0, 3000);
 }
 
 static void second_vmm(void)
@@ -210,7 +213,7 @@ static void second_vmm(void)
 
     tables(&p, vm(&p, space, 0, VM_PAGING_NESTED, VIEW_AT + 8 * PAGE_BYTES), 3);
     its_own(&p, OBJ_UNTYPED, 14);
-    threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 8000);
+    threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 0, 8000);
     give_common(&p, 20);
 }
 
@@ -219,7 +222,7 @@ static void server(void)
     struct process p = process(16, true);
 
     give(&p, common.endpoint, RIGHT_READ, 0);
-    threads[thread_count++] = thread(&p, p.buffer, 0, 8000);
+    threads[thread_count++] = thread(&p, p.buffer, 0, 1, 8000);
     give_common(&p, 30);
     its_own(&p, OBJ_REPLY, 0);
 }
@@ -227,7 +230,7 @@ static void server(void)
 static void driver(void)
 {
     struct process p = process(16, true);
-    cptr_t tcb = thread(&p, p.buffer, common.endpoint, 5000), bound = object(&p, OBJ_NOTIFICATION, 0);
+    cptr_t tcb = thread(&p, p.buffer, common.endpoint, 2, 5000), bound = object(&p, OBJ_NOTIFICATION, 0);
 
     give_common(&p, 40);
     DO(tcb, TCB_BIND_NOTIFICATION, bound);
@@ -248,7 +251,7 @@ static const struct cap *victim(void)
 
     vmm(&p, 3);
     cptr_t endpoint = object(&p, OBJ_ENDPOINT, 0);
-    thread(&p, p.buffer, endpoint, 8000);
+    thread(&p, p.buffer, endpoint, 0, 8000);
     return boot_slots() + p.memory;
 }
 
@@ -257,6 +260,11 @@ const struct cap *build_world(void)
     next_slot = SLOT_FREE;
     common.endpoint = make(SLOT_RAM, OBJ_ENDPOINT, 0);
     common.notification = make(SLOT_RAM, OBJ_NOTIFICATION, 0);
+    deep = common.notification;
+    for (unsigned i = 2; i < DERIVE_DEPTH_MAX; i++) {
+        DO(SLOT_CNODE, CNODE_COPY, next_slot, deep, RIGHT_ALL);
+        deep = next_slot++;
+    }
     server();
     driver();
     const struct cap *untouched = victim();
@@ -264,5 +272,6 @@ const struct cap *build_world(void)
     second_vmm();
     for (unsigned i = 0; i < thread_count; i++)
         DO(threads[i], TCB_RESUME, 0);
+    DO(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, COMMON_PRIORITY);
     return untouched;
 }

@@ -116,7 +116,7 @@ static void cnode(const struct tcb *t, cptr_t p, unsigned method)
 
     /* Of what boot made, or a process's memory, only seldom: little would be left. */
     if (takes && c && cap_object(c) == boot_slots() && !one_in(64))
-        at = at < 40 ? 256 + pick(200) : at;
+        at = at < 150 ? 256 + pick(200) : at;
     word(at);
     if (takes)
         return;
@@ -338,6 +338,59 @@ static void choose_invocation(struct tcb *t)
         t->regs.rax = (uint64_t)SYS_POLL; /* it never waits: somebody has to go on */
 }
 
+static bool is_large(const struct cap *c, const void *what)
+{
+    (void)what;
+    return c->type == OBJ_CNODE || c->type == OBJ_UNTYPED || c->type == OBJ_ENDPOINT ||
+           c->type == OBJ_NOTIFICATION || c->type == OBJ_REPLY || c->type == OBJ_SHADOW || c->type == OBJ_VM;
+}
+
+static bool is_cspace(const struct cap *c, const void *slots)
+{
+    return c->type == OBJ_CNODE && cap_object(c) == slots;
+}
+
+static bool is_this(const struct cap *c, const void *what)
+{
+    return c == what;
+}
+
+/* What is above a CNode that some thread has begun to empty, if t can name it. */
+static cptr_t above_the_dying(const struct tcb *t)
+{
+    cptr_t p = 0;
+
+    for
+        EACH_OBJECT(o, OBJ_TCB)
+        {
+            const struct cap *z = next_dying(&((struct tcb *)phys((hpa_t){ o->at }))->dying, NULL);
+            if (z && z->parent &&
+                named(t, is_this, one_in(2) && z->parent->parent ? z->parent->parent : z->parent, &p, 1))
+                return p;
+        }
+    return 0;
+}
+
+/* Something that others depend on goes; but seldom what a whole process depends on. */
+static void choose_removal(struct tcb *t)
+{
+    static cptr_t list[1024];
+    unsigned n = named(t, is_large, NULL, list, 1024);
+    cptr_t p = n ? list[pick(n)] : 0, cspace = 0;
+    const struct cap *c = cspace_slot(t, p);
+
+    words.n = 0;
+    named(t, is_cspace, t->slots, &cspace, 1);
+    cptr_t urgent = one_in(2) ? above_the_dying(t) : 0;
+    if (c && c->type == OBJ_UNTYPED && c->bits > 14 && !one_in(64))
+        p = 0;
+    if (c && c->type == OBJ_CNODE && c->bits > 5 && !one_in(32))
+        p = 0;
+    p = urgent ? urgent : p;
+    word(p >> 16 ? (p >> 16) - 1 : p);
+    put_call(t, p >> 16 ? p & 0xffff : cspace, one_in(2) ? CNODE_REVOKE : CNODE_DELETE);
+}
+
 void choose_revival(struct tcb *t)
 {
     cptr_t p = threads[pick(thread_count)];
@@ -404,16 +457,18 @@ static void choose_ipc(struct tcb *t)
 
 void choose_call(struct tcb *t)
 {
-    cptr_t vcpu = one_in(4) && t != init_thread() ? pick_cap(t, OBJ_VCPU) : 0;
+    cptr_t vcpu = one_in(2) && t != init_thread() ? pick_cap(t, OBJ_VCPU) : 0;
 
     t->regs.rax = (uint64_t)SYS_CALL;
-    if (vcpu && one_in(2)) {
+    if (vcpu && one_in(3)) {
         t->regs.rax = (uint64_t)SYS_RECV;
         t->regs.rdi = vcpu;
     } else if (vcpu) {
         choose_answer(t, vcpu);
     } else if (one_in(3)) {
         choose_ipc(t);
+    } else if (one_in(12)) {
+        choose_removal(t);
     } else {
         choose_invocation(t);
     }

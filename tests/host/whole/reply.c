@@ -7,7 +7,7 @@
 struct wanted {
     const struct vm *vm;
     unsigned level, format; /* level 0: any */
-    bool current;
+    bool current, unused;   /* of this epoch; not, or nothing leads to it */
 };
 
 static bool is_table(const struct cap *c, const void *what)
@@ -22,12 +22,14 @@ static bool is_table(const struct cap *c, const void *what)
         return false;
     if (w->current && !(w->vm->space && m->stamp == w->vm->space->epoch))
         return false;
+    if (w->unused && w->vm->space && m->stamp == w->vm->space->epoch && META_SHADOW_LINKS(m->owner))
+        return false;
     return !w->level || ((m->owner >> 32 & 15) == w->level && (m->owner >> 36 & 3) == w->format);
 }
 
 static cptr_t table(const struct tcb *t, const struct vm *vm, unsigned level, unsigned format, bool current)
 {
-    struct wanted w = { vm, level, format, current };
+    struct wanted w = { vm, level, format, current, false };
     cptr_t list[64];
 
     if (!vm || one_in(24))
@@ -97,30 +99,58 @@ static void operation(const struct tcb *t, const struct vcpu *v, struct umbra_re
     }
 }
 
+/* A table to stand at this level: one that does already, or one that is set up. 0: none. */
+static cptr_t step_of_ladder(const struct tcb *t, const struct vcpu *v, unsigned format, unsigned level,
+                             struct umbra_reply_page *r)
+{
+    struct wanted stands = { v->vm, level, format, true, false }, unused = { v->vm, 0, 0, false, true };
+    cptr_t list[64];
+    unsigned n = one_in(3) ? 0 : named(t, is_table, &stands, list, 64);
+
+    if (n)
+        return list[pick(n)];
+    n = named(t, is_table, &unused, list, 64);
+    if (!n)
+        return 0;
+    cptr_t p = list[pick(n)];
+    put(r, OP_W0(OP_SETUP, 0, SHADOW_KIND(format, level), p));
+    return p;
+}
+
 /* A whole way down to a leaf, as a VMM that works would build it. */
 static void ladder(const struct tcb *t, const struct vcpu *v, struct umbra_reply_page *r)
 {
     unsigned format = format_of(v), top = format == SHADOW_PAE ? 2 : 4;
-    struct wanted w = { v->vm, 0, 0, false };
-    cptr_t list[64];
-    unsigned n = v->vm ? named(t, is_table, &w, list, 64) : 0, from = n ? pick(n) : 0;
+    cptr_t p[5] = { 0 };
 
-    if (n < top)
+    if (!v->vm)
         return;
-    for (unsigned i = 0; i < top; i++)
-        put(r, OP_W0(OP_SETUP, 0, SHADOW_KIND(format, top - i), list[(from + i) % n]));
-    for (unsigned i = 0; i + 1 < top; i++) {
-        put(r, OP_W0(OP_LINK, SH_READ | SH_WRITE | SH_USER | SH_EXEC, pick(3), list[(from + i) % n]));
-        put(r, list[(from + i + 1) % n]);
+    for (unsigned level = top; level > 0; level--) {
+        p[level] = step_of_ladder(t, v, format, level, r);
+        if (!p[level] || (level < top && p[level] == p[level + 1]))
+            return;
+        if (level == top)
+            continue;
+        put(r, OP_W0(OP_LINK, SH_READ | SH_WRITE | SH_USER | SH_EXEC, pick(3), p[level + 1]));
+        put(r, p[level]);
     }
-    put(r, OP_W0(OP_FILL_RUN, SH_READ | SH_WRITE | SH_USER, pick(500), list[(from + top - 1) % n]));
-    put(r, some_gfn() | (1 + pick(8)) << 48);
-    if (one_in(3)) {
-        put(r, OP_W0(OP_ROOT_LIST, 0, pick(3), list[from]));
+    put(r, OP_W0(OP_FILL_RUN, SH_READ | SH_WRITE | SH_USER, pick(500), p[1]));
+    put(r, some_gfn() | (1 + pick(4)) << 48);
+    if (one_in(3) && format == SHADOW_LONG) {
+        put(r, OP_W0(OP_ROOT_LIST, 0, pick(3), p[top]));
         put(r, pick(4) * PAGE_BYTES);
     }
     if (!one_in(3))
-        put(r, OP_W0(OP_SET_ROOT, 0, 0, list[from]));
+        put(r, OP_W0(OP_SET_ROOT, 0, 0, p[top]));
+}
+
+/* More than one look at interrupts is apart. */
+static void long_work(const struct tcb *t, const struct vcpu *v, struct umbra_reply_page *r)
+{
+    cptr_t p = table(t, v->vm, 0, 0, true);
+
+    for (unsigned i = 0; i < 20; i++)
+        put(r, OP_W0(OP_CLEAR, 0, 0, p));
 }
 
 /* What only the complete path takes. */
@@ -155,8 +185,10 @@ void choose_answer(struct tcb *t, cptr_t p)
     r->op_words = 0;
     if (one_in(3) || (v->exit.kind == EXIT_START && !one_in(3)))
         state(r);
-    if (one_in(6))
+    if (one_in(3))
         ladder(t, v, r);
+    if (one_in(24))
+        long_work(t, v, r);
     for (unsigned n = one_in(2) ? pick(4) : 0; n; n--)
         operation(t, v, r);
     if (one_in(40))

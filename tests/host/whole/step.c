@@ -75,7 +75,9 @@ bool whole_step(void)
     struct regs *next;
     unsigned kind = pick(16);
 
-    fake.now += one_in(16) ? pick(9000) : pick(60);
+    bool again = t->regs.rip == SYSCALL_AT;
+
+    fake.now += one_in(again ? 3 : 16) ? pick(9000) : pick(60);
     any_moment();
     if (whole_trace)
         fprintf(stderr, "thread %lx prio %u time %lu ", phys_to_hpa(t).v, t->priority, fake.now);
@@ -85,10 +87,10 @@ bool whole_step(void)
         next = interrupt(FAKE_LINES + (unsigned)__builtin_ctz(fake.unmasked));
     else if (kind == 1)
         next = interrupt(0xff); /* a spurious one */
-    else if (kind == 2 && t->regs.rip != SYSCALL_AT && t != init_thread())
+    else if (kind == 2 && !again && t != init_thread())
         next = fault();
     else
-        next = call(t->regs.rip == SYSCALL_AT);
+        next = call(again);
     if (!next) {
         whole_say("the machine has stopped\n");
         return false;

@@ -223,7 +223,7 @@ void check_time(void)
     /* who goes on is loaded, has budget, and nothing is put off */
     MUST(t->state == THREAD_READY && cpu.last == t && !cpu.attention);
     MUST(may_run(t) || timer_set_by(fake.now)); /* or is interrupted at once */
-    MUST(!cpu.deadlines || timer_set_by(cpu.deadlines->when));
+    MUST(!cpu.deadlines || cpu.deadlines->when == UINT64_MAX || timer_set_by(cpu.deadlines->when));
     if (t->sc->budget != t->sc->period)
         MUST(timer_set_by(cpu.slice_start + t->sc->remaining));
 }

@@ -98,7 +98,7 @@ static void start_init(void)
     s->refill.kind = DEADLINE_REFILL;
     s->budget = s->remaining = s->period = 20000;
     s->ceiling = PRIORITIES - 1;
-    t->priority = COMMON_PRIORITY;
+    t->priority = PRIORITIES - 1;
     t->state = THREAD_READY;
     thread_ready(t);
 }

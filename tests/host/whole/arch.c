@@ -23,6 +23,7 @@
 #define arch_flush_space      plain_flush_space
 #define arch_now              plain_now
 #define arch_timer_set        plain_timer_set
+#define arch_zero             plain_zero
 #define arch_exception        plain_exception
 #define arch_interrupt        plain_interrupt
 #define arch_idle             plain_idle
@@ -51,6 +52,7 @@ void plain_load_space(hpa_t root);
 #undef arch_flush_space
 #undef arch_now
 #undef arch_timer_set
+#undef arch_zero
 #undef arch_exception
 #undef arch_interrupt
 #undef arch_idle
@@ -160,6 +162,13 @@ void arch_thread_switch(struct tcb *from, const struct tcb *to)
 {
     arch_thread_leave(from);
     arch_thread_enter(to);
+}
+
+/* Nobody writes to bulk memory before he has zeroed it, for there is no memory beside what is in use. */
+void arch_zero(void *p, uint64_t bytes)
+{
+    bulk_used |= phys_to_hpa(p).v >= BULK_AT;
+    memset(p, 0, bytes);
 }
 
 /* --- time, interrupts, the FPU --- */

@@ -63,6 +63,7 @@ _Noreturn void whole_fail(const char *file, int line, const char *format, ...)
     } while (0)
 
 /* world.c */
+extern bool bulk_used;   /* and is to be copied */
 extern bool whole_trace; /* each step is printed, and the kernel's log */
 void whole_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void whole_init(void);  /* once: builds the world and keeps it */

@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 
 enum { META_AT = 0x10000, MODEL_AT = 0x20000, TCB_AT = 0x40000, SCHED_AT = 0x41000, SPACE_AT = 0x42000 };
-enum { BUFFER_AT = 0x43000, CNODE_AT = 0x48000 };
+enum { BUFFER_AT = 0x43000, CNODE_AT = 0x48000, BOOT_END = 0x50000 };
 
-bool whole_trace;
+bool whole_trace, bulk_used;
 static unsigned char *kept;
 static struct cpu kept_cpu;
 static uint64_t victim_at, victim_bytes;
@@ -135,7 +135,11 @@ void whole_init(void)
 
 void whole_reset(void)
 {
-    memcpy(phys_base_host, kept, WHOLE_BYTES);
+    memcpy(phys_base_host, kept, BOOT_END);
+    memcpy(phys_base_host + RAM_AT, kept + RAM_AT, 1ul << RAM_BITS);
+    if (bulk_used)
+        memcpy(phys_base_host + BULK_AT, kept + BULK_AT, 1ul << BULK_BITS);
+    bulk_used = false;
     cpu = kept_cpu;
     arch_reset();
     cap_reset();

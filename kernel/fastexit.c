@@ -14,11 +14,12 @@
 #define QUICK_GROUPS (STATE_GPRS | STATE_RIP | STATE_RFLAGS | STATE_CR2)
 BUILD_ASSERT(!(QUICK_GROUPS & (QUICK_GROUPS + 1))); /* so they are compared */
 
-/* Pairs of fields that are read at once. */
+/* Pairs of fields that are read at once; of a vCPU they are not aligned to both. */
+typedef uint64_t pair_t __attribute__((aligned(4), may_alias));
 #define PAIR(object, first, second)                                                                          \
     ({                                                                                                       \
         BUILD_ASSERT(offsetof(__typeof__(*(object)), second) == offsetof(__typeof__(*(object)), first) + 4); \
-        *(const volatile uint64_t *)&(object)->first;                                                        \
+        *(const volatile pair_t *)&(object)->first;                                                          \
     })
 
 /* The guest can be entered at once, and its FPU state is there. */

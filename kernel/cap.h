@@ -72,6 +72,13 @@ err_t object_finalise(struct cap *cap);
 /* The slot is part of an object (holder): that object loses what the slot named. */
 void holder_lost(struct cap *slot);
 
+/* Debug builds: the capability behind c when all are visited, parents before children; c NULL: the first.
+ * NULL after the last. And how often anything of that order changed. */
+#if UMBRA_DEBUG
+const struct cap *cap_next_of(const struct cap *c);
+extern uint64_t cap_changes;
+#endif
+
 void cap_dump(const struct cap *cap);
 const char *object_name(unsigned type);
 

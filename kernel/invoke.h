@@ -66,6 +66,8 @@ err_t irqcontrol_invoke(struct invocation *v);
 err_t ioport_invoke(struct invocation *v);
 err_t kernelcap_invoke(struct invocation *v);
 err_t kernel_audit(struct invocation *v); /* obj/audit.c */
+err_t kernel_graph(struct invocation *v); /* obj/graph.c */
+err_t kernel_space(struct invocation *v);
 
 /* Finalisers and losses of the object types (invoke.c calls them). */
 void tcb_finalise(struct tcb *t);

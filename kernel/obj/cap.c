@@ -54,25 +54,59 @@ static void adopt(struct cap *zombie)
     dying_add(zombie);
 }
 
+/* Where the list of what is below a capability begins. Debug builds keep those without a parent in one list,
+ * too, and count changes: the dump of all of them (graph.c) begins there, and says nothing that was not true
+ * at one moment. */
+#if UMBRA_DEBUG
+static struct cap *boot;
+uint64_t cap_changes;
+
+static struct cap **list_of(struct cap *parent)
+{
+    cap_changes++;
+    return parent ? &parent->child : &boot;
+}
+
+const struct cap *cap_next_of(const struct cap *c)
+{
+    if (!c)
+        return boot;
+    if (c->child)
+        return c->child;
+    while (c && !c->next) /* DERIVE_DEPTH_MAX levels at most */
+        c = c->parent;
+    return c ? c->next : NULL;
+}
+#else
+static struct cap **list_of(struct cap *parent)
+{
+    return parent ? &parent->child : NULL;
+}
+#endif
+
 static void unlink(struct cap *c)
 {
+    struct cap **list = list_of(c->parent);
+
     if (c->prev)
         c->prev->next = c->next;
-    else if (c->parent)
-        c->parent->child = c->next;
+    else if (list && *list == c)
+        *list = c->next;
     if (c->next)
         c->next->prev = c->prev;
 }
 
 static void link_below(struct cap *c, struct cap *parent)
 {
+    struct cap **list = list_of(parent);
+
     c->parent = parent;
     c->prev = NULL;
-    c->next = parent ? parent->child : NULL;
+    c->next = list ? *list : NULL;
     if (c->next)
         c->next->prev = c;
-    if (parent)
-        parent->child = c;
+    if (list)
+        *list = c;
 }
 
 void cap_insert(struct cap *dest, struct cap *parent)
@@ -84,7 +118,7 @@ void cap_insert(struct cap *dest, struct cap *parent)
 
 void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
 {
-    struct cap *below = parent->child;
+    struct cap **list = list_of(parent), *below = *list;
     uint8_t depth = parent->depth + 1;
 
     for (struct cap *c = first; c < first + n; c++) {
@@ -96,9 +130,9 @@ void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
         below = c;
     }
     first[n - 1].prev = NULL;
-    if (parent->child)
-        parent->child->prev = first;
-    parent->child = below;
+    if (*list)
+        (*list)->prev = first;
+    *list = below;
 }
 
 err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge)
@@ -139,13 +173,15 @@ void cap_move(struct cap *dest, struct cap *src)
 {
     uint8_t holder = dest->holder, old_holder = src->holder;
 
+    struct cap **list = list_of(src->parent);
+
     ASSERT(!src->child);
     *dest = *src;
     dest->holder = holder;
     if (dest->prev)
         dest->prev->next = dest;
-    else if (dest->parent)
-        dest->parent->child = dest;
+    else if (list && *list == src)
+        *list = dest;
     if (dest->next)
         dest->next->prev = dest;
     *src = (struct cap){ .holder = old_holder };

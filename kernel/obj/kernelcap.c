@@ -102,6 +102,10 @@ err_t kernelcap_invoke(struct invocation *v)
         return stretches(v);
     case KERNEL_TLB:
         return tlb(v);
+    case KERNEL_GRAPH:
+        return kernel_graph(v);
+    case KERNEL_SPACE:
+        return kernel_space(v);
     default:
         return ERR_BAD_METHOD;
     }

@@ -469,6 +469,7 @@ static const char *const op_names[DESC_OP_END] = { "",        "objects",   "inte
 void build_process(struct init *in, struct component *c, struct process *p)
 {
     in->subject = c->name;
+    in->graph_due = in->graph;
     for (const struct desc_record *r = desc_next(&in->desc, NULL); r; r = desc_next(&in->desc, r)) {
         in->step = op_names[r->op];
         if (r->component == c->d->head.component)
@@ -592,6 +593,7 @@ void build_system(struct init *in)
         do_component_record(in, c, c->now, r);
     }
     in->endpoint = in->group[desc_component(&in->desc, 0)->fault].cap;
+    in->graph_due = in->graph;
     in->step = "supervision";
     in->subject = "system";
     rings_map(in);

@@ -140,6 +140,7 @@ void create_reclaim(struct init *in)
         }
         rings_clear(c);
         printf("init: place %s is free\n", desc_name(&in->desc, c->d->name));
+        in->graph_due = in->graph;
         c->created = (struct created){ .used = false };
         c->name = desc_name(&in->desc, c->d->name);
     }
@@ -299,6 +300,7 @@ static void perform_destroy(struct init *in, struct component *c)
     c->created.shows_until = libc_tsc() + in->boot->tsc_hz / 1000 * SHOW_MS;
     tell_manager(in, c);
     printf("guest %s destroyed\n", c->name);
+    in->graph_due = in->graph;
     create_reclaim(in);
     supervise_end_if_last(in);
 }

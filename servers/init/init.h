@@ -6,9 +6,8 @@
  * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
  * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
  * by it, create.c makes guests that no description names, rings.c keeps what a guest said last, audit.c
- * looks at the kernel's tables. One record of
- * the description is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken
- * back on that path. */
+ * looks at the kernel's tables, graph.c shows all of them. One record of the description is one step; whatever
+ * fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 
@@ -221,7 +220,8 @@ struct init {
     cptr_t scratch_slot; /* of the root CNode, for views on their way */
     uint64_t seed;
     bool audit;
-    uint32_t images; /* places for images that have memory */
+    bool graph, graph_due; /* all capabilities are shown, in debug builds: some came or went */
+    uint32_t images;       /* places for images that have memory */
     struct upload upload;
     cptr_t signal; /* of the timers, received with the endpoint */
     cptr_t watch_timer, stop_timer, later_timer, reclaim_timer;
@@ -429,6 +429,8 @@ void audit_guest(struct init *in, struct component *c);
 void audit_system(struct init *in);
 /* What the kernel finds of a guest's shadow tables, and what its TLB model counted. */
 struct kernel_found audit_kernel(const struct init *in, const struct component *c);
+/* graph.c: all capabilities and address spaces, as lines `graph ..`. */
+void graph_say(struct init *in);
 /* What the TLB model counted, as lines `stat kernel tlb_NAME VALUE`. */
 void audit_say_tlb(void);
 

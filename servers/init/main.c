@@ -81,6 +81,7 @@ int main(void)
     seed = option(in->boot, "seed=");
     in->seed = seed ? strtoull(seed, NULL, 0) : 0;
     in->audit = option(in->boot, "audit") != NULL;
+    in->graph = in->boot->debug && option(in->boot, "graph");
     memory_init(in);
     open_description(in);
     printf("init: system %s, %u components, %u records, %lu MB of memory\n",

@@ -45,6 +45,7 @@ void process_free(struct init *in, struct component *c, struct process *p)
     if (p->state == PROCESS_NONE)
         return;
     report_look(in, c, p);
+    in->graph_due = in->graph;
     err_t e = sys_invoke1(SLOT_CNODE, CNODE_REVOKE, p->quota.cap);
     if (e != ERR_OK)
         fail(in, e, "take back the memory of %s", c->name);
@@ -127,6 +128,7 @@ static bool hand_over(struct init *in, struct component *c)
     if (sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW) != ERR_OK)
         return false;
     c->restarts++;
+    in->graph_due = in->graph;
     later(in, c);
     if (new) {
         old->state = PROCESS_GONE;

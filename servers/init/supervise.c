@@ -446,6 +446,8 @@ _Noreturn void supervise(struct init *in)
     struct umbra_message m;
 
     for (;;) {
+        if (in->graph_due)
+            graph_say(in);
         err_t e = component_receive(in->endpoint, in->reply, &m);
         if (e != ERR_OK)
             fail(in, e, "wait for an event");

@@ -249,6 +249,58 @@ TEST(the_longest_stretch_is_of_the_kernel)
     CHECK_EQ(log.w[0] != 0, boot->debug);
 }
 
+static err_t graph(uint64_t go_on, uint64_t *more)
+{
+    return sys_invoke(SLOT_KERNEL, KERNEL_GRAPH, 1, go_on, 0, 0, 0, more);
+}
+
+TEST(all_capabilities_are_shown_by_parts_unless_one_comes_meanwhile)
+{
+    uint64_t more = 2, calls = 0;
+
+    if (!boot->debug) {
+        CHECK_EQ(graph(0, &more), ERR_BAD_METHOD);
+        return;
+    }
+    CHECK_OK(graph(0, &more));
+    CHECK_EQ(more, 1);
+    cptr_t n = new_object(OBJ_NOTIFICATION, 0);
+    CHECK_EQ(graph(1, &more), ERR_WRONG_STATE);
+    CHECK_OK(graph(0, &more));
+    cptr_t m = new_slot();
+    CHECK_OK(sys_invoke2(SLOT_CNODE, CNODE_MOVE, m, n));
+    CHECK_EQ(graph(1, &more), ERR_WRONG_STATE);
+    CHECK_OK(graph(0, &more));
+    for (; more; calls++)
+        CHECK_OK(graph(1, &more));
+    CHECK(calls > 4);
+    CHECK_OK(graph(1, &more)); /* and stays at the end */
+    CHECK_EQ(more, 0);
+}
+
+TEST(an_address_space_is_shown_by_parts)
+{
+    cptr_t none = new_slot();
+    uint64_t at = 0, calls = 0;
+
+    if (!boot->debug) {
+        CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, SLOT_VSPACE, 0), ERR_BAD_METHOD);
+        return;
+    }
+    CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, none, 0), ERR_NO_CAP);
+    CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, SLOT_KERNEL, 0), ERR_WRONG_TYPE);
+    CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, copy_cap(SLOT_VSPACE, RIGHT_READ), 0), ERR_NO_RIGHT);
+    CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, SLOT_VSPACE, USER_END), ERR_RANGE);
+    CHECK_EQ(sys_invoke2(SLOT_KERNEL, KERNEL_SPACE, SLOT_VSPACE, ~0ul), ERR_RANGE);
+    for (uint64_t from = 0; at != UINT64_MAX; calls++, from = at) {
+        CHECK_OK(sys_invoke(SLOT_KERNEL, KERNEL_SPACE, 2, SLOT_VSPACE, from, 0, 0, &at));
+        CHECK(at > from);
+    }
+    CHECK(calls > 2);
+    CHECK_OK(sys_invoke(SLOT_KERNEL, KERNEL_SPACE, 2, new_object(OBJ_GUESTSPACE, 0), 0, 0, 0, &at));
+    CHECK_EQ(at, UINT64_MAX);
+}
+
 TEST(counters_count)
 {
     struct sys_message a = { .tag = TAG(KERNEL_COUNTERS, 0) }, b = a;

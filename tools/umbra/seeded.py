@@ -59,7 +59,7 @@ def unbroken(found):
     """Properties that ought to have a fault and have none."""
     from umbra import verify as table
     told = {name for m in found for name in m.test.split()}
-    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED) and p.name not in told]
+    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED, table.COMPARED) and p.name not in told]
 
 
 def command(options):

@@ -21,6 +21,7 @@ ASSURANCE = "docs/assurance.md"
 SECONDS = 900       # a hang
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
 MODELLED, CLOSED, ALL_INPUTS = "model-checked", "closure", "all inputs"
+COMPARED = "compared"
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
@@ -123,6 +124,9 @@ PROPERTIES = (
     model("system.input-once", "input in_order", INPUT),
     model("system.input-counted", "input counted", INPUT + "; liveness"),
     Property("system.isolation", CLOSED, "systems/*.idl and 16 guests", Closure(16)),
+    Property("system.capabilities", COMPARED, "2 guests, 1 place; start, restarts, a guest created and destroyed", Tests((
+        "test_the_capabilities_of_a_started_system_are_those_of_its_description",
+        "test_they_are_so_after_restarts_and_when_guests_come_and_go")), short=False),
 )
 
 

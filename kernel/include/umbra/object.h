@@ -161,6 +161,10 @@ enum {
     KERNEL_STRETCHES, /* KERNEL_STRETCHES_* -> ticks of the longest stretch that nothing preempted, its kind
                          (kernel/stretch.h), when the timer's last interrupt came in; 0 in release builds */
     KERNEL_TLB,       /* -> what the TLB model counted, enum tlb_count; 0 in release builds */
+    KERNEL_GRAPH,     /* 0 begin, 1 go on: some lines in the log of all capabilities there are -> 1: more of
+                         them; debug builds */
+    KERNEL_SPACE,     /* VSpace or GuestSpace cap, address: some lines in the log of the entries from there on
+                         -> address to go on at, or -1; debug builds */
 };
 
 /* GUESTSPACE_CHANGE: word 0 = range cap 0..31, operation 32..35, rights 36..39, pages 40..63;

@@ -76,8 +76,10 @@ static void console_output(struct process *p)
 
     if (!uart_waiting(&p->vmm.state->machine.uart))
         return;
-    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
-    while (produced - taken < CONSOLE_OUTPUT_ENTRIES) {
+    uint64_t produced = out->produced;
+    /* Looked for anew each time: the console signals room only in a ring that it finds full. */
+    while (produced - __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE) <
+           CONSOLE_OUTPUT_ENTRIES) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
         p->console = true;
         size_t n =

@@ -64,6 +64,8 @@ static bool take_entry(struct flow *f, uint32_t i)
     if (seq > upto)
         return false;
     commit(f, i, taken, &e);
+    waiting =
+        __atomic_load_n(&g->output->produced, __ATOMIC_ACQUIRE) - taken; /* it may have filled meanwhile */
     if (waiting >= CONSOLE_OUTPUT_RUNNING) /* it was full: the client may wait for room */
         f->wake |= 1ul << i;
     return true;

@@ -12,8 +12,9 @@ void console_output(struct process *p, uint64_t room)
 
     if (!uart_waiting(&p->vmm.state->machine.uart))
         return;
-    uint64_t taken = __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE), produced = out->produced;
-    while (produced - taken < room) {
+    uint64_t produced = out->produced;
+    /* Looked for anew each time: the console signals room only in a ring that it finds full. */
+    while (produced - __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE) < room) {
         struct console_entry *e = &out->entry[produced % CONSOLE_OUTPUT_ENTRIES];
         p->console = true;
         size_t n =

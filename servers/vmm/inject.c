@@ -58,12 +58,18 @@ struct death {
     uint32_t all; /* stores of the exit when it was handled to its end */
 };
 
+/* Exits of a kind that made so many stores. */
+struct tally {
+    uint64_t first; /* exit */
+    uint32_t times;
+};
+
 /* Outlives who writes it: the end of the state segment. */
 struct book {
     struct death last, known;  /* known: all of it, not said yet */
     uint32_t row;              /* of deaths at last.seq */
-    uint32_t most[EXIT_KINDS]; /* stores of an exit */
     uint32_t turn[EXIT_KINDS]; /* deaths */
+    struct tally made[EXIT_KINDS][STORES_MAX + 1];
     uint8_t died[EXIT_KINDS][PLACES];
 };
 BUILD_ASSERT(sizeof(struct vmm_segment) + sizeof(struct book) <= STATE_BYTES);
@@ -97,12 +103,15 @@ static bool between_stores(enum inject_way way)
     return way == INJECT_STORE || way == INJECT_CALL || way == INJECT_MEMMGR;
 }
 
+static uint32_t stores_made(void)
+{
+    return plan.made < STORES_MAX ? plan.made : STORES_MAX;
+}
+
 /* Of a place: a kind of exit with a way, or with the number of stores. */
 static uint8_t *deaths_here(enum inject_way way)
 {
-    uint32_t n = plan.made < STORES_MAX ? plan.made : STORES_MAX;
-
-    return &BOOK->died[kind()][way == INJECT_STORE ? INJECT_WAYS + n : way];
+    return &BOOK->died[kind()][way == INJECT_STORE ? INJECT_WAYS + stores_made() : way];
 }
 
 /* --- the ways --- */
@@ -318,11 +327,18 @@ static void note_end_of_first(void)
     }
 }
 
+static void tally_stores(void)
+{
+    struct tally *t = &BOOK->made[kind()][stores_made()];
+
+    if (!t->times++)
+        t->first = plan.exit->seq;
+}
+
 void inject_end(struct vmm *v)
 {
     (void)v;
-    if (BOOK->most[kind()] < plan.made)
-        BOOK->most[kind()] = plan.made;
+    tally_stores();
     if (!plan.answered)
         note_end_of_first();
     plan.answered = true;
@@ -334,12 +350,10 @@ void inject_end(struct vmm *v)
 void inject_finish(void)
 {
     inject_say();
-    if (!plan.answered) {
-        note_end_of_first();
-        inject_say();
-    }
     for (unsigned i = 0; i < EXIT_KINDS && plan.ways; i++)
-        if (BOOK->most[i])
-            printf("inject: %s makes up to %u stores\n", kinds[i], BOOK->most[i]);
+        for (unsigned n = 1; n <= STORES_MAX; n++)
+            if (BOOK->made[i][n].times)
+                printf("inject: %s made %u stores %u times, first at exit %llu\n", kinds[i], n,
+                       BOOK->made[i][n].times, (unsigned long long)BOOK->made[i][n].first);
 }
 #endif

@@ -12,7 +12,8 @@
  * Who dies leaves word at the end of the state segment; who takes over says it on the log with the stores
  * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`. A store is a change of the state or of
  * guest memory that the undo record is told of. It is said late, when the next one takes over: while the
- * guest has no VMM its clock stands still. */
+ * guest has no VMM its clock stands still. When the guest ends, it is said what its exits made, whoever died:
+ * `inject: hlt made 16 stores 9 times, first at exit 954`. */
 #ifndef SERVERS_VMM_INJECT_H
 #define SERVERS_VMM_INJECT_H
 
@@ -46,12 +47,12 @@ uint64_t inject_until(const struct vmm_config *c, uint32_t incarnation);
 
 #if UMBRA_DEBUG
 void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation);
-/* At the beginning of an exit, and before it is answered. */
+/* At the beginning of an exit, and before it is answered, or ends the guest. */
 void inject_begin(struct vmm *v);
 void inject_end(struct vmm *v);
 /* Before the guest's clock goes on: what is to be said of the death before the last one. */
 void inject_say(void);
-/* The guest has ended: the last death, and the most stores that an exit of each kind made. */
+/* The guest has ended: the last death, and how many stores its exits made, those that nobody died at, too. */
 void inject_finish(void);
 #else
 static inline void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)

@@ -86,8 +86,10 @@ static _Noreturn void serve(struct process *p)
         else if (p->env.exit->kind == EXIT_IO)
             p->vmm.state->stats.exits_uart += is_serial_port(EXIT_IO_PORT(p->env.exit->info[0]));
         enum vmm_end end = vmm_handle(&p->vmm);
-        if (end != VMM_RUNS)
+        if (end != VMM_RUNS) {
+            inject_end(&p->vmm);
             finish(p, end);
+        }
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
             console_output(p, CONSOLE_OUTPUT_RUNNING);
         inject_end(&p->vmm);

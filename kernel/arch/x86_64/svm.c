@@ -137,10 +137,13 @@ static inline uint64_t unfinished(const struct vmcb *b, uint64_t virtual)
     return info & EVENT_VALID ? info : 0;
 }
 
-/* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon. */
+/* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon, and not always so
+ * soon: a guest that loops over STI could have come to it again each time. */
 static void look_again(void)
 {
-    cpu.timer_armed = arch_now() + SHADOW_TICKS;
+    uint64_t now = arch_now();
+
+    cpu.timer_armed = now + SHADOW_TICKS + (now >> 8) % 16;
     arch_timer_set(cpu.timer_armed);
 }
 

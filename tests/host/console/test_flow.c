@@ -346,3 +346,32 @@ TEST(flow_a_state_without_sense_is_begun_anew)
     state.typed.guest = 1u << 20;
     CHECK(!flow_open(&f, false, &nothing));
 }
+
+static void one_more(void)
+{
+    say(0, 9, "m");
+}
+
+/* Who found the ring full waits for a signal, also if it filled while an entry was taken. */
+TEST(flow_client_of_a_ring_that_fills_meanwhile_hears_of_room)
+{
+    struct flow f = { .state = &state };
+    const struct flow_left nothing = { 0 };
+
+    for (unsigned short_of = 0; short_of <= 2; short_of++) {
+        check_note("short of full by %u", short_of);
+        begin(false);
+        steps_left = NEVER;
+        f.guest[0] = (struct console_guest){ true, &output[0], &input[0], NULL };
+        CHECK(!flow_open(&f, false, &nothing));
+        memset(output, 0, sizeof(output));
+        output[0].magic = CONSOLE_MAGIC;
+        for (unsigned i = 0; i < CONSOLE_OUTPUT_ENTRIES - short_of; i++)
+            say(0, 9, "x");
+        f.wake = 0;
+        meanwhile = short_of ? one_more : NULL;
+        CHECK(flow_next(&f));
+        CHECK_EQ(f.wake, short_of <= 1);
+        CHECK_EQ(meanwhile == NULL, true);
+    }
+}

@@ -37,9 +37,9 @@ NEEDS = {
     "lint": (_n("clang-format 14", "command:clang-format-14", "clang-format-14"),
              _n("pyflakes", "import:pyflakes", "python3-pyflakes")),
     "test": (_n("pytest", "import:pytest", "python3-pytest"),
-             _n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),
              _n("clang", "command:clang", "clang"),
              _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
+    "sanitizers": (_n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),),
     "bochs": (_n("bochs", "command:bochs", "bochs"), _n("bochs's display", "file:/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_sdl2_gui.so", "bochs-sdl"),
               _n("firmware for bochs", "file:/usr/share/bochs/BIOS-bochs-latest", "bochsbios"),
               _n("VGA firmware for bochs", "file:/usr/share/bochs/VGABIOS-lgpl-latest", "vgabios")),
@@ -48,11 +48,13 @@ NEEDS = {
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
             _n("xorriso", "command:xorriso", "xorriso"), _n("mtools", "command:mformat", "mtools")),
     "verify": (_n("model checker spin", "command:spin", "spin"),),
+    "fuzz": (_n("clang", "command:clang", "clang"), _n("libFuzzer", "clangfile:libclang_rt.fuzzer-x86_64.a", "libclang-rt-14-dev"),
+             _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
-GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs", "verify"),
-          "verify": ("build", "verify"), "run": ("build", "qemu"),
+GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "sanitizers", "iso", "debug", "bochs", "verify"),
+          "verify": ("build", "verify", "sanitizers"), "fuzz": ("build", "sanitizers", "fuzz"), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 

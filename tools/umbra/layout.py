@@ -48,6 +48,11 @@ HOST_FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=
               "-I", "kernel/include", "-I", "lib", "-I", ".", "-I", "tests/host", "-I", "kernel")
 WORKLOAD_FLAGS = ("-std=gnu11", "-O2", "-g", "-fno-pie", "-D_GNU_SOURCE", "-I", "tests/workloads")
 HOST_SUPPORT = ("tests/host/check.c",)
+FUZZ_SUPPORT = ("tests/fuzz/support/checks.c",)
+FUZZ_REPLAY = ("tests/fuzz/support/replay.c", "servers/control/base64.c")
+FUZZ_GENERATED = GENERATED + "/fuzz"    # stubs of tests/idl/every_type.idl, and what tests/fuzz/idl_faces.py makes
+FUZZ_FACES = FUZZ_GENERATED + "/faces.c"
+FUZZ_INTERFACE = "tests/idl/every_type.idl"
 REPLAY = "tests/replay/replay.c"        # runs recordings (docs/replay.md)
 REPLAY_OUTPUT = "build/host/replay/replay"
 RECORDING = "servers/vmm/recording/"    # what makes the VMM one that records, by wrapping these functions
@@ -104,7 +109,7 @@ def used_sources(path):
     """Sources named by the USES lines of a file; a pattern that matches nothing is an error that names it."""
     sources = ()
     for pattern in directive(path, "USES"):
-        matched = find(pattern)
+        matched = (pattern,) if pattern.startswith(GENERATED + "/") else find(pattern)
         if not matched:
             raise Usage("%s: USES names %s, which matches no file" % (path, pattern))
         sources += matched
@@ -233,6 +238,22 @@ def host_tools():
                     HOST_FLAGS + WARNINGS, ("-fsanitize=address,undefined",)) for path in find(REPLAY)]
 
 
+def fuzz_sources(path):
+    """Of a fuzz target without what feeds it: libFuzzer, or the replay of a corpus."""
+    return unique((path,), used_sources(path), FUZZ_SUPPORT)
+
+
+def fuzz_replays():
+    """Each target of tests/fuzz as a program that runs the inputs of a corpus (tools/umbra/fuzz.py has the other form)."""
+    return [Program(fuzz_output(path), "host", "", "build/host/obj", unique(fuzz_sources(path), FUZZ_REPLAY), HOST_FLAGS + WARNINGS,
+                    ("-fsanitize=address,undefined",))
+            for path in find("tests/fuzz/*.c")]
+
+
+def fuzz_output(path):
+    return "build/host/fuzz/" + pathlib.Path(path).stem
+
+
 def host_output(path):
     return "build/host/" + str(pathlib.Path(path).relative_to("tests/host").with_suffix(""))
 
@@ -249,7 +270,7 @@ def programs():
     found = []
     for profile in PROFILES:
         found += kernel(profile) + procs(profile) + guests(profile) + servers(profile)
-    return found + host_tests() + host_tools() + workloads()
+    return found + host_tests() + host_tools() + fuzz_replays() + workloads()
 
 
 def module_output(profile, name):

@@ -42,6 +42,10 @@ rule idl
   description = IDL $in
   restat = 1
 
+rule faces
+  command = PYTHONPATH=idl:tests/idl PYTHONPYCACHEPREFIX=build/cache/pycache /usr/bin/python3 tests/fuzz/support/idl_faces.py $out
+  description = IDL $out
+
 rule muslld
   command = musl-gcc -o $out $in $flags
   description = LD $out
@@ -101,6 +105,19 @@ def interfaces():
     return "\n".join(lines)
 
 
+def fuzz_interfaces():
+    """Stubs of the interface that has every type, and callers and servers of all interfaces for the target idl_dispatch."""
+    maker = "tests/fuzz/support/idl_faces.py"
+    if not layout.find(maker):
+        return ""
+    folder, stamp = layout.FUZZ_GENERATED, layout.FUZZ_GENERATED + "/stamp"
+    needs = " ".join(layout.find("idl/umbra_idl/*.py", "idl/umbra_idl/templates/*", "idl/interfaces/*.idl", "tests/idl/idl_harness.py", maker))
+    return "\n".join([
+        "build %s | %s/every_client.c %s/every_server.c: idl %s | %s\n  folder = %s\n  stamp = %s" % (
+            stamp, folder, folder, layout.FUZZ_INTERFACE, needs, folder, stamp),
+        "build %s: faces | %s %s" % (layout.FUZZ_FACES, needs, stamp)])
+
+
 def groups(programs):
     """The phony targets: one a profile, `host` and `workload`."""
     lines = []
@@ -113,8 +130,8 @@ def groups(programs):
 def write():
     """Brings build/build.ninja up to date; returns its path and the programs it knows."""
     programs = layout.programs()
-    text = "%s\n%s\n\n%s\n\n%s\n\ndefault debug\n" % (HEADER, interfaces(), statements(programs, version.commit()),
-                                                     groups(programs))
+    text = "%s\n%s\n%s\n\n%s\n\n%s\n\ndefault debug\n" % (HEADER, interfaces(), fuzz_interfaces(),
+                                                         statements(programs, version.commit()), groups(programs))
     path = layout.BUILD / "build.ninja"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text() != text:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from umbra import deps, layout, models, say, selftest
+from umbra import deps, fuzz, layout, models, say, selftest
 from umbra.errors import Failure, Usage
 
 FOLDER = "tests/verify/seeded"
@@ -50,7 +50,7 @@ def judge_one(done, name):
     row = re.search(r"^%s +\S.*?  (holds|FAILS) .*$" % re.escape(name), done.stdout if done else "", re.M)
     if row is None:
         return "its property did not run"
-    if any(text in row[0] for text in models.NO_VERDICT):
+    if any(text in row[0] for text in (*models.NO_VERDICT, fuzz.NO_BUILD)):
         return "proves nothing"
     return "SURVIVED" if row[1] == "holds" else "caught"
 
@@ -59,7 +59,8 @@ def unbroken(found):
     """Properties that ought to have a fault and have none."""
     from umbra import verify as table
     told = {name for m in found for name in m.test.split()}
-    return [p.name for p in table.PROPERTIES if p.method in (table.MODELLED, table.CLOSED, table.COMPARED) and p.name not in told]
+    methods = (table.MODELLED, table.CLOSED, table.COMPARED, fuzz.FUZZED)
+    return [p.name for p in table.PROPERTIES if p.method in methods and p.name not in told]
 
 
 def command(options):

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from umbra import deps, layout, models, say, seeded
+from umbra import deps, fuzz, layout, models, say, seeded
 from umbra.errors import Usage
 
 COMPONENTS = ("kernel", "vmm", "memmgr", "idl", "init", "system")
@@ -84,6 +84,11 @@ def model(name, claim, scope, short=True, **sizes):
     return Property(name, MODELLED, scope, models.Claim(file, ltl, tuple(sorted(sizes.items()))), short)
 
 
+def fuzzed(target):
+    """The corpus that fuzzing left behind, run again; how long it was fuzzed is in docs/fuzzing.md. `test` does it in any case."""
+    return Property(target.shown_as, fuzz.FUZZED, target.reads, fuzz.Kept(target), short=False)
+
+
 EXIT = "2 exits, 3 deaths between any two stores"
 TWICE = "1 exit, 3 deaths, 2 stores to one place"
 FRAMES = "1 processor, 2 takings, 2 roots, 2 ASIDs"
@@ -127,6 +132,7 @@ PROPERTIES = (
     Property("system.capabilities", COMPARED, "2 guests, 1 place; start, restarts, a guest created and destroyed", Tests((
         "test_the_capabilities_of_a_started_system_are_those_of_its_description",
         "test_they_are_so_after_restarts_and_when_guests_come_and_go")), short=False),
+    *(fuzzed(target) for target in fuzz.TARGETS),
 )
 
 
@@ -158,7 +164,10 @@ def arguments(parser):
     parser.add_argument("--short", action="store_true", help="without what `test` does in any case")
     parser.add_argument("--self-test", action="store_true",
                         help="apply each fault of tests/verify/seeded (or those named) to a copy: its property must fail")
-    parser.epilog = "examples: ./build.py verify\n          ./build.py verify kernel"
+    parser.add_argument("--fuzz", metavar="TARGET", help="fuzz TARGET (or: list) from its kept corpus on; docs/fuzzing.md")
+    parser.add_argument("--minutes", type=float, default=10, metavar="N", help="of --fuzz; default: 10")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --fuzz; 0, the default: another one each time")
+    parser.epilog = "examples: ./build.py verify\n          ./build.py verify kernel\n          ./build.py verify --fuzz decoder --minutes 60"
 
 
 def run_one(p, width):
@@ -179,6 +188,8 @@ def run_one(p, width):
 
 
 def command(options):
+    if options.fuzz:
+        return fuzz.command(options)
     if options.self_test:
         return seeded.command(options)
     wanted = chosen(options.names, options.short)

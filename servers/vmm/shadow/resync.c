@@ -259,20 +259,21 @@ static void resync_word(struct shadow *s, const struct pte_format *f, const stru
             resync_any(s, f, t, k * 64 + (uint32_t)__builtin_ctzll(todo), &w, r);
         return;
     }
-    const uint64_t *raw = w.raw.wide - (w.index - k * 64);
+    const uint32_t before = w.index - k * 64; /* entries of the word that were not read */
     while (todo) {
         uint32_t i = (uint32_t)__builtin_ctzll(todo);
         uint64_t run = !~todo ? ~0ull : 0xffull << i;
         bool all;
         if (i % EIGHT == 0 && (todo & run) == run &&
-            run_stands(x, entry + i, raw + i, !~run ? 64 : EIGHT, &all)) {
+            run_stands(x, entry + i, w.raw.wide + (i - before), !~run ? 64 : EIGHT, &all)) {
             lost |= all ? run : 0;
             todo &= ~run;
             continue;
         }
         todo &= todo - 1;
-        if (!leaf_stands(x, entry[i], raw[i], i, &lost))
-            resync_entry(s, f, t, k * 64 + i, raw[i], r);
+        uint64_t raw = w.raw.wide[i - before];
+        if (!leaf_stands(x, entry[i], raw, i, &lost))
+            resync_entry(s, f, t, k * 64 + i, raw, r);
     }
     if (lost) {
         leaves_lost_write(s, t, k, lost);

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The kept corpora, run again; and what a run of the fuzzer does with a corpus and a finding, by a toy target."""
+import re
+
+import pytest
+from umbra import fuzz, layout, verify
+from umbra.errors import Usage
+
+ALL_CORPORA_BYTES_MAX = 5 << 20
+TOY = r"""
+#include "support/fuzz.h"
+#include "check.h"
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    CHECK(n < 2 || bytes[0] != 'b' || bytes[1] != %s);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("name", [pytest.param(t.name, marks=pytest.mark.needs(layout.fuzz_output(t.source))) for t in fuzz.TARGETS])
+def test_kept_inputs_are_no_findings(name):
+    done = fuzz.replay(fuzz.by_name(name))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"^(\d+) inputs$", done.stdout, re.M)[1]) > 0
+
+
+def test_every_target_has_a_source_and_every_source_is_a_target():
+    assert set(layout.find("tests/fuzz/*.c")) == {t.source for t in fuzz.TARGETS}
+    assert {p.name for p in (layout.ROOT / fuzz.CORPUS).iterdir()} == {t.name for t in fuzz.TARGETS}
+
+
+def test_corpora_are_small():
+    assert sum(p.stat().st_size for p in (layout.ROOT / fuzz.CORPUS).iterdir()) < ALL_CORPORA_BYTES_MAX
+
+
+def test_the_page_tells_of_every_target():
+    rows = re.findall(r"^\| (`[^|]*`) \|", (layout.ROOT / fuzz.PAGE).read_text(), re.M)
+    told = {name for row in rows for name in re.findall("`(.*?)`", row)}
+    assert {t.name for t in fuzz.TARGETS} <= told
+
+
+def test_a_corpus_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "corpus"
+    assert fuzz.write_corpus(path, {b"abc", b"z", b"pinned"}, [b"pinned"]) == 0
+    path.write_text("# why\n" + path.read_text())
+    assert fuzz.read_corpus(path) == ([b"pinned", b"z", b"abc"], [b"pinned"])
+    fuzz.write_corpus(path, {b"z"}, [b"pinned"])
+    assert path.read_text() == "# why\npin cGlubmVk\neg==\n"
+
+
+def test_a_corpus_keeps_the_shortest_inputs_and_all_pinned_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz, "CORPUS_BYTES_MAX", 12)
+    assert fuzz.write_corpus(tmp_path / "c", {b"a", b"bb", b"cccc"}, [b"d" * 100]) == 1
+    assert fuzz.read_corpus(tmp_path / "c")[0] == [b"d" * 100, b"a", b"bb"]
+
+
+def test_a_target_that_nobody_knows_is_wrong_usage():
+    with pytest.raises(Usage, match="no fuzz target is called bogus"):
+        fuzz.by_name("bogus")
+
+
+def test_every_target_is_a_property():
+    assert {p.name for p in verify.PROPERTIES if p.method == fuzz.FUZZED} == {t.shown_as for t in fuzz.TARGETS}
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A target that has a finding behind `b`, in files of its own."""
+    def make(byte):
+        source = layout.ROOT / "tests/fuzz/toy.c"
+        monkeypatch.setattr(fuzz, "PAGE", str(tmp_path / "page.md"))
+        monkeypatch.setattr(fuzz, "CORPUS", str(tmp_path))
+        monkeypatch.setattr(fuzz, "WORK", tmp_path / "work")
+        monkeypatch.setattr(fuzz.build, "make", lambda targets: None)
+        monkeypatch.setattr(layout, "fuzz_sources", lambda path: (str(tmp_path / "toy.c"), *layout.FUZZ_SUPPORT))
+        (tmp_path / "page.md").write_text("| date |\n| --- |\n")
+        (tmp_path / "toy.c").write_text(TOY.replace("%s", byte).replace("support/fuzz.h", "tests/fuzz/support/fuzz.h"))
+        assert not source.exists()
+        return fuzz.Target("toy", "vmm", "bytes", 8)
+    return make
+
+
+def test_a_run_without_a_finding_keeps_what_covers_something_and_tells_of_itself(toy, tmp_path, capsys):
+    target = toy("'u' || true")
+    (tmp_path / "toy").write_text("YQ==\nYWE=\nYWFh\n")
+    assert fuzz.fuzz(target, 1 / 60, 1) == 0
+    inputs, pinned = fuzz.read_corpus(tmp_path / "toy")
+    assert pinned == [] and 0 < len(inputs) < 6 and max(map(len, inputs)) < 3
+    row = (tmp_path / "page.md").read_text().splitlines()[-1]
+    assert re.fullmatch(r"\| [\d-]{10} \| [^|]+ \| `toy` \| \d\.\d \| \d+ \| \d+ \| \d+ \| \d+ \| 0 \|", row)
+    assert capsys.readouterr().out.splitlines()[-1] == row
+
+
+def test_a_finding_is_pinned_and_counted(toy, tmp_path, capsys):
+    target = toy("'u'")
+    (tmp_path / "toy").write_text("Yg==\n")
+    assert fuzz.fuzz(target, 1, 1) == 1
+    inputs, pinned = fuzz.read_corpus(tmp_path / "toy")
+    assert len(pinned) == 1 and pinned[0][:2] == b"bu" and pinned[0] in inputs and b"b" in inputs
+    assert (tmp_path / "page.md").read_text().splitlines()[-1].endswith("| 1 |")
+    assert "a finding, pinned in" in capsys.readouterr().err

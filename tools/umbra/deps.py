@@ -48,11 +48,13 @@ NEEDS = {
             _n("GRUB for the BIOS", "file:/usr/lib/grub/i386-pc/moddep.lst", "grub-pc-bin"),
             _n("xorriso", "command:xorriso", "xorriso"), _n("mtools", "command:mformat", "mtools")),
     "verify": (_n("model checker spin", "command:spin", "spin"),),
+    "proofs": (_n("Frama-C", "command:frama-c", "frama-c-base"), _n("Why3", "command:why3", "why3"),
+               _n("prover CVC4", "command:cvc4", "cvc4"), _n("prover Z3", "command:z3", "z3")),    # 1.5 GB: only for `verify`
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
 GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs", "verify"),
-          "verify": ("build", "verify"), "run": ("build", "qemu"),
+          "verify": ("build", "verify"), "proofs": ("proofs",), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from umbra import layout, models, proofs, seeded, verify
+from umbra import cli, deps, layout, models, proofs, seeded, verify
 
 TOY = """// C: lib/toy.c count: n + 1 ; return
 byte n;
@@ -140,7 +140,7 @@ def test_a_contract_that_has_something_believed_proves_nothing(toy, monkeypatch,
     assert not proof.check().holds
     (place / "toy.h").write_text("")
     (place / "toy.c").write_text("")
-    assert "is no part of the kernel" in proof.check().figure
+    assert "is no part of any program" in proof.check().figure
 
 
 def test_what_is_proved_is_there_and_has_a_contract():
@@ -153,6 +153,33 @@ def test_what_is_proved_is_there_and_has_a_contract():
 
 def test_no_proof_is_part_of_the_tests():
     assert not [p.name for p in verify.chosen((), True) if p.method == verify.PROVED]
+
+
+def test_frama_c_is_installed_by_the_proofs_alone():
+    """1.5 GB: neither `deps` nor anything that a new machine's first commands need."""
+    provers = set(deps.needs_of("proofs"))
+    assert provers and all(need.packages for need in provers)
+    assert [command for command in deps.GROUPS if command != "proofs" and provers & set(deps.needs_of(command))] == []
+
+
+def test_a_proof_without_frama_c_is_exit_3_and_names_it(monkeypatch, capsys):
+    real = deps.present
+    monkeypatch.setattr(deps, "present", lambda need: need not in deps.needs_of("proofs") and real(need))
+    assert cli.main(["verify", "--no-install", "kernel.slot-bounds"]) == 3
+    said = capsys.readouterr().err
+    assert "Frama-C" in said and "frama-c-base" in said and "--no-install" in said
+
+
+def test_a_proof_is_of_the_files_of_its_own_tree(toy, monkeypatch):
+    """Frama-C takes names as relative to PWD: a copy's run from another tree once looked at that one's files."""
+    toy()
+    monkeypatch.setattr(proofs, "WORK", layout.ROOT / "work")
+    monkeypatch.setenv("PWD", "/elsewhere")
+    seen = []
+    monkeypatch.setattr(proofs.subprocess, "run",
+                        lambda words, **options: seen.append(options) or subprocess.CompletedProcess(words, 0, "", ""))
+    proofs.Proof("kernel/obj/toy.h", ("f",), 7).run()
+    assert seen[-1]["cwd"] == layout.ROOT and seen[-1]["env"]["PWD"] == str(layout.ROOT)
 
 
 def test_words_that_name_nothing_are_exit_2(tree):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proofs of kernel functions by Frama-C's WP: contracts are ACSL comments in the files that the kernel is made of.
+"""Proofs of functions by Frama-C's WP: contracts are ACSL comments in the files that kernel and servers are made of.
 
 For all inputs that a contract admits its clauses hold and nothing undefined happens (-wp-rte), nor an unsigned wrap where the
 property says so. A smoke test asks of each contract whether it contradicts itself. WP's exit status says nothing: a proof is the
@@ -17,7 +17,7 @@ from umbra import layout
 WORK = layout.BUILD / "verify" / "proofs"
 PROVERS = "cvc4,z3"
 SECONDS = 1500      # a hang; the provers' own limit is below
-PROVER_SECONDS = 60
+PROVER_SECONDS = 20
 SMOKE_SECONDS = 2
 NO_WRAP = "-warn-unsigned-overflow"
 ADMITTED = re.compile(r"\b(admit|axiom|axiomatic|lemma)\b")
@@ -32,8 +32,8 @@ NOT_SEEN = "WP did not come to an end"
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
 
-def includes():
-    flags = layout.KERNEL_FLAGS
+def includes(file):
+    flags = layout.KERNEL_FLAGS if file.startswith("kernel/") else layout.SERVER_FLAGS
     return ["-I" + folder for flag, folder in zip(flags, flags[1:]) if flag == "-I"]
 
 
@@ -43,8 +43,8 @@ def assumed(text):
 
 
 def compiled(file):
-    """Whether the kernel is made of it: a source, or a header that a source includes by its name."""
-    sources = layout.find("kernel/**/*.c")
+    """Whether the kernel or a server is made of it: a source, or a header that a source includes by its name."""
+    sources = layout.find(file.partition("/")[0] + "/**/*.c")
     if file.endswith(".c"):
         return file in sources
     name = re.escape(os.path.basename(file))
@@ -75,7 +75,7 @@ class Proof:
     def check(self):
         path = layout.ROOT / self.file
         if not path.is_file() or not compiled(self.file):
-            return Outcome(False, "%s is no part of the kernel" % self.file, "")
+            return Outcome(False, "%s is no part of any program" % self.file, "")
         words = assumed(path.read_text())
         if words:
             return Outcome(False, "%s has %s in a contract" % (self.file, ", ".join(words)), "")
@@ -89,14 +89,15 @@ class Proof:
         return WORK / "cache" / os.path.basename(self.file)
 
     def run(self):
-        """WP's report. Why3's configuration is a file of the build, as the person's own may know no provers."""
+        """WP's report. Why3's configuration is a file of the build, as the person's own may know no provers. Frama-C takes a file's name
+        as relative to PWD, whatever its working directory is."""
         home = WORK / "home"
         self.cache.mkdir(parents=True, exist_ok=True)
         home.mkdir(exist_ok=True)
-        environment = {**os.environ, "HOME": str(home), "LC_ALL": "C"}
+        environment = {**os.environ, "HOME": str(home), "LC_ALL": "C", "PWD": str(layout.ROOT)}
         if not (home / ".why3.conf").is_file():
             subprocess.run(["why3", "config", "detect"], env=environment, capture_output=True, timeout=SECONDS)
-        words = ["frama-c", "-c11", "-machdep", "gcc_x86_64", "-cpp-extra-args=" + " ".join([*includes(), ALIGNED]),
+        words = ["frama-c", "-c11", "-machdep", "gcc_x86_64", "-cpp-extra-args=" + " ".join([*includes(self.file), ALIGNED]),
                  "-wp", "-wp-rte", "-wp-smoke-tests", "-wp-smoke-timeout", str(SMOKE_SECONDS), *self.options,
                  "-wp-prover", PROVERS, "-wp-timeout", str(PROVER_SECONDS), "-wp-par", "2",
                  "-wp-cache", "update", "-wp-cache-dir", str(self.cache), "-wp-fct", ",".join(self.functions), self.file]

@@ -5,6 +5,7 @@
  * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
  * runs included. */
 #include "ipc.h"
+#include "message.h"
 #include "quick.h"
 
 /* A message of few words; or of many, and capabilities, with buffers at both ends. */
@@ -29,12 +30,9 @@ static inline void copy_words(struct tcb *to, const struct tcb *from, uint64_t t
 /* What more there is of a message, when its registers have been copied. */
 static inline void copy_buffer(struct tcb *to, const struct tcb *from, uint64_t tag, bool grant)
 {
-    const volatile uint64_t *there = from->buffer->words; /* shared memory: each word is read once */
-    uint64_t *here = to->buffer->words;
     unsigned words = TAG_WORDS(tag), caps = grant ? TAG_NCAPS(tag) : 0;
 
-    for (unsigned i = MSG_REGISTERS; i < words; i++)
-        here[i] = there[i];
+    copy_buffer_words(to->buffer, from->buffer, words);
     if (caps)
         caps = transfer_caps(from, to, caps);
     to->regs.rsi = TAG(TAG_LABEL(tag), words) | TAG_CAPS(caps);

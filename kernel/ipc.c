@@ -7,6 +7,7 @@
 #include "ipc.h"
 #include "invoke.h"
 #include "log.h"
+#include "message.h"
 
 static void wake(struct tcb *t)
 {
@@ -75,8 +76,8 @@ static void transfer(const struct tcb *from, struct tcb *to, bool grant)
     if (words > MSG_REGISTERS) {
         if (!from->buffer || !to->buffer)
             words = MSG_REGISTERS;
-        for (unsigned i = MSG_REGISTERS; i < words; i++)
-            to->buffer->words[i] = from->buffer->words[i];
+        else
+            copy_buffer_words(to->buffer, from->buffer, words);
     }
     if (caps)
         caps = transfer_caps(from, to, caps);
@@ -138,7 +139,7 @@ void ipc_send(struct tcb *t, struct cap *ep, bool call)
 
     if (!(ep->rights & RIGHT_WRITE))
         e = ERR_NO_RIGHT;
-    else if (TAG_WORDS(tag) > MSG_WORDS_MAX || TAG_NCAPS(tag) > MSG_CAPS_MAX)
+    else if (!tag_fits(tag))
         e = ERR_RANGE;
     else if ((TAG_WORDS(tag) > MSG_REGISTERS || TAG_NCAPS(tag)) && !t->buffer)
         e = ERR_NO_IPC_BUFFER;
@@ -237,7 +238,7 @@ err_t ipc_reply(struct tcb *t, struct reply *reply)
 
     if (!caller)
         return REFUSED(ERR_NO_REPLY, "reply without a caller");
-    if (TAG_WORDS(tag) > MSG_WORDS_MAX || TAG_NCAPS(tag) > MSG_CAPS_MAX)
+    if (!tag_fits(tag))
         return REFUSED(ERR_RANGE, "reply tag %lx", tag);
     if ((TAG_WORDS(tag) > MSG_REGISTERS || TAG_NCAPS(tag)) && !t->buffer)
         return REFUSED(ERR_NO_IPC_BUFFER, "reply tag %lx", tag);

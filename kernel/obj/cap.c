@@ -135,6 +135,17 @@ void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
     *list = below;
 }
 
+/*@ requires \valid_read(dest) && \valid_read(src);
+    assigns \nothing;
+    ensures into_an_empty_slot: \result == ERR_OK ==> dest->type == OBJ_NULL;
+    ensures no_second_of_one: \result == ERR_OK ==>
+        src->type != OBJ_UNTYPED && src->type != OBJ_RANGE && src->type != OBJ_VIEW &&
+        src->type != OBJ_PAGETABLE && src->type != OBJ_IRQCONTROL && src->type != OBJ_REPLY;
+    ensures not_of_the_dying: \result == ERR_OK ==> (src->flags & CAP_ZOMBIE) == 0;
+    ensures badge_of_a_type: \result == ERR_OK && badge != 0 ==>
+        src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION;
+    ensures badge_once: \result == ERR_OK && badge != 0 ==> (src->flags & CAP_BADGED) == 0;
+    ensures not_too_deep: \result == ERR_OK ==> src->depth < DERIVE_DEPTH_MAX; */
 err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge)
 {
     if (dest->type != OBJ_NULL)
@@ -150,22 +161,41 @@ err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t b
     return ERR_OK;
 }
 
+/* What a derived capability is, but for its place in the tree. */
+/*@ requires \valid_read(src);
+    assigns \nothing;
+    ensures no_right_more: \result.rights == (src->rights & rights);
+    ensures same_object: \result.type == src->type && \result.obj == src->obj && \result.bits == src->bits;
+    ensures same_place: \result.holder == holder;
+    ensures no_flag_more: \result.flags == (src->flags & (CAP_DEVICE | CAP_BADGED | CAP_LARGE)) ||
+        (badge != 0 && (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION));
+    ensures badge_kept: (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) && badge == 0 ==>
+        \result.d0 == src->d0;
+    ensures badge_given: (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) && badge != 0 ==>
+        \result.d0 == badge;
+    ensures same_ports: src->type == OBJ_IOPORT ==> \result.d0 == src->d0;
+    ensures mapped_nowhere: \result.d1 == 0; */
+static inline struct cap derived(const struct cap *src, uint8_t holder, uint8_t rights, uint64_t badge)
+{
+    struct cap c = { .type = src->type,
+                     .rights = src->rights & rights,
+                     .flags = src->flags & (CAP_DEVICE | CAP_BADGED | CAP_LARGE),
+                     .bits = src->bits,
+                     .holder = holder,
+                     .obj = src->obj };
+
+    if (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) {
+        c.d0 = badge ? badge : src->d0;
+        c.flags |= badge ? CAP_BADGED : 0;
+    } else if (src->type == OBJ_IOPORT) {
+        c.d0 = src->d0;
+    }
+    return c;
+}
+
 void cap_derive(struct cap *dest, struct cap *src, uint8_t rights, uint64_t badge)
 {
-    uint8_t holder = dest->holder;
-
-    *dest = (struct cap){ .type = src->type,
-                          .rights = src->rights & rights,
-                          .flags = src->flags & (CAP_DEVICE | CAP_BADGED | CAP_LARGE),
-                          .bits = src->bits,
-                          .holder = holder,
-                          .obj = src->obj };
-    if (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) {
-        dest->d0 = badge ? badge : src->d0;
-        dest->flags |= badge ? CAP_BADGED : 0;
-    } else if (src->type == OBJ_IOPORT) {
-        dest->d0 = src->d0;
-    }
+    *dest = derived(src, dest->holder, rights, badge);
     cap_insert(dest, src);
 }
 

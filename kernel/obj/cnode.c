@@ -2,10 +2,11 @@
 /* CSpaces: finding capabilities, and the CNode's methods. A CPtr reaches one or two levels (umbra/types.h).
  */
 #include "invoke.h"
+#include "slots.h"
 
 static struct cap *slot_in(const struct cap *cnode, uint64_t index)
 {
-    if (cnode->type != OBJ_CNODE || index == 0 || index >= 1ull << cnode->bits)
+    if (cnode->type != OBJ_CNODE || !slot_within(1ull << cnode->bits, index))
         return NULL;
     return (struct cap *)cap_object(cnode) + index;
 }
@@ -42,9 +43,7 @@ err_t cspace_cap(const struct tcb *t, cptr_t p, unsigned type, unsigned rights, 
 
 err_t cnode_slots(const struct cap *cnode, uint64_t first, uint64_t n, struct cap **out)
 {
-    uint64_t size = 1ull << cnode->bits;
-
-    if (first == 0 || first >= size || n > size - first)
+    if (!slots_within(1ull << cnode->bits, first, n))
         return ERR_RANGE;
     struct cap *slots = (struct cap *)cap_object(cnode) + first;
     for (uint64_t i = 0; i < n; i++)

@@ -5,6 +5,7 @@
  * when it has no children. [0, d1) was zeroed since the last such fall (or d0 passed it); every object starts
  * zeroed. Zeroing may be interrupted: d1 is the progress, and the call is executed again. */
 #include "invoke.h"
+#include "retype_fit.h"
 
 #define ZERO_CHUNK 4096ul
 
@@ -103,12 +104,8 @@ static err_t decode_retype(const struct invocation *v, struct retype *r)
     if (e != ERR_OK)
         return e;
     r->stride = 1ull << r->bits;
-    uint64_t used = u->d0;
-    if (r->stride > size || used > size - r->stride)
-        return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, object of %lx", size, used, r->stride);
-    r->start = (used + r->stride - 1) / r->stride * r->stride;
-    if (r->start >= size || r->count > (size - r->start) / r->stride)
-        return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, %lu objects of %lx", size, used,
+    if (!retype_fit(size, u->d0, r->stride, r->count, &r->start))
+        return REFUSED(ERR_NO_MEMORY, "untyped of %lx bytes, %lx used, %lu objects of %lx", size, u->d0,
                        r->count, r->stride);
     r->untyped = u;
     return ERR_OK;

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from umbra import layout, models, seeded, verify
+from umbra import cli, deps, layout, models, proofs, seeded, verify
 
 TOY = """// C: lib/toy.c count: n + 1 ; return
 byte n;
@@ -100,6 +100,88 @@ def test_a_property_that_disappears_is_missed(monkeypatch):
     assert len(gone) == 2 and "init.third-death: docs/assurance.md tells of it" in gone[0] and "exit.pml claims third" in gone[1]
 
 
+WP = """[kernel] Parsing kernel/toy.h (with preprocessing)
+[kernel:asm:clobber] kernel/x.h:29: Warning: 
+  Clobber list contains "memory" argument. Assuming no side effects beyond those mentioned in operands.
+[wp] Running WP plugin...
+[wp] [CVC4 1.8] Goal typed_f_ensures : Valid (30ms)
+[wp] [Passed] Smoke-test typed_f_wp_smoke_default_requires
+[wp] Proved goals:   %s
+  Qed:            11  (2ms-7ms-39ms)
+"""
+BROKEN = (WP % "6 / 7").replace("[wp] Proved", "[wp] [Failed] Goal typed_f_ensures\n[wp] Proved")
+DEAD = (WP % "7 / 7").replace("[wp] Proved", "[wp] kernel/toy.h:2: Warning: Failed smoke-test\n[wp] Proved")
+LATE = (WP % "7 / 7").replace("[wp] Proved", "[wp] [Timeout] Goal typed_f_ensures\n[wp] Proved")
+UNKNOWN = WP % "7 / 7" + "[wp:pedantic-assigns] kernel/x.h:9: Warning: \n  No 'assigns' specification for function 'g'.\n"
+
+
+@pytest.mark.parametrize("text,holds,figure", [(WP % "7 / 7", True, "7 goals"), (BROKEN, False, "6 of 7 goals"),
+                                               (WP % "6 / 6", False, "6 of 6 goals, expected 7"), (DEAD, False, "7 of 7 goals"),
+                                               (LATE, False, "7 of 7 goals"), (UNKNOWN, False, "7 of 7 goals"),
+                                               ("[kernel] Frama-C aborted: invalid user input.\n", False, proofs.NOT_SEEN)])
+def test_a_proof_is_all_goals_that_are_expected_and_no_doubt(text, holds, figure):
+    outcome = proofs.judge(text, 7)
+    assert (outcome.holds, outcome.figure) == (holds, figure)
+    assert holds or outcome.why
+
+
+@pytest.mark.parametrize("text", ["/*@ axiomatic A { axiom a: 1 == 2; } */", "//@ admit x > 0;", "/*@ lemma l: 1 == 2; */"])
+def test_a_contract_that_has_something_believed_proves_nothing(toy, monkeypatch, text):
+    toy()
+    monkeypatch.setattr(proofs.Proof, "run", lambda self: WP % "7 / 7")
+    place = layout.ROOT / "kernel/obj"
+    place.mkdir(parents=True)
+    (place / "toy.c").write_text('#include "toy.h"\n')
+    (place / "toy.h").write_text("/* an axiom */\n/*@ assigns \\nothing; */\n")
+    proof = proofs.Proof("kernel/obj/toy.h", ("f",), 7)
+    monkeypatch.setattr(proofs, "WORK", layout.ROOT / "work")
+    assert proof.check().holds
+    (place / "toy.h").write_text(text)
+    assert not proof.check().holds
+    (place / "toy.h").write_text("")
+    (place / "toy.c").write_text("")
+    assert "is no part of any program" in proof.check().figure
+
+
+def test_what_is_proved_is_there_and_has_a_contract():
+    for by in (p.by for p in verify.PROPERTIES if p.method == verify.PROVED):
+        text = (layout.ROOT / by.file).read_text()
+        assert by.goals > 0 and proofs.compiled(by.file) and not proofs.assumed(text)
+        for function in by.functions:
+            assert re.search(r"\*/\n[^\n;]*\b%s\(" % function, text) and models.body(text, function), function
+
+
+def test_no_proof_is_part_of_the_tests():
+    assert not [p.name for p in verify.chosen((), True) if p.method == verify.PROVED]
+
+
+def test_frama_c_is_installed_by_the_proofs_alone():
+    """1.5 GB: neither `deps` nor anything that a new machine's first commands need."""
+    provers = set(deps.needs_of("proofs"))
+    assert provers and all(need.packages for need in provers)
+    assert [command for command in deps.GROUPS if command != "proofs" and provers & set(deps.needs_of(command))] == []
+
+
+def test_a_proof_without_frama_c_is_exit_3_and_names_it(monkeypatch, capsys):
+    real = deps.present
+    monkeypatch.setattr(deps, "present", lambda need: need not in deps.needs_of("proofs") and real(need))
+    assert cli.main(["verify", "--no-install", "kernel.slot-bounds"]) == 3
+    said = capsys.readouterr().err
+    assert "Frama-C" in said and "frama-c-base" in said and "--no-install" in said
+
+
+def test_a_proof_is_of_the_files_of_its_own_tree(toy, monkeypatch):
+    """Frama-C takes names as relative to PWD: a copy's run from another tree once looked at that one's files."""
+    toy()
+    monkeypatch.setattr(proofs, "WORK", layout.ROOT / "work")
+    monkeypatch.setenv("PWD", "/elsewhere")
+    seen = []
+    monkeypatch.setattr(proofs.subprocess, "run",
+                        lambda words, **options: seen.append(options) or subprocess.CompletedProcess(words, 0, "", ""))
+    proofs.Proof("kernel/obj/toy.h", ("f",), 7).run()
+    assert seen[-1]["cwd"] == layout.ROOT and seen[-1]["env"]["PWD"] == str(layout.ROOT)
+
+
 def test_words_that_name_nothing_are_exit_2(tree):
     done = tree.run("verify", "bogus")
     assert done.returncode == 2 and "nothing is called bogus" in done.stderr
@@ -114,12 +196,13 @@ def test_a_property_that_fails_is_exit_1(tree):
 @pytest.mark.parametrize("text,verdict", [("kernel.a  model-checked  FAILS     0.1 s  x; there is a way to break it\n", "caught"),
                                           ("kernel.a  model-checked  holds     0.1 s  x; 7 states\n", "SURVIVED"),
                                           ("kernel.a  model-checked  FAILS     0.1 s  x; the search was cut short\n", "proves nothing"),
+                                          ("kernel.a  proved         FAILS     0.1 s  x; %s\n" % proofs.NOT_SEEN, "proves nothing"),
                                           ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
     assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict
 
 
-def test_every_model_checked_property_has_a_fault_that_breaks_it():
+def test_every_property_that_is_proved_or_model_checked_has_a_fault_that_breaks_it():
     assert seeded.unbroken(seeded.faults(())) == []
 
 

@@ -50,13 +50,15 @@ NEEDS = {
     "verify": (_n("model checker spin", "command:spin", "spin"),),
     "fuzz": (_n("clang", "command:clang", "clang"), _n("libFuzzer", "clangfile:libclang_rt.fuzzer-x86_64.a", "libclang-rt-14-dev"),
              _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
+    "proofs": (_n("Frama-C", "command:frama-c", "frama-c-base"), _n("Why3", "command:why3", "why3"),
+               _n("prover CVC4", "command:cvc4", "cvc4"), _n("prover Z3", "command:z3", "z3")),    # 1.5 GB: only `verify` installs them
     "fresh": (_n("debootstrap", "command:debootstrap", "debootstrap"),),
     "plot": (_n("matplotlib", "import:matplotlib", "python3-matplotlib"),),
 }
 GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "sanitizers", "iso", "debug", "bochs", "verify"),
-          "verify": ("build", "verify", "sanitizers"), "fuzz": ("build", "sanitizers", "fuzz"), "run": ("build", "qemu"),
+          "verify": ("build", "verify", "sanitizers"), "fuzz": ("build", "sanitizers", "fuzz"), "proofs": ("proofs",), "run": ("build", "qemu"),
           "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
-          "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
+          "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(name for name in NEEDS if name != "proofs")}
 
 
 def present(need):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`verify --self-test`: tests/verify/seeded/*.patch each put one fault into a model, a checker or a source, and name the properties that
 must then fail. As with mutants (selftest.py): a patch that does not apply, or a property that fails without it, fails the run;
-so does a property of a model, or of the closure, that no patch breaks.
+so does a proved property, one of a model or of the closure, that no patch breaks.
 """
 import re
 import subprocess
 import sys
 import time
 
-from umbra import deps, fuzz, layout, models, say, selftest
+from umbra import deps, fuzz, layout, models, proofs, say, selftest
 from umbra.errors import Failure, Usage
 
 FOLDER = "tests/verify/seeded"
@@ -50,7 +50,7 @@ def judge_one(done, name):
     row = re.search(r"^%s +\S.*?  (holds|FAILS) .*$" % re.escape(name), done.stdout if done else "", re.M)
     if row is None:
         return "its property did not run"
-    if any(text in row[0] for text in (*models.NO_VERDICT, fuzz.NO_BUILD)):
+    if any(text in row[0] for text in (*models.NO_VERDICT, fuzz.NO_BUILD, proofs.NOT_SEEN)):
         return "proves nothing"
     return "SURVIVED" if row[1] == "holds" else "caught"
 
@@ -59,8 +59,13 @@ def unbroken(found):
     """Properties that ought to have a fault and have none."""
     from umbra import verify as table
     told = {name for m in found for name in m.test.split()}
-    methods = (table.MODELLED, table.CLOSED, table.COMPARED, fuzz.FUZZED)
+    methods = (table.PROVED, table.MODELLED, table.CLOSED, table.COMPARED, fuzz.FUZZED)
     return [p.name for p in table.PROPERTIES if p.method in methods and p.name not in told]
+
+
+def proves(names):
+    from umbra import verify as table
+    return any(p.method == table.PROVED for p in table.PROPERTIES if p.name in names)
 
 
 def command(options):
@@ -68,6 +73,8 @@ def command(options):
     if not chosen:
         raise Usage("%s/ holds no fault" % FOLDER)
     deps.ensure("verify", options)
+    if proves({name for m in chosen for name in m.test.split()}):
+        deps.ensure("proofs", options)
     began = time.monotonic()
     selftest.prepare(SCRATCH)
     say.note("without faults first")

@@ -3,7 +3,7 @@
 
 PROPERTIES is the list; a new one is a line in it and a row of docs/assurance.md, which has the same names: one that is missing on
 either side fails the run, as does a claim of a model that no line asks for, and a function that a model stands for and the tree
-no longer has. How each method works: models.py (spin), the other classes below.
+no longer has. How each method works: models.py (spin), proofs.py (Frama-C), the other classes below.
 """
 import collections
 import dataclasses
@@ -13,14 +13,14 @@ import subprocess
 import sys
 import time
 
-from umbra import deps, fuzz, layout, models, say, seeded
+from umbra import deps, fuzz, layout, models, proofs, say, seeded
 from umbra.errors import Usage
 
 COMPONENTS = ("kernel", "vmm", "memmgr", "idl", "init", "system")
 ASSURANCE = "docs/assurance.md"
 SECONDS = 900       # a hang
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
-MODELLED, CLOSED, ALL_INPUTS = "model-checked", "closure", "all inputs"
+PROVED, MODELLED, CLOSED, ALL_INPUTS = "proved", "model-checked", "closure", "all inputs"
 COMPARED = "compared"
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
@@ -89,6 +89,12 @@ def fuzzed(target):
     return Property(target.shown_as, fuzz.FUZZED, target.reads, fuzz.Kept(target), short=False)
 
 
+def proof(name, file, functions, goals, *options):
+    """Contracts of functions of one file of the kernel, proved by that many goals. Not part of `test`: it need not have Frama-C."""
+    return Property(name, PROVED, "all inputs of " + functions.replace(" ", ", "),
+                    proofs.Proof("kernel/" + file, tuple(functions.split()), goals, options), short=False)
+
+
 EXIT = "2 exits, 3 deaths between any two stores"
 TWICE = "1 exit, 3 deaths, 2 stores to one place"
 FRAMES = "1 processor, 2 takings, 2 roots, 2 ASIDs"
@@ -110,6 +116,11 @@ PROPERTIES = (
     model("kernel.tables-2", "epoch tables", TWO, **PAIR),
     model("kernel.frames-3", "epoch frames", THREE, short=False, **TRIPLE),
     model("kernel.tables-3", "epoch tables", THREE, short=False, **TRIPLE),
+    proof("kernel.retype-fit", "obj/retype_fit.h", "retype_fit", 25, proofs.NO_WRAP),
+    proof("kernel.slot-bounds", "obj/slots.h", "slot_within slots_within", 22, proofs.NO_WRAP),
+    proof("kernel.message-bounds", "message.h", "tag_fits copy_buffer_words", 21),
+    proof("kernel.derive-check", "obj/cap.c", "cap_derive_check", 43),
+    proof("kernel.derive-rights", "obj/cap.c", "derived", 31),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),
@@ -194,6 +205,8 @@ def command(options):
         return seeded.command(options)
     wanted = chosen(options.names, options.short)
     deps.ensure("verify", options)
+    if any(p.method == PROVED for p in wanted):
+        deps.ensure("proofs", options)
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     width = max(len(p.name) for p in wanted)
     models.plan([p.by for p in wanted if isinstance(p.by, models.Claim)])

@@ -54,17 +54,28 @@ static void adopt(struct cap *zombie)
     dying_add(zombie);
 }
 
-/* Where the list of what is below a capability begins. Debug builds keep those without a parent in one list,
- * too, and count changes: the dump of all of them (graph.c) begins there, and says nothing that was not true
- * at one moment. */
+/* Debug builds keep the capabilities without a parent in a list, too, and count changes: the dump of all of
+ * them (graph.c) begins there, and says nothing that was not true at one moment. */
 #if UMBRA_DEBUG
 static struct cap *boot;
 uint64_t cap_changes;
 
-static struct cap **list_of(struct cap *parent)
+static void boot_link(struct cap *c)
 {
     cap_changes++;
-    return parent ? &parent->child : &boot;
+    if (c->parent)
+        return;
+    c->next = boot;
+    if (boot)
+        boot->prev = c;
+    boot = c;
+}
+
+static void boot_replace(const struct cap *c, struct cap *now)
+{
+    cap_changes++;
+    if (boot == c)
+        boot = now;
 }
 
 const struct cap *cap_next_of(const struct cap *c)
@@ -78,35 +89,38 @@ const struct cap *cap_next_of(const struct cap *c)
     return c ? c->next : NULL;
 }
 #else
-static struct cap **list_of(struct cap *parent)
+static inline void boot_link(struct cap *c)
 {
-    return parent ? &parent->child : NULL;
+    (void)c;
+}
+
+static inline void boot_replace(const struct cap *c, struct cap *now)
+{
+    (void)c, (void)now;
 }
 #endif
 
 static void unlink(struct cap *c)
 {
-    struct cap **list = list_of(c->parent);
-
+    boot_replace(c, c->next);
     if (c->prev)
         c->prev->next = c->next;
-    else if (list && *list == c)
-        *list = c->next;
+    else if (c->parent)
+        c->parent->child = c->next;
     if (c->next)
         c->next->prev = c->prev;
 }
 
 static void link_below(struct cap *c, struct cap *parent)
 {
-    struct cap **list = list_of(parent);
-
     c->parent = parent;
     c->prev = NULL;
-    c->next = list ? *list : NULL;
+    c->next = parent ? parent->child : NULL;
     if (c->next)
         c->next->prev = c;
-    if (list)
-        *list = c;
+    if (parent)
+        parent->child = c;
+    boot_link(c);
 }
 
 void cap_insert(struct cap *dest, struct cap *parent)
@@ -118,7 +132,7 @@ void cap_insert(struct cap *dest, struct cap *parent)
 
 void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
 {
-    struct cap **list = list_of(parent), *below = *list;
+    struct cap *below = parent->child;
     uint8_t depth = parent->depth + 1;
 
     for (struct cap *c = first; c < first + n; c++) {
@@ -130,9 +144,10 @@ void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
         below = c;
     }
     first[n - 1].prev = NULL;
-    if (*list)
-        (*list)->prev = first;
-    *list = below;
+    if (parent->child)
+        parent->child->prev = first;
+    parent->child = below;
+    boot_link(first);
 }
 
 /*@ requires \valid_read(dest) && \valid_read(src);
@@ -203,15 +218,14 @@ void cap_move(struct cap *dest, struct cap *src)
 {
     uint8_t holder = dest->holder, old_holder = src->holder;
 
-    struct cap **list = list_of(src->parent);
-
     ASSERT(!src->child);
     *dest = *src;
     dest->holder = holder;
     if (dest->prev)
         dest->prev->next = dest;
-    else if (list && *list == src)
-        *list = dest;
+    else if (dest->parent)
+        dest->parent->child = dest;
+    boot_replace(src, dest);
     if (dest->next)
         dest->next->prev = dest;
     *src = (struct cap){ .holder = old_holder };

@@ -366,7 +366,7 @@ TEST(flow_client_of_a_ring_that_fills_meanwhile_hears_of_room)
         CHECK(!flow_open(&f, false, &nothing));
         memset(output, 0, sizeof(output));
         output[0].magic = CONSOLE_MAGIC;
-        for (unsigned i = 0; i < CONSOLE_OUTPUT_ENTRIES - short_of; i++)
+        for (unsigned i = 0; i < CONSOLE_OUTPUT_RUNNING - short_of; i++)
             say(0, 9, "x");
         f.wake = 0;
         meanwhile = short_of ? one_more : NULL;

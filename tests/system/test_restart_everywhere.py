@@ -263,6 +263,12 @@ def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(bare, alone, icount
 
 
 @pytest.mark.needs(*BARE_NEEDS)
+def test_a_guest_that_waits_in_a_loop_over_sti_gets_its_interrupts(bare, alone):
+    """In each of 26 rounds 12 of the timer, one that it sends itself, and one single step: 16Ch."""
+    assert alone(bare, CLOCKS).console == "AAAAABGM\n"
+
+
+@pytest.mark.needs(*BARE_NEEDS)
 def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(bare, alone):
     """Wherever an exit with such a store comes first; then, for those left out, exactly at an exit of which the undisturbed run
     says that it makes so many. Of the most stores that HLT makes, and of the last exit, at which two of four ways are left."""

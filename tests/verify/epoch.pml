@@ -67,8 +67,8 @@ inline new_asid(c, r)
  * C: kernel/obj/shadow.c op_link
  * C: kernel/obj/shadow.c fill: next_frame ; ERR_NOT_IN_GUEST
  * C: kernel/obj/shadow.c op_downgrade: downgraded = true
- * C: kernel/obj/shadow.c op_set_root
- * C: kernel/obj/shadow.c root_enter
+ * C: kernel/obj/root.c op_set_root
+ * C: kernel/obj/root.c root_enter
  * C: kernel/obj/shadow.c know_current: ERR_STALE_TABLE
  * C: kernel/obj/shadow.c drop_entry: downgraded = true */
 inline operation()

@@ -25,7 +25,7 @@ KERNEL_FLAGS = FREESTANDING + ("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-re
                                "-fno-align-jumps", "-fno-align-loops", "-fno-align-labels",
                                "-I", "kernel/include", "-I", "kernel")
 # The kernel is compiled for size but for what runs at every message, signal, exit and mapping.
-KERNEL_FAST = ("kernel/fastpath.c", "kernel/fastsignal.c", "kernel/fastexit.c", "kernel/obj/shadow.c",
+KERNEL_FAST = ("kernel/fastpath.c", "kernel/fastsignal.c", "kernel/fastexit.c", "kernel/obj/shadow.c", "kernel/obj/root.c",
                "kernel/obj/vspace.c", "kernel/obj/cnode.c", "kernel/arch/x86_64/svm.c", "kernel/arch/x86_64/svm_exit.c",
                "kernel/obj/cap.c")
 KERNEL_SMALL = ("-Oz", "-fno-align-functions")

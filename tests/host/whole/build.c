@@ -145,7 +145,8 @@ static void give_common(struct process *p, uint64_t badge)
     object(p, OBJ_ENDPOINT, 0);
     its_own(p, OBJ_CNODE, 3);
     its_own(p, OBJ_REPLY, 0);
-    its_own(p, OBJ_UNTYPED, 13);
+    DO(object(p, OBJ_TIMER, 0), TIMER_BIND, common.notification);
+    its_own(p, OBJ_UNTYPED, 14);
 }
 
 /* A VM on a guest space, with a vCPU. */
@@ -212,7 +213,6 @@ static void second_vmm(void)
     cptr_t space = vmm(&p, 5);
 
     tables(&p, vm(&p, space, 0, VM_PAGING_NESTED, VIEW_AT + 8 * PAGE_BYTES), 3);
-    its_own(&p, OBJ_UNTYPED, 14);
     threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 0, 8000);
     give_common(&p, 20);
 }

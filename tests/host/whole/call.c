@@ -338,13 +338,6 @@ static void choose_invocation(struct tcb *t)
         t->regs.rax = (uint64_t)SYS_POLL; /* it never waits: somebody has to go on */
 }
 
-static bool is_large(const struct cap *c, const void *what)
-{
-    (void)what;
-    return c->type == OBJ_CNODE || c->type == OBJ_UNTYPED || c->type == OBJ_ENDPOINT ||
-           c->type == OBJ_NOTIFICATION || c->type == OBJ_REPLY || c->type == OBJ_SHADOW || c->type == OBJ_VM;
-}
-
 static bool is_cspace(const struct cap *c, const void *slots)
 {
     return c->type == OBJ_CNODE && cap_object(c) == slots;
@@ -375,7 +368,8 @@ static cptr_t above_the_dying(const struct tcb *t)
 static void choose_removal(struct tcb *t)
 {
     static cptr_t list[1024];
-    unsigned n = named(t, is_large, NULL, list, 1024);
+    const unsigned type = 1 + pick(OBJ_TYPES - 1u);
+    unsigned n = named(t, is_type, &type, list, 1024);
     cptr_t p = n ? list[pick(n)] : 0, cspace = 0;
     const struct cap *c = cspace_slot(t, p);
 
@@ -467,7 +461,7 @@ void choose_call(struct tcb *t)
         choose_answer(t, vcpu);
     } else if (one_in(3)) {
         choose_ipc(t);
-    } else if (one_in(12)) {
+    } else if (one_in(8)) {
         choose_removal(t);
     } else {
         choose_invocation(t);

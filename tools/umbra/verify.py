@@ -104,6 +104,8 @@ PROPERTIES = (
     model("kernel.tables-2", "epoch tables", TWO, **PAIR),
     model("kernel.frames-3", "epoch frames", THREE, short=False, **TRIPLE),
     model("kernel.tables-3", "epoch tables", THREE, short=False, **TRIPLE),
+    Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
+             Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),

@@ -113,9 +113,12 @@ static struct process process(unsigned memory_bits, bool originals)
     struct process p = { .bits = 6, .next = 1, .own_next = 1 };
 
     p.memory = make(SLOT_RAM, OBJ_UNTYPED, memory_bits);
+    cptr_t spare = make(p.memory, OBJ_UNTYPED, 14);
     p.cnode = make(p.memory, OBJ_CNODE, p.bits);
     p.own = originals ? p.cnode : make(p.memory, OBJ_CNODE, 5);
     give(&p, p.cnode, RIGHT_ALL, 0);
+    DO(p.cnode, CNODE_MOVE, p.next++, spare);
+    p.own_next = p.own == p.cnode ? p.next : p.own_next;
     p.space = object(&p, OBJ_VSPACE, 0);
     for (unsigned level = 3; level > 0; level--)
         DO(its_own(&p, OBJ_PAGETABLE, 0), PAGETABLE_MAP, p.space, 0, level);
@@ -143,10 +146,10 @@ static void give_common(struct process *p, uint64_t badge)
     give(p, deep, RIGHT_ALL, 0);
     object(p, OBJ_NOTIFICATION, 0);
     object(p, OBJ_ENDPOINT, 0);
+    give(p, object(p, OBJ_FRAME, FRAME_4K), RIGHT_READ | RIGHT_WRITE, 0);
     its_own(p, OBJ_CNODE, 3);
     its_own(p, OBJ_REPLY, 0);
     DO(object(p, OBJ_TIMER, 0), TIMER_BIND, common.notification);
-    its_own(p, OBJ_UNTYPED, 14);
 }
 
 /* A VM on a guest space, with a vCPU. */

@@ -173,7 +173,8 @@ static void sched(const struct tcb *t, unsigned method)
 
 static uint64_t some_address(void)
 {
-    return pick(3) << 39 | (one_in(4) ? pick(3) << 30 : 0) | (one_in(3) ? pick(3) << 21 : 0) | pick(16) << 12;
+    return (one_in(2) ? pick(3) << 39 : 0) | (one_in(4) ? pick(3) << 30 : 0) |
+           (one_in(3) ? pick(3) << 21 : 0) | pick(16) << 12;
 }
 
 static uint64_t aligned(uint64_t address, unsigned level)

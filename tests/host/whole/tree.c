@@ -142,7 +142,6 @@ static void add_tree(struct cap *top)
 
     if (is_node(top))
         return;
-    MUST(!top->prev && !top->next);
     for (add(top, NULL); i < census.nodes; i++) {
         struct cap *c = census.node[i], *prev = NULL;
         for (struct cap *k = c->child; k; prev = k, k = k->next) {

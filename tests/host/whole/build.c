@@ -144,12 +144,12 @@ static void give_common(struct process *p, uint64_t badge)
     give(p, common.endpoint, RIGHT_WRITE, badge + 1);
     give(p, common.notification, RIGHT_READ | RIGHT_WRITE, BIT(badge % 60));
     give(p, deep, RIGHT_ALL, 0);
-    object(p, OBJ_NOTIFICATION, 0);
+    cptr_t notification = object(p, OBJ_NOTIFICATION, 0);
+    DO(object(p, OBJ_TIMER, 0), TIMER_BIND, notification);
     object(p, OBJ_ENDPOINT, 0);
     give(p, object(p, OBJ_FRAME, FRAME_4K), RIGHT_READ | RIGHT_WRITE, 0);
     its_own(p, OBJ_CNODE, 3);
     its_own(p, OBJ_REPLY, 0);
-    DO(object(p, OBJ_TIMER, 0), TIMER_BIND, common.notification);
 }
 
 /* A VM on a guest space, with a vCPU. */
@@ -275,6 +275,6 @@ const struct cap *build_world(void)
     second_vmm();
     for (unsigned i = 0; i < thread_count; i++)
         DO(threads[i], TCB_RESUME, 0);
-    DO(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, COMMON_PRIORITY);
+    DO(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, COMMON_PRIORITY - 10); /* when the others wait */
     return untouched;
 }

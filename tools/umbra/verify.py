@@ -121,6 +121,8 @@ PROPERTIES = (
     proof("kernel.message-bounds", "message.h", "tag_fits copy_buffer_words", 21),
     proof("kernel.derive-check", "obj/cap.c", "cap_derive_check", 43),
     proof("kernel.derive-rights", "obj/cap.c", "derived", 31),
+    Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
+             Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),

@@ -113,9 +113,12 @@ static struct process process(unsigned memory_bits, bool originals)
     struct process p = { .bits = 6, .next = 1, .own_next = 1 };
 
     p.memory = make(SLOT_RAM, OBJ_UNTYPED, memory_bits);
+    cptr_t spare = make(p.memory, OBJ_UNTYPED, 14);
     p.cnode = make(p.memory, OBJ_CNODE, p.bits);
     p.own = originals ? p.cnode : make(p.memory, OBJ_CNODE, 5);
     give(&p, p.cnode, RIGHT_ALL, 0);
+    DO(p.cnode, CNODE_MOVE, p.next++, spare);
+    p.own_next = p.own == p.cnode ? p.next : p.own_next;
     p.space = object(&p, OBJ_VSPACE, 0);
     for (unsigned level = 3; level > 0; level--)
         DO(its_own(&p, OBJ_PAGETABLE, 0), PAGETABLE_MAP, p.space, 0, level);
@@ -141,11 +144,12 @@ static void give_common(struct process *p, uint64_t badge)
     give(p, common.endpoint, RIGHT_WRITE, badge + 1);
     give(p, common.notification, RIGHT_READ | RIGHT_WRITE, BIT(badge % 60));
     give(p, deep, RIGHT_ALL, 0);
-    object(p, OBJ_NOTIFICATION, 0);
+    cptr_t notification = object(p, OBJ_NOTIFICATION, 0);
+    DO(object(p, OBJ_TIMER, 0), TIMER_BIND, notification);
     object(p, OBJ_ENDPOINT, 0);
+    give(p, object(p, OBJ_FRAME, FRAME_4K), RIGHT_READ | RIGHT_WRITE, 0);
     its_own(p, OBJ_CNODE, 3);
     its_own(p, OBJ_REPLY, 0);
-    its_own(p, OBJ_UNTYPED, 13);
 }
 
 /* A VM on a guest space, with a vCPU. */
@@ -212,7 +216,6 @@ static void second_vmm(void)
     cptr_t space = vmm(&p, 5);
 
     tables(&p, vm(&p, space, 0, VM_PAGING_NESTED, VIEW_AT + 8 * PAGE_BYTES), 3);
-    its_own(&p, OBJ_UNTYPED, 14);
     threads[thread_count++] = thread(&p, p.buffer, common.endpoint, 0, 8000);
     give_common(&p, 20);
 }
@@ -272,6 +275,6 @@ const struct cap *build_world(void)
     second_vmm();
     for (unsigned i = 0; i < thread_count; i++)
         DO(threads[i], TCB_RESUME, 0);
-    DO(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, COMMON_PRIORITY);
+    DO(SLOT_TCB, TCB_SET_SCHED, SLOT_SCHED, COMMON_PRIORITY - 10); /* when the others wait */
     return untouched;
 }

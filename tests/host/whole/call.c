@@ -173,7 +173,9 @@ static void sched(const struct tcb *t, unsigned method)
 
 static uint64_t some_address(void)
 {
-    return pick(3) << 39 | (one_in(4) ? pick(3) << 30 : 0) | (one_in(3) ? pick(3) << 21 : 0) | pick(16) << 12;
+    uint64_t far = pick(3) << 39 | (one_in(2) ? pick(3) << 30 : 0);
+
+    return (one_in(3) ? far : 0) | (one_in(4) ? pick(3) << 21 : 0) | pick(24) << 12;
 }
 
 static uint64_t aligned(uint64_t address, unsigned level)
@@ -181,12 +183,22 @@ static uint64_t aligned(uint64_t address, unsigned level)
     return one_in(16) ? address : address & ~(level_bytes(level) - 1);
 }
 
+/* Where a table is missing on the way to some address. */
 static void map_table(const struct tcb *t)
 {
+    cptr_t p = pick_cap(t, one_in(2) ? OBJ_VSPACE : OBJ_GUESTSPACE);
+    uint64_t address = some_address();
     unsigned level = 1 + pick(3);
+    struct space s;
 
-    word(pick_cap(t, one_in(2) ? OBJ_VSPACE : OBJ_GUESTSPACE));
-    word(aligned(some_address(), level + 1));
+    if (!one_in(8) && space_argument(t, p, true, &s) == ERR_OK)
+        for (unsigned l = s.top - 1; l > 0; l--) {
+            const uint64_t *e = space_walk(&s, address, l + 1);
+            if (e && !(*e & PTE_P))
+                level = l;
+        }
+    word(p);
+    word(aligned(address, level + 1));
     word(level);
 }
 
@@ -225,6 +237,13 @@ static void kernel_methods(const struct tcb *t, unsigned method)
                                    : pick(20));
     word(pick(600));
     word(1 + pick(60));
+}
+
+static bool is_window(const struct tcb *t, cptr_t p)
+{
+    const struct cap *c = cspace_slot(t, p);
+
+    return c && c->type == OBJ_VIEW && c->kind == VIEW_WINDOW;
 }
 
 static const uint8_t methods[OBJ_TYPES] = {
@@ -291,7 +310,7 @@ static void arguments(const struct tcb *t, cptr_t p, unsigned type, unsigned met
         break;
     case OBJ_VIEW:
         word(pick_cap(t, OBJ_VSPACE));
-        word(aligned(some_address(), one_in(2) ? 4 : 1));
+        word(aligned(some_address(), is_window(t, p) ? 4 : 1));
         break;
     case OBJ_IRQ:
         word(pick_cap(t, OBJ_NOTIFICATION));
@@ -320,13 +339,45 @@ static void put_call(struct tcb *t, cptr_t p, unsigned method)
         t->buffer->words[i] = words.w[i];
 }
 
+static bool has_methods(const struct cap *c, const void *what)
+{
+    (void)what;
+    return c->type < OBJ_TYPES && methods[c->type];
+}
+
+/* A capability to invoke: any, or one of any type. */
+static cptr_t pick_invoked(const struct tcb *t)
+{
+    static cptr_t list[1024];
+    unsigned type = 1 + pick(OBJ_TYPES - 1u), n = 0;
+
+    if (one_in(30))
+        return pick_cap(t, 0);
+    if (methods[type] && !one_in(3))
+        n = named(t, is_type, &type, list, 1024);
+    if (!n)
+        n = named(t, has_methods, NULL, list, 1024);
+    return n ? list[pick(n)] : 0;
+}
+
+/* What is mapped is unmapped, or the other way round; mostly. */
+static unsigned mapping_method(const struct cap *c)
+{
+    BUILD_ASSERT((int)FRAME_MAP == PAGETABLE_MAP && (int)FRAME_MAP == VIEW_MAP);
+    return (c->d1 != 0) == !one_in(8) ? FRAME_UNMAP : FRAME_MAP;
+}
+
 static void choose_invocation(struct tcb *t)
 {
-    cptr_t p = pick_cap(t, one_in(2) ? 0 : 1 + pick(OBJ_TYPES - 1u));
+    cptr_t p = pick_invoked(t);
     const struct cap *c = cspace_slot(t, p);
-    unsigned type = c ? c->type : 0,
-             method = 1 + pick(type < OBJ_TYPES && methods[type] ? methods[type] : 3u);
+    unsigned type = c ? c->type : 0;
+    unsigned method = 1 + pick(type < OBJ_TYPES && methods[type] ? methods[type] : 3u);
 
+    if (type == OBJ_FRAME || type == OBJ_PAGETABLE || type == OBJ_VIEW)
+        method = mapping_method(c);
+    if (type == OBJ_PAGETABLE && method == PAGETABLE_UNMAP && !one_in(4)) /* or little would be mapped */
+        method = PAGETABLE_MAP;
     if (type == OBJ_CNODE && method >= CNODE_DELETE && one_in(2)) /* or little would grow */
         method = CNODE_COPY;
     words.n = 0;
@@ -336,13 +387,6 @@ static void choose_invocation(struct tcb *t)
     put_call(t, p, one_in(60) ? pick(20) : method);
     if (type == OBJ_ENDPOINT && t == init_thread())
         t->regs.rax = (uint64_t)SYS_POLL; /* it never waits: somebody has to go on */
-}
-
-static bool is_large(const struct cap *c, const void *what)
-{
-    (void)what;
-    return c->type == OBJ_CNODE || c->type == OBJ_UNTYPED || c->type == OBJ_ENDPOINT ||
-           c->type == OBJ_NOTIFICATION || c->type == OBJ_REPLY || c->type == OBJ_SHADOW || c->type == OBJ_VM;
 }
 
 static bool is_cspace(const struct cap *c, const void *slots)
@@ -375,7 +419,11 @@ static cptr_t above_the_dying(const struct tcb *t)
 static void choose_removal(struct tcb *t)
 {
     static cptr_t list[1024];
-    unsigned n = named(t, is_large, NULL, list, 1024);
+    static const uint8_t types[] = { OBJ_UNTYPED, OBJ_CNODE, OBJ_CNODE,        OBJ_ENDPOINT, OBJ_REPLY,
+                                     OBJ_FRAME,   OBJ_VCPU,  OBJ_NOTIFICATION, OBJ_SCHED,    OBJ_RANGE,
+                                     OBJ_SHADOW,  OBJ_VM,    OBJ_GUESTSPACE,   OBJ_TCB,      OBJ_IRQ };
+    const unsigned type = types[pick(sizeof(types))];
+    unsigned n = named(t, is_type, &type, list, 1024);
     cptr_t p = n ? list[pick(n)] : 0, cspace = 0;
     const struct cap *c = cspace_slot(t, p);
 
@@ -396,6 +444,11 @@ void choose_revival(struct tcb *t)
     cptr_t p = threads[pick(thread_count)];
     const struct cap *c = cspace_slot(t, p);
     const struct tcb *other = c && c->type == OBJ_TCB ? cap_object(c) : NULL;
+
+    if (other && other->state == THREAD_REPLY && !one_in(4)) { /* it may be answered */
+        t->regs.rax = (uint64_t)SYS_YIELD;
+        return;
+    }
     bool stopped = other && (other->state == THREAD_INACTIVE || other->state == THREAD_FAULTED);
 
     words.n = 0;
@@ -430,11 +483,38 @@ static void choose_message(struct tcb *t)
     b->recv_sub = one_in(4) ? pick_cap(t, OBJ_CNODE) : 0;
 }
 
+static bool has_caller(const struct cap *c, const void *what)
+{
+    (void)what;
+    return c->type == OBJ_REPLY && ((const struct reply *)cap_object(c))->caller;
+}
+
+static bool has_waiter(const struct cap *c, const void *state)
+{
+    const struct tcb *first =
+        c->type == OBJ_ENDPOINT ? ((const struct endpoint *)cap_object(c))->queue.head : NULL;
+
+    return first && first->state == *(const unsigned *)state;
+}
+
+/* Mostly one that fits, else one of the type. */
+static cptr_t likely(const struct tcb *t, bool (*fits)(const struct cap *c, const void *what), unsigned state,
+                     unsigned type)
+{
+    cptr_t list[64];
+    unsigned n = one_in(3) ? 0 : named(t, fits, &state, list, 64);
+
+    return n ? list[pick(n)] : pick_cap(t, type);
+}
+
 static uint64_t receiver(const struct tcb *t, int64_t number)
 {
-    cptr_t p = pick_cap(t, one_in(3) && number != SYS_REPLY_RECV ? OBJ_NOTIFICATION : OBJ_ENDPOINT);
+    bool answers = number == SYS_REPLY_RECV;
+    cptr_t p = one_in(3) && !answers ? pick_cap(t, OBJ_NOTIFICATION)
+                                     : likely(t, has_waiter, THREAD_SEND, OBJ_ENDPOINT);
+    cptr_t reply = answers ? likely(t, has_caller, 0, OBJ_REPLY) : pick_cap(t, OBJ_REPLY);
 
-    return p | (uint64_t)(one_in(6) ? 0 : pick_cap(t, OBJ_REPLY)) << 32;
+    return p | (uint64_t)(one_in(6) ? 0 : reply) << 32;
 }
 
 static void choose_ipc(struct tcb *t)
@@ -449,9 +529,9 @@ static void choose_ipc(struct tcb *t)
         number = SYS_POLL;
     choose_message(t);
     t->regs.rax = (uint64_t)number;
-    t->regs.rdi = number == SYS_CALL || number == SYS_SEND ? pick_cap(t, OBJ_ENDPOINT)
+    t->regs.rdi = number == SYS_CALL || number == SYS_SEND ? likely(t, has_waiter, THREAD_RECV, OBJ_ENDPOINT)
                   : number == SYS_SIGNAL                   ? pick_cap(t, OBJ_NOTIFICATION)
-                  : number == SYS_REPLY                    ? pick_cap(t, OBJ_REPLY)
+                  : number == SYS_REPLY                    ? likely(t, has_caller, 0, OBJ_REPLY)
                                                            : receiver(t, number);
 }
 
@@ -467,7 +547,7 @@ void choose_call(struct tcb *t)
         choose_answer(t, vcpu);
     } else if (one_in(3)) {
         choose_ipc(t);
-    } else if (one_in(12)) {
+    } else if (one_in(8)) {
         choose_removal(t);
     } else {
         choose_invocation(t);

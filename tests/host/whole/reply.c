@@ -62,7 +62,7 @@ static void operation(const struct tcb *t, const struct vcpu *v, struct umbra_re
     const struct vm *vm = v->vm;
 
     if (one_in(3))
-        code = OP_FILL_RUN;
+        code = one_in(2) ? OP_FILL_RUN : one_in(2) ? OP_ROOT_LIST : OP_SET_ROOT;
     switch (code) {
     case OP_SETUP:
         put(r, OP_W0(code, 0, SHADOW_KIND(format, level), table(t, vm, 0, 0, false)));

@@ -177,6 +177,7 @@ static void check_vm(const struct vm *vm)
 #define EXITS 32u
 static struct pending {
     const struct vcpu *v;
+    const struct vm *vm;
     struct umbra_exit_page page;
     bool seen;
 } pending[EXITS];
@@ -212,7 +213,11 @@ static void check_exit(const struct vcpu *v)
                      p->page.cr3_loads == x->cr3_loads && !memcmp(p->page.info, x->info, sizeof(x->info)) &&
                      !memcmp(p->page.gpr, x->gpr, sizeof(x->gpr)),
                  "exit %lu of kind %u has changed", x->seq, x->kind);
+    bool alone = v->vm && v->vm->vcpus == v && !v->next;
+    if (p->v == v && alone && p->vm == v->vm && p->page.seq != x->seq)
+        MUST_SAY(v->vm->public.answered == p->page.seq, "exit %lu was not answered", p->page.seq);
     p->v = v->pending ? v : NULL;
+    p->vm = v->vm;
     p->page = *x;
     p->seen = true;
 }

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define STEPS     300u
-#define HISTORIES 60u
+#define HISTORIES 120u
 #define FRESH     20u
 #define TRIES     600u /* chosen: of making a history shorter */
 #define FAILED    "build/host/whole/failed.bin"

@@ -144,6 +144,7 @@ void whole_reset(void)
     arch_reset();
     cap_reset();
     exits_forget();
+    check_tree(); /* the census is of this world again */
 }
 
 bool victim_is_whole(void)

@@ -13,8 +13,22 @@
 
 struct trace_entry {
     uint64_t seq, kind, rip, info[2], tsc;
-    uint64_t unused[2]; /* an entry is found by a shift */
+    uint64_t
+        steps; /* debug builds: enum trace_step, a digit each, the last lowest, of whoever served this exit */
+    uint64_t unused; /* an entry is found by a shift */
 };
+
+/* How far a VMM is with an exit: steps of the models, tests/verify/exit.steps, which has the letters. */
+enum trace_step {
+    TRACE_RECOVERED = 1, /* R: took over, and rolled an unfinished exit back */
+    TRACE_WITHDRAWN,     /* W: what a dead one wrote to the console for it */
+    TRACE_BEGUN,         /* B */
+    TRACE_HANDLED,       /* H */
+    TRACE_OUTPUT,        /* O: the console's entries of it are there */
+    TRACE_COMMITTED,     /* C: to be answered */
+    TRACE_STEPS
+};
+#define TRACE_STEP_LETTERS ".RWBHOC"
 
 /* Behind the ring: struct vmm_state begins with this (servers/vmm/core/vmm.h). */
 struct trace_state {
@@ -30,12 +44,30 @@ struct trace_pages {
 };
 BUILD_ASSERT(sizeof(struct trace_entry[TRACE_ENTRIES]) == PAGE_BYTES);
 
+#if UMBRA_DEBUG
+/* The entry is of this exit from now on; steps of an exit that is served again stay. */
+static inline void trace_step(struct trace_entry *ring, const struct umbra_exit_page *x, enum trace_step step)
+{
+    struct trace_entry *e = &ring[x->seq % TRACE_ENTRIES];
+
+    if (e->seq != x->seq)
+        *e = (struct trace_entry){ .seq = x->seq, .kind = x->kind, .rip = x->rip, .tsc = x->tsc };
+    e->steps = e->steps << 4 | step;
+}
+#else
+static inline void trace_step(struct trace_entry *ring, const struct umbra_exit_page *x, enum trace_step step)
+{
+    (void)ring, (void)x, (void)step;
+}
+#endif
+
 /* seq and tsc are the exit's: whoever calls needs them, too. */
 static inline void trace_exit(struct trace_entry *ring, const struct umbra_exit_page *x, uint64_t seq,
                               uint64_t tsc)
 {
     struct trace_entry *e = &ring[seq % TRACE_ENTRIES];
 
+    trace_step(ring, x, TRACE_BEGUN);
     e->seq = seq;
     e->kind = x->kind;
     e->rip = x->rip;

@@ -116,11 +116,25 @@ static void say_guest(struct out *o, const struct umbra_exit_page *x, const stru
     say(o, "guest cr0 %lx cr2 %lx cr3 %lx cr4 %lx efer %lx", s->cr0, x->cr2, s->cr3, s->cr4, s->efer);
 }
 
+/* The letters of the steps, the first of them first; a digit that is none has a point. */
+static const char *steps_text(uint64_t steps, char to[17])
+{
+    static const char letters[17] = TRACE_STEP_LETTERS ".........";
+    unsigned n = 0;
+
+    while (n < 16 && steps >> 4 * n)
+        n++;
+    for (unsigned i = 0; i < n; i++)
+        to[i] = letters[steps >> 4 * (n - 1 - i) & 15];
+    to[n] = 0;
+    return to;
+}
+
 static void say_exit(struct out *o, const struct report *r)
 {
     const struct umbra_exit_page *x = &r->exit;
     struct trace_entry last[REPORT_EXITS];
-    char length[8] = "";
+    char length[8] = "", steps[17];
 
     if (x->ilen && x->ilen <= 15)
         snprintf(length, sizeof(length), " +%u", x->ilen);
@@ -130,9 +144,9 @@ static void say_exit(struct out *o, const struct report *r)
     say_guest(o, x, &r->trace.state);
     unsigned n = report_exits(r->trace.ring, x->seq, last);
     for (unsigned i = 0; i < n; i++)
-        say(o, "trace %lu %-11s rip %#lx info %#lx %#lx, %ld ticks before", last[i].seq,
+        say(o, "trace %lu %-11s rip %#lx info %#lx %#lx%s%s, %ld ticks before", last[i].seq,
             kind_name(last[i].kind), last[i].rip, last[i].info[0], last[i].info[1],
-            (long)(x->tsc - last[i].tsc));
+            last[i].steps ? " steps " : "", steps_text(last[i].steps, steps), (long)(x->tsc - last[i].tsc));
 }
 
 size_t report_write(const struct report *r, const char *name, char *to)

@@ -90,10 +90,13 @@ static _Noreturn void serve(struct process *p)
             inject_end(&p->vmm);
             finish(p, end);
         }
+        vmm_step(&p->vmm, TRACE_HANDLED);
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
             console_output(p, CONSOLE_OUTPUT_RUNNING);
+        vmm_step(&p->vmm, TRACE_OUTPUT);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
+        vmm_step(&p->vmm, TRACE_COMMITTED);
         flushed_check(&p->flushed, &p->vmm); /* its reads are not the exit's */
         if (p->attend)
             attend(p);
@@ -124,7 +127,9 @@ static void take_over(struct process *p, struct vmm_setup *s)
         answer(p);
         break;
     case VMM_CONTINUES:
+        vmm_step(&p->vmm, TRACE_RECOVERED);
         console_withdraw(p);
+        vmm_step(&p->vmm, TRACE_WITHDRAWN);
         p->attend = p->taken_over = true;
         break;
     case VMM_STRANGE:

@@ -146,6 +146,9 @@ PROPERTIES = (
         "test_the_capabilities_of_a_started_system_are_those_of_its_description",
         "test_they_are_so_after_restarts_and_when_guests_come_and_go")), short=False),
     *(fuzzed(target) for target in fuzz.TARGETS),
+    Property("vmm.steps", COMPARED, "the exits before 16 of 20 deaths while Linux boots", Tests((
+        "test_exits_of_a_run_with_deaths_are_steps_of_the_models", "test_the_automaton_has_the_steps_of_the_models_and_of_the_vmm")),
+             short=False),
 )
 
 

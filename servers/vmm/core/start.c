@@ -60,7 +60,9 @@ bool vmm_init(struct vmm *v, const struct vmm_setup *c)
 
     if (c->memory_bytes > TOP_OF_RAM_MAX)
         return false;
-    *v = (struct vmm){ .state = &g->state, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid };
+    *v = (struct vmm){
+        .state = &g->state, .ring = g->trace, .exit = c->exit, .reply = c->reply, .cpuid = c->cpuid
+    };
     v->sync = c->sync;
     v->ops = (struct shadow_ops){ .word = c->reply->ops, .max = REPLY_OPS_MAX };
     v->nested = c->nested;

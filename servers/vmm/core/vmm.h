@@ -90,7 +90,8 @@ BUILD_ASSERT(offsetof(struct vmm_state, efer) == offsetof(struct trace_state, ef
      (void)((v)->state->field = (value)))
 
 struct vmm {
-    struct vmm_state *state; /* in a struct vmm_segment */
+    struct vmm_state *state;  /* in a struct vmm_segment, */
+    struct trace_entry *ring; /* as this is */
     struct undo undo;
     const struct umbra_exit_page *exit; /* changes only while the guest runs, that is within a system call */
     struct umbra_reply_page *reply;
@@ -176,6 +177,11 @@ void vmm_start(struct vmm *v, const struct boot_cpu *cpu);
 void vmm_begin(struct vmm *v);
 enum vmm_end vmm_handle(struct vmm *v);
 void vmm_commit(struct vmm *v);
+/* The loop is so far with the exit; debug builds note it in the trace ring. */
+static inline void vmm_step(const struct vmm *v, enum trace_step step)
+{
+    trace_step(v->ring, v->exit, step);
+}
 
 /* --- between the files of core/ --- */
 

@@ -193,7 +193,7 @@ TEST(report_names_exit_registers_and_calls)
     CHECK(strstr(text, "\nexit 7 page, not answered: rip 0xabc info 0x123 0x6 0 ") != NULL);
     CHECK(strstr(text, "r15 0000000000007777\n") != NULL);
     CHECK(strstr(text, " cr3 5000 ") != NULL);
-    CHECK(strstr(text, "\ntrace 6 io          rip 0x1006 info 0 0, 40 ticks before\n") != NULL);
+    CHECK(strstr(text, "\ntrace 6 io          rip 0x1006 info 0 0 steps B, 40 ticks before\n") != NULL);
     free(text);
     r->answered = 7;
     text = text_of(r);

@@ -2,9 +2,10 @@
 /* Fuzz target: one instruction through the emulator, on any registers, rights of pages, and with a bus that
  * gives up at any of its calls.
  *
- * Oracles: what does not end in X86_DONE leaves registers and memory as they were (a REP: as its last whole
- * iteration); the same step gives the same answer; an instruction that the bus sent back does, done again,
- * what it would have done at once; RIP goes on by the length where nothing jumps. */
+ * Oracles: what does not end in X86_DONE leaves registers as they were (a REP: as its last whole iteration),
+ * and memory, too, unless the bus sent back one of several pushes that it had promised to take; the same step
+ * gives the same answer; an instruction that was sent back does, done again, what it would have done at once;
+ * RIP goes on by the length where nothing jumps. */
 // USES: servers/vmm/x86/*.c tests/host/x86/machine.c
 #include "support/fuzz.h"
 

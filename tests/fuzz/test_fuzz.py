@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The kept corpora, run again; and what a run of the fuzzer does with a corpus and a finding, by a toy target."""
+import argparse
 import re
 
 import pytest
@@ -58,6 +59,15 @@ def test_a_corpus_keeps_the_shortest_inputs_and_all_pinned_ones(tmp_path, monkey
 def test_a_target_that_nobody_knows_is_wrong_usage():
     with pytest.raises(Usage, match="no fuzz target is called bogus"):
         fuzz.by_name("bogus")
+
+
+def test_the_list_says_how_long_each_target_has_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz, "PAGE", str(tmp_path / "page.md"))
+    (tmp_path / "page.md").write_text("| 2026-01-01 | abc | `decoder` | 1.5 | 9 | 9 | 9 | 9 | 0 |\n"
+                                      "| 2026-01-02 | abc | `decoder` | 2.0 | 9 | 9 | 9 | 9 | 0 |\n")
+    assert fuzz.command(argparse.Namespace(fuzz="list")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(fuzz.TARGETS) and lines[0].split()[:4] == ["decoder", "vmm.fuzz-decoder", "3.5", "minutes"]
 
 
 def test_every_target_is_a_property():

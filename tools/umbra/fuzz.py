@@ -21,10 +21,10 @@ from umbra.errors import Failure, Usage
 SOURCES, CORPUS, PAGE = "tests/fuzz", "tests/fuzz/corpus", "docs/fuzzing.md"
 WORK = layout.BUILD / "fuzz"
 CORPUS_BYTES_MAX = 256 << 10        # of one target; all together are held below 5 MB by tests/fuzz/test_fuzz.py
-SECONDS = 300                       # of a replay
+SECONDS = 900                       # of a replay; a hang, as in replay.c and FLAGS
 CLANG = ("clang", "-std=gnu11", "-O1", "-g", "-w", "-fno-omit-frame-pointer", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=all")
-FLAGS = ("-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048", "-detect_leaks=0")
+FLAGS = ("-print_final_stats=1", "-timeout=60", "-report_slow_units=60", "-rss_limit_mb=2048", "-detect_leaks=0")
 NO_BUILD = "the target does not build"
 FUZZED = "fuzzed"
 

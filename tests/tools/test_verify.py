@@ -182,6 +182,23 @@ def test_a_proof_is_of_the_files_of_its_own_tree(toy, monkeypatch):
     assert seen[-1]["cwd"] == layout.ROOT and seen[-1]["env"]["PWD"] == str(layout.ROOT)
 
 
+@pytest.mark.parametrize("text,left", [(WP % "6 / 7", ["old"]), (WP % "7 / 7", ["new", "old"]), (WP % "8 / 8", ["new", "old"])])
+def test_what_a_prover_could_not_show_is_asked_again_and_the_rest_is_kept(toy, monkeypatch, text, left):
+    toy()
+    monkeypatch.setattr(proofs, "WORK", layout.ROOT / "work")
+    monkeypatch.setattr(proofs, "compiled", lambda file: True)
+    (layout.ROOT / "toy.h").write_text("")
+    proof = proofs.Proof("toy.h", ("f",), 7)
+    proof.cache.mkdir(parents=True)
+    (proof.cache / "old").write_text("")
+    monkeypatch.setattr(proofs.Proof, "run", lambda self: (self.cache / "new").write_text("") or text)
+    proof.check()
+    assert sorted(p.name for p in proof.cache.iterdir()) == left
+    (proof.cache / "new").write_text("")
+    proof.check()
+    assert sorted(p.name for p in proof.cache.iterdir()) == (left if "new" in left else [])
+
+
 def test_words_that_name_nothing_are_exit_2(tree):
     done = tree.run("verify", "bogus")
     assert done.returncode == 2 and "nothing is called bogus" in done.stderr

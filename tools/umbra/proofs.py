@@ -9,7 +9,6 @@ import collections
 import dataclasses
 import os
 import re
-import shutil
 import subprocess
 
 from umbra import layout
@@ -79,10 +78,15 @@ class Proof:
         words = assumed(path.read_text())
         if words:
             return Outcome(False, "%s has %s in a contract" % (self.file, ", ".join(words)), "")
+        known = self.answers()
         outcome = judge(self.run(), self.goals)
         if not outcome.holds and outcome.why != CHANGED:    # a prover that lost its time to a busy machine is asked again
-            shutil.rmtree(self.cache, ignore_errors=True)
+            for answer in self.answers() - known or known:
+                answer.unlink()
         return outcome
+
+    def answers(self):
+        return set(self.cache.iterdir()) if self.cache.is_dir() else set()
 
     @property
     def cache(self):

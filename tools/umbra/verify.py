@@ -119,6 +119,8 @@ PROPERTIES = (
     proof("kernel.derive-links", "kernel/obj/cap.c", "link_below cap_insert", 48),
     proof("kernel.events", "kernel/obj/vcpu.c", "vcpu_check_event", 15),
     proof("kernel.calibration", "kernel/arch/x86_64/calibrate.h", "calibration_add", 56),
+    Property("kernel.deadlines", ALL_INPUTS, "each heap of 5 deadlines at 5 times, each operation on it",
+             Tests(("every_heap_of_a_few_deadlines_stays_one",)), short=False),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),

@@ -151,6 +151,16 @@ def test_what_is_proved_is_there_and_has_a_contract():
             assert re.search(r"\*/\n[^\n;]*\b%s\(" % function, text) and models.body(text, function), function
 
 
+def test_every_contract_is_proved_by_a_property():
+    """What a caller's proof takes from another function's contract is shown somewhere, too."""
+    proved = [p.by for p in verify.PROPERTIES if p.method == verify.PROVED]
+    for file in layout.find("kernel/**/*.[ch]", "servers/**/*.[ch]", "lib/**/*.[ch]"):
+        text = (layout.ROOT / file).read_text()
+        told = re.findall(r"^/\*@[^/]*?(?:/[^/]*?)*?\*/\n([^\n]+)$", text, re.M)
+        names = {re.search(r"(\w+)\(", line)[1] for line in told}
+        assert names == {f for by in proved if by.file == file for f in by.functions}, file
+
+
 def test_no_proof_is_part_of_the_tests():
     assert not [p.name for p in verify.chosen((), True) if p.method == verify.PROVED]
 

@@ -224,6 +224,8 @@ def test_a_property_that_fails_is_exit_1(tree):
                                           ("kernel.a  model-checked  holds     0.1 s  x; 7 states\n", "SURVIVED"),
                                           ("kernel.a  model-checked  FAILS     0.1 s  x; the search was cut short\n", "proves nothing"),
                                           ("kernel.a  proved         FAILS     0.1 s  x; %s\n" % proofs.NOT_SEEN, "proves nothing"),
+                                          ("kernel.a  proved         FAILS     0.1 s  x; 6 of 6 goals, expected 7\n", "SURVIVED"),
+                                          ("kernel.a  proved         FAILS     0.1 s  x; 6 of 7 goals\n", "caught"),
                                           ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
     assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict

@@ -27,6 +27,7 @@ DOUBTS = re.compile(r"^\[wp\][^\n]*Warning:|No 'assigns' specification|User Erro
 FAILED = re.compile(r"^\[wp\] \[(?!Qed|CVC4|Z3|Passed|Cache)\w+\] [^\n]*", re.M)
 CHANGED = "a contract or the code has changed: read it, then set the number"
 NOT_SEEN = "WP did not come to an end"
+OTHER_NUMBER = ", expected "
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
@@ -60,7 +61,7 @@ def judge(text, goals):
     if DOUBTS.search(text) or FAILED.search(text) or proved < of:
         return Outcome(False, figure, "\n".join(FAILED.findall(text)) or text)
     if of != goals:
-        return Outcome(False, figure + ", expected %d" % goals, CHANGED)
+        return Outcome(False, figure + OTHER_NUMBER + "%d" % goals, CHANGED)
     return Outcome(True, "%d goals" % of, "")
 
 

@@ -111,6 +111,18 @@ static void unlink(struct cap *c)
         c->next->prev = c->prev;
 }
 
+/*@ predicate may_have_child(struct cap *c, struct cap *parent) = \valid(c) &&
+        (parent == \null || (\valid(parent) && \separated(c, parent) && (parent->child == \null ||
+         (\valid(parent->child) && \separated(parent->child, c, parent))))); */
+
+/*@ requires may_have_child(c, parent);
+    assigns c->parent, c->prev, c->next, parent->child, parent->child->prev;
+    ensures its_parent: c->parent == parent && c->prev == \null;
+    ensures first_child: parent != \null ==> parent->child == c;
+    ensures before_the_others: parent != \null ==> c->next == \old(parent->child);
+    ensures alone: parent == \null ==> c->next == \null;
+    ensures linked_back: c->next != \null ==> c->next->prev == c;
+    ensures children_kept: c->child == \old(c->child); */
 static void link_below(struct cap *c, struct cap *parent)
 {
     c->parent = parent;
@@ -123,6 +135,13 @@ static void link_below(struct cap *c, struct cap *parent)
     boot_link(c);
 }
 
+/*@ requires may_have_child(dest, parent);
+    assigns dest->depth, dest->parent, dest->child, dest->prev, dest->next;
+    assigns parent->child, parent->child->prev;
+    ensures deeper: parent != \null && parent->depth < DERIVE_DEPTH_MAX ==> dest->depth == parent->depth + 1;
+    ensures a_root: parent == \null ==> dest->depth == 0;
+    ensures a_leaf: dest->child == \null;
+    ensures a_child: dest->parent == parent && (parent != \null ==> parent->child == dest); */
 void cap_insert(struct cap *dest, struct cap *parent)
 {
     dest->child = NULL;

@@ -198,6 +198,10 @@ static void copy_reply(const struct umbra_reply_page *shared, struct umbra_reply
     r->tsc_offset = s->tsc_offset;
 }
 
+/*@ assigns \nothing;
+    ensures injectable: \result == ERR_OK <==> event == 0 ||
+        ((event & EVENT_VALID) != 0 && EVENT_TYPE(event) != 1 && EVENT_TYPE(event) <= EVENT_SOFTWARE &&
+         (EVENT_TYPE(event) == EVENT_EXCEPTION ==> EVENT_VECTOR(event) <= 31 && EVENT_VECTOR(event) != 2)); */
 err_t vcpu_check_event(uint64_t event)
 {
     unsigned type = EVENT_TYPE(event);

@@ -2,7 +2,6 @@
 /* What a memmgr finds out after the death of another one. It believes the kernel, which knows what each guest
  * has, and nothing else but where its ranges begin (I6). See memmgr.h. */
 #include "servers/memmgr/memmgr.h"
-#include <stdlib.h>
 
 static err_t ask_frames(cptr_t space, uint64_t gfn, uint32_t n, uint64_t *frames)
 {
@@ -51,7 +50,7 @@ static uint32_t number_of(const struct memmgr *m, uint64_t hfn)
 }
 
 /* What the client's guest has. */
-static err_t learn_client(struct memmgr *m, uint32_t number, uint8_t *used)
+static err_t learn_client(struct memmgr *m, uint32_t number)
 {
     struct client *c = &m->client[number];
     uint64_t frames[FRAMES_ASKED];
@@ -64,11 +63,10 @@ static err_t learn_client(struct memmgr *m, uint32_t number, uint8_t *used)
         state->told.done++;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t f = frames[i] == UINT64_MAX ? POOL_NO_FRAME : number_of(m, frames[i]);
-            if (f == POOL_NO_FRAME)
+            if (!pool_learned(&m->pool, f))
                 continue;
             c->frame_of[gfn + i] = f;
             c->mapped++;
-            used[f] = true;
         }
     }
     return ERR_OK;
@@ -82,22 +80,16 @@ void learn_tables(struct memmgr *m)
         m->table++;
 }
 
-/* The kernel knows which frames the guests have. Of the others nothing is known: all are dirty. */
+/* The kernel knows which frames the guests have. Of the others nothing is known. */
 err_t learn_frames(struct memmgr *m)
 {
     err_t e = change_range(CAP_SPACES_SCRUB, CHANGE_UNMAP, 0, 0, RECORDS_MAX);
 
-    m->dirty = calloc(m->frames + 1, 1);
-    if (!m->dirty)
-        return ERR_NO_MEMORY;
     for (uint32_t i = 0; i < m->clients && e == ERR_OK; i++)
-        e = learn_client(m, i, m->dirty); /* for the moment: what is used */
-    if (e != ERR_OK)
-        return e;
-    pool_leave(&m->pool, m->dirty, &state->told.done);
-    for (uint32_t i = 0; i < m->frames; i++)
-        m->dirty[i] = !m->dirty[i];
-    return ERR_OK;
+        e = learn_client(m, i);
+    if (e == ERR_OK)
+        pool_leave(&m->pool, &state->told.done);
+    return e;
 }
 
 bool learn_possible(void)

@@ -98,11 +98,9 @@ static void scrub(struct memmgr *m, const uint32_t *frames, uint32_t n)
 {
     if (change_zero(m, frames, n) != ERR_OK)
         return;
-    for (uint32_t i = 0; i < n; i++) {
-        if (m->dirty)
-            m->dirty[frames[i]] = false;
-        pool_back(&m->pool, frames[i]);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (frame_zeroed(&m->pool, frames[i]))
+            pool_back(&m->pool, frames[i]);
 }
 
 /* Those that a memmgr that died may have left as they were. */
@@ -110,14 +108,14 @@ static err_t zero_dirty(struct memmgr *m, const uint32_t *frames, uint32_t n)
 {
     uint32_t dirty[RECORDS_MAX], k = 0;
 
-    for (uint32_t i = 0; i < n && m->dirty; i++)
-        if (m->dirty[frames[i]])
+    for (uint32_t i = 0; i < n; i++)
+        if (frame_is_dirty(&m->pool, frames[i]))
             dirty[k++] = frames[i];
     if (!k)
         return ERR_OK;
     err_t e = change_zero(m, dirty, k);
     for (uint32_t i = 0; i < k && e == ERR_OK; i++)
-        m->dirty[dirty[i]] = false;
+        frame_zeroed(&m->pool, dirty[i]);
     return e;
 }
 
@@ -131,11 +129,13 @@ static err_t map_frames(struct memmgr *m, struct client *c, cptr_t space, uint64
         uint32_t *frames = &c->frame_of[gfn + done];
         n = pages - done < RECORDS_MAX ? pages - done : RECORDS_MAX;
         for (uint32_t i = 0; i < n; i++)
-            frames[i] = pool_take(&m->pool);
-        c->mapped += n;
+            if (client_take(c, &m->pool, gfn + done + i) == POOL_NO_FRAME)
+                return ERR_NO_MEMORY;
         e = zero_dirty(m, frames, n);
         for (uint32_t i = 0; i < n && e == ERR_OK; i++) {
             const struct range *r = range_of(m, frames[i]);
+            if (!frame_given(&m->pool, frames[i]))
+                return ERR_WRONG_STATE;
             e = list_add(space, &l, CHANGE_W0(r->cap, CHANGE_MAP, rights, 1),
                          CHANGE_W1(gfn + done + i, frames[i] - r->first));
         }
@@ -151,11 +151,10 @@ static void forget(struct memmgr *m, struct client *c, uint64_t gfn, uint32_t pa
     uint32_t frames[RECORDS_MAX], n = 0;
 
     for (uint32_t i = 0; i < pages; i++) {
-        if (c->frame_of[gfn + i] == POOL_NO_FRAME)
+        uint32_t f = client_drop(c, &m->pool, gfn + i);
+        if (f == POOL_NO_FRAME)
             continue;
-        frames[n++] = c->frame_of[gfn + i];
-        c->frame_of[gfn + i] = POOL_NO_FRAME;
-        c->mapped--;
+        frames[n++] = f;
         if (n == RECORDS_MAX) {
             scrub(m, frames, n);
             n = 0;
@@ -319,9 +318,10 @@ static void begin(struct memmgr *m, const struct component_info *info)
         if (make_ranges(m, CAP_POOL + i, i ? 0 : tables) != ERR_OK)
             die("a piece of the pool does not become ranges");
     uint32_t *back = malloc(m->frames * sizeof(*back) + 1);
-    if (!back)
-        die("the heap is too small for the frames that come back");
-    pool_init(&m->pool, seed, m->frames, back);
+    uint8_t *place = malloc(m->frames + 1);
+    if (!back || !place)
+        die("the heap is too small for the pool's tables");
+    pool_init(&m->pool, seed, m->frames, back, place);
     for (uint32_t i = 0; i < m->clients; i++) {
         uint32_t gfns = config->spaces_pages[i] < GFN_LIMIT ? config->spaces_pages[i] : GFN_LIMIT;
         uint32_t *frame_of = malloc(gfns * sizeof(*frame_of) + 1);

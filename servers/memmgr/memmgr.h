@@ -36,7 +36,6 @@ struct memmgr_state {
 
 struct memmgr {
     struct pool pool;
-    uint8_t *dirty; /* frame f must be zeroed before it is given; NULL: none */
     struct client client[CLIENTS_MAX];
     uint32_t clients;
     const uint32_t *quota; /* what each may have now: init changes it */

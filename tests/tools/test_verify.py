@@ -151,6 +151,16 @@ def test_what_is_proved_is_there_and_has_a_contract():
             assert re.search(r"\*/\n[^\n;]*\b%s\(" % function, text) and models.body(text, function), function
 
 
+def test_every_contract_is_proved_by_a_property():
+    """What a caller's proof takes from another function's contract is shown somewhere, too."""
+    proved = [p.by for p in verify.PROPERTIES if p.method == verify.PROVED]
+    for file in layout.find("kernel/**/*.[ch]", "servers/**/*.[ch]", "lib/**/*.[ch]"):
+        text = (layout.ROOT / file).read_text()
+        told = re.findall(r"^/\*@[^/]*?(?:/[^/]*?)*?\*/\n([^\n]+)$", text, re.M)
+        names = {re.search(r"(\w+)\(", line)[1] for line in told}
+        assert names == {f for by in proved if by.file == file for f in by.functions}, file
+
+
 def test_no_proof_is_part_of_the_tests():
     assert not [p.name for p in verify.chosen((), True) if p.method == verify.PROVED]
 
@@ -182,6 +192,23 @@ def test_a_proof_is_of_the_files_of_its_own_tree(toy, monkeypatch):
     assert seen[-1]["cwd"] == layout.ROOT and seen[-1]["env"]["PWD"] == str(layout.ROOT)
 
 
+@pytest.mark.parametrize("text,left", [(WP % "6 / 7", ["old"]), (WP % "7 / 7", ["new", "old"]), (WP % "8 / 8", ["new", "old"])])
+def test_what_a_prover_could_not_show_is_asked_again_and_the_rest_is_kept(toy, monkeypatch, text, left):
+    toy()
+    monkeypatch.setattr(proofs, "WORK", layout.ROOT / "work")
+    monkeypatch.setattr(proofs, "compiled", lambda file: True)
+    (layout.ROOT / "toy.h").write_text("")
+    proof = proofs.Proof("toy.h", ("f",), 7)
+    proof.cache.mkdir(parents=True)
+    (proof.cache / "old").write_text("")
+    monkeypatch.setattr(proofs.Proof, "run", lambda self: (self.cache / "new").write_text("") or text)
+    proof.check()
+    assert sorted(p.name for p in proof.cache.iterdir()) == left
+    (proof.cache / "new").write_text("")
+    proof.check()
+    assert sorted(p.name for p in proof.cache.iterdir()) == (left if "new" in left else [])
+
+
 def test_words_that_name_nothing_are_exit_2(tree):
     done = tree.run("verify", "bogus")
     assert done.returncode == 2 and "nothing is called bogus" in done.stderr
@@ -197,6 +224,8 @@ def test_a_property_that_fails_is_exit_1(tree):
                                           ("kernel.a  model-checked  holds     0.1 s  x; 7 states\n", "SURVIVED"),
                                           ("kernel.a  model-checked  FAILS     0.1 s  x; the search was cut short\n", "proves nothing"),
                                           ("kernel.a  proved         FAILS     0.1 s  x; %s\n" % proofs.NOT_SEEN, "proves nothing"),
+                                          ("kernel.a  proved         FAILS     0.1 s  x; 6 of 6 goals, expected 7\n", "SURVIVED"),
+                                          ("kernel.a  proved         FAILS     0.1 s  x; 6 of 7 goals\n", "caught"),
                                           ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
     assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict

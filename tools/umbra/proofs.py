@@ -9,7 +9,6 @@ import collections
 import dataclasses
 import os
 import re
-import shutil
 import subprocess
 
 from umbra import layout
@@ -28,6 +27,7 @@ DOUBTS = re.compile(r"^\[wp\][^\n]*Warning:|No 'assigns' specification|User Erro
 FAILED = re.compile(r"^\[wp\] \[(?!Qed|CVC4|Z3|Passed|Cache)\w+\] [^\n]*", re.M)
 CHANGED = "a contract or the code has changed: read it, then set the number"
 NOT_SEEN = "WP did not come to an end"
+OTHER_NUMBER = ", expected "
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
@@ -61,7 +61,7 @@ def judge(text, goals):
     if DOUBTS.search(text) or FAILED.search(text) or proved < of:
         return Outcome(False, figure, "\n".join(FAILED.findall(text)) or text)
     if of != goals:
-        return Outcome(False, figure + ", expected %d" % goals, CHANGED)
+        return Outcome(False, figure + OTHER_NUMBER + "%d" % goals, CHANGED)
     return Outcome(True, "%d goals" % of, "")
 
 
@@ -79,10 +79,15 @@ class Proof:
         words = assumed(path.read_text())
         if words:
             return Outcome(False, "%s has %s in a contract" % (self.file, ", ".join(words)), "")
+        known = self.answers()
         outcome = judge(self.run(), self.goals)
         if not outcome.holds and outcome.why != CHANGED:    # a prover that lost its time to a busy machine is asked again
-            shutil.rmtree(self.cache, ignore_errors=True)
+            for answer in self.answers() - known or known:
+                answer.unlink()
         return outcome
+
+    def answers(self):
+        return set(self.cache.iterdir()) if self.cache.is_dir() else set()
 
     @property
     def cache(self):

@@ -90,9 +90,9 @@ def fuzzed(target):
 
 
 def proof(name, file, functions, goals, *options):
-    """Contracts of functions of one file of the kernel, proved by that many goals. Not part of `test`: it need not have Frama-C."""
+    """Contracts of functions of one file, proved by that many goals. Not part of `test`: it need not have Frama-C."""
     return Property(name, PROVED, "all inputs of " + functions.replace(" ", ", "),
-                    proofs.Proof("kernel/" + file, tuple(functions.split()), goals, options), short=False)
+                    proofs.Proof(file, tuple(functions.split()), goals, options), short=False)
 
 
 EXIT = "2 exits, 3 deaths between any two stores"
@@ -106,6 +106,7 @@ TRIPLE = dict(CPUS=3, ASIDS=1, ROOTS=1, DOWNGRADES=0)
 OUTPUT = "3 bytes, 1 death of each side anywhere"
 MORE_OUTPUT = "4 bytes, 2 deaths of each side anywhere"
 INPUT = "4 bytes, 2 deaths of each side anywhere"
+POOL = "servers/memmgr/pool.c"
 PROPERTIES = (
     model("kernel.redelivered", "exit redelivered", EXIT),
     model("kernel.one-answer", "exit one_answer", EXIT),
@@ -116,11 +117,16 @@ PROPERTIES = (
     model("kernel.tables-2", "epoch tables", TWO, **PAIR),
     model("kernel.frames-3", "epoch frames", THREE, short=False, **TRIPLE),
     model("kernel.tables-3", "epoch tables", THREE, short=False, **TRIPLE),
-    proof("kernel.retype-fit", "obj/retype_fit.h", "retype_fit", 25, proofs.NO_WRAP),
-    proof("kernel.slot-bounds", "obj/slots.h", "slot_within slots_within", 22, proofs.NO_WRAP),
-    proof("kernel.message-bounds", "message.h", "tag_fits copy_buffer_words", 21),
-    proof("kernel.derive-check", "obj/cap.c", "cap_derive_check", 43),
-    proof("kernel.derive-rights", "obj/cap.c", "derived", 31),
+    proof("kernel.retype-fit", "kernel/obj/retype_fit.h", "retype_fit", 25, proofs.NO_WRAP),
+    proof("kernel.slot-bounds", "kernel/obj/slots.h", "slot_within slots_within", 22, proofs.NO_WRAP),
+    proof("kernel.message-bounds", "kernel/message.h", "tag_fits copy_buffer_words", 21),
+    proof("kernel.derive-check", "kernel/obj/cap.c", "cap_derive_check", 43),
+    proof("kernel.derive-rights", "kernel/obj/cap.c", "derived", 31),
+    proof("kernel.derive-links", "kernel/obj/cap.c", "link_below cap_insert", 48),
+    proof("kernel.events", "kernel/obj/vcpu.c", "vcpu_check_event", 15),
+    proof("kernel.calibration", "kernel/arch/x86_64/calibrate.h", "calibration_add", 56),
+    Property("kernel.deadlines", ALL_INPUTS, "each heap of 5 deadlines at 5 times, each operation on it",
+             Tests(("every_heap_of_a_few_deadlines_stays_one",)), short=False),
     Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
              Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
     model("vmm.once", "exit once", EXIT),
@@ -131,6 +137,9 @@ PROPERTIES = (
     Property("vmm.events", ALL_INPUTS, "1024 inputs of the choice of the next event",
              Tests(("irq_choice_keeps_its_rules_for_every_input",)), short=False),
     Property("memmgr.pool", ALL_INPUTS, "each of 32751 frames, 5 seeds", Tests(("pool_gives_every_frame_once",)), short=False),
+    proof("memmgr.lent-once", POOL, "mix permute next_number is_in hand_out pool_take", 167),
+    proof("memmgr.zeroed", POOL, "move frame_zeroed frame_given pool_back frame_returned pool_learned distrust pool_leave", 196),
+    proof("memmgr.quota", POOL, "inside pool_left client_may_map client_has_all client_take client_drop", 154),
     Property("idl.isolation-refused", ALL_INPUTS, "each grant of a guest's object to another guest's component",
              Tests(("test_any_grant_of_a_guest_to_another_is_refused",)), short=False),
     model("init.third-death", "exit third", EXIT),

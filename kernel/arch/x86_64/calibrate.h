@@ -17,6 +17,15 @@ struct calibration {
 };
 
 /* True: it is decided. */
+/*@ requires \valid(c) && c->taken < CALIBRATE_MAX;
+    assigns *c;
+    ensures counted: c->taken == \old(c->taken) + 1;
+    ensures shorter_taken: \old(c->taken) == 0 || tsc < \old(c->tsc) ==> c->tsc == tsc && c->apic == apic;
+    ensures longer_left: \old(c->taken) != 0 && tsc >= \old(c->tsc) ==>
+        c->tsc == \old(c->tsc) && c->apic == \old(c->apic);
+    ensures not_too_early: \result ==> c->taken >= CALIBRATE_TIMES;
+    ensures at_last: c->taken == CALIBRATE_MAX ==> \result;
+    ensures when_confirmed: c->taken >= CALIBRATE_TIMES && c->confirmed ==> \result; */
 static inline bool calibration_add(struct calibration *c, uint64_t tsc, uint64_t apic)
 {
     bool first = c->taken++ == 0, shorter = first || tsc < c->tsc;

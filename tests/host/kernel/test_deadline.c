@@ -7,9 +7,11 @@
 #include "kernel/log.h"
 #undef CHECK
 #include "check.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define TIMERS 200
+#define FEW    5u /* nodes and different times of the heaps that are all looked at */
 
 struct cpu cpu;
 unsigned char *phys_base_host;
@@ -166,4 +168,112 @@ TEST(a_deadline_of_now_is_due_and_one_later_is_not)
     CHECK_EQ(fired_count, 1);
     expire(101);
     CHECK_EQ(fired_count, 1);
+}
+
+/* --- all heaps of a few deadlines: three numbers a node (0: none), and the root, in one word --- */
+
+static uint64_t word_of(const struct deadline *d)
+{
+    return d ? (uint64_t)((const struct timer *)d - timers) + 1 : 0;
+}
+
+static uint64_t pack(void)
+{
+    uint64_t w = word_of(cpu.deadlines);
+
+    for (unsigned i = 0; i < FEW; i++) {
+        const struct deadline *d = node(i);
+        w = w << 9 | (d->queued ? word_of(d->left) << 6 | word_of(d->right) << 3 | d->when : 0);
+    }
+    return w;
+}
+
+static struct deadline *few(uint64_t n)
+{
+    return n & 7 ? node((n & 7) - 1) : NULL;
+}
+
+static uint32_t rank_below(struct deadline *d, struct deadline *up)
+{
+    if (!d)
+        return 0;
+    d->up = up;
+    rank_below(d->left, d);
+    d->rank = rank_below(d->right, d) + 1;
+    return d->rank;
+}
+
+static void unpack(uint64_t w)
+{
+    for (unsigned i = FEW; i-- > 0; w >>= 9) {
+        uint64_t when = w & 7;
+        *node(i) = (struct deadline){ .when = when,
+                                      .left = few(w >> 6),
+                                      .right = few(w >> 3),
+                                      .kind = DEADLINE_TIMER,
+                                      .queued = when != 0 };
+        model[i] = when;
+    }
+    cpu.deadlines = few(w);
+    rank_below(cpu.deadlines, NULL);
+}
+
+static void check_few(void)
+{
+    unsigned queued = 0;
+
+    for (unsigned i = 0; i < FEW; i++) {
+        CHECK_EQ(node(i)->queued, model[i] != 0);
+        CHECK(!model[i] || node(i)->when == model[i]);
+        queued += model[i] != 0;
+    }
+    CHECK_EQ(check_heap(cpu.deadlines, NULL), queued);
+}
+
+/* A set of words that remembers their order. */
+#define SLOTS (1u << 22)
+static uint64_t *heaps;
+static uint32_t *slot, heap_count;
+
+static void remember(uint64_t w)
+{
+    uint32_t h = (uint32_t)(w * 0x9e3779b97f4a7c15 >> 42);
+
+    for (; slot[h]; h = (h + 1) % SLOTS)
+        if (heaps[slot[h] - 1] == w)
+            return;
+    CHECK_LT(heap_count, SLOTS / 2);
+    heaps[heap_count++] = w;
+    slot[h] = heap_count;
+}
+
+TEST(every_heap_of_a_few_deadlines_stays_one)
+{
+    heaps = calloc(SLOTS / 2, sizeof(*heaps));
+    slot = calloc(SLOTS, sizeof(*slot));
+    remember(0);
+    for (uint32_t i = 0; i < heap_count; i++) {
+        for (unsigned n = 0; n < FEW; n++) {
+            for (uint64_t when = 0; when <= FEW; when++) { /* 0: it goes */
+                unpack(heaps[i]);
+                if (when)
+                    deadline_insert(node(n), when);
+                else
+                    deadline_remove(node(n));
+                model[n] = when;
+                check_few();
+                remember(pack());
+            }
+        }
+        for (uint64_t now = 1; now <= FEW; now++) {
+            unpack(heaps[i]);
+            expire(now);
+            check_few();
+            remember(pack());
+        }
+    }
+    check_note("%u heaps", heap_count);
+    CHECK_LT(10000, heap_count);
+    free(heaps);
+    free(slot);
 }

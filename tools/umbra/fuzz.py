@@ -56,6 +56,7 @@ class Target:
 
 
 TARGETS = (
+    Target("kernel", "kernel", "system calls of hostile processes, faults, interrupts, exits, time", 4096),
     Target("decoder", "vmm", "instruction bytes, in each mode", 40),
     Target("emulator", "vmm", "one instruction, registers, rights of pages, a bus that gives up", 64),
     Target("boot-image", "vmm", "kernel images and module files of every format", 2048),

@@ -56,7 +56,6 @@ class Target:
 
 
 TARGETS = (
-    Target("kernel", "kernel", "system calls of hostile processes, faults, interrupts, exits, time", 4096),
     Target("decoder", "vmm", "instruction bytes, in each mode", 40),
     Target("emulator", "vmm", "one instruction, registers, rights of pages, a bus that gives up", 64),
     Target("boot-image", "vmm", "kernel images and module files of every format", 2048),
@@ -75,6 +74,7 @@ TARGETS = (
     Target("recording", "vmm", "recordings", 4096),
     Target("policy", "vmm", "writes to control registers and MSRs, hosts' CPUID"),
     Target("shadow", "vmm", "what a guest does to its page tables and its processor", 128),
+    Target("kernel", "kernel", "system calls of hostile processes, faults, interrupts, exits, time", 4096),
 )
 
 

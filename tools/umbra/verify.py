@@ -122,7 +122,7 @@ PROPERTIES = (
     proof("kernel.message-bounds", "kernel/message.h", "tag_fits copy_buffer_words", 21),
     proof("kernel.derive-check", "kernel/obj/cap.c", "cap_derive_check", 43),
     proof("kernel.derive-rights", "kernel/obj/cap.c", "derived", 31),
-    proof("kernel.derive-links", "kernel/obj/cap.c", "link_below cap_insert", 58),
+    proof("kernel.derive-links", "kernel/obj/cap.c", "boot_link link_below cap_insert", 59),
     proof("kernel.events", "kernel/obj/vcpu.c", "vcpu_check_event", 15),
     proof("kernel.calibration", "kernel/arch/x86_64/calibrate.h", "calibration_add", 56),
     Property("kernel.deadlines", ALL_INPUTS, "each heap of 5 deadlines at 5 times, each operation on it",

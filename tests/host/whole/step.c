@@ -44,7 +44,7 @@ static struct regs *call(bool again)
     struct tcb *t = cpu.current;
     struct regs *r = &t->regs;
 
-    if (!again && t == init_thread() && !one_in(3))
+    if (!again && t == init_thread() && one_in(2))
         choose_revival(t);
     else if (!again && t == init_thread() && !init_acts)
         r->rax = (uint64_t)(one_in(4) ? SYS_NULL : SYS_YIELD);

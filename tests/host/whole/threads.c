@@ -85,6 +85,7 @@ static void check_bindings(const struct tcb *t)
     if (t != init_thread()) /* whose buffer boot made */
         MUST(t->buffer == (t->ipc_buffer.type == OBJ_FRAME ? cap_object(&t->ipc_buffer) : NULL));
     MUST(t->fault.type == OBJ_NULL || t->fault.type == OBJ_ENDPOINT);
+    MUST(!t->faulting || t->state == THREAD_SEND || t->state == THREAD_REPLY || t->state == THREAD_FAULTED);
     MUST(!t->sc == (t->sched.type == OBJ_NULL));
     MUST(!t->sc || (t->sc == cap_object(&t->sched) && lives(t->sc, OBJ_SCHED) && t->sc->tcb == t));
     MUST(!t->bound == (t->notification.type == OBJ_NULL));

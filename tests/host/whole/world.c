@@ -164,6 +164,7 @@ void whole_check(void)
     check_exits();
     check_threads();
     check_time();
+    check_told();
 }
 
 unsigned whole_run(const uint8_t *input, size_t bytes)
@@ -180,5 +181,6 @@ unsigned whole_run(const uint8_t *input, size_t bytes)
         if (!goes_on)
             break;
     }
+    take_everything();
     return n;
 }

@@ -14,4 +14,8 @@ const struct cap *build_world(void);
 extern cptr_t threads[THREADS_MAX];
 extern unsigned thread_count;
 
+/* end.c */
+void check_told(void);
+void take_everything(void);
+
 #endif

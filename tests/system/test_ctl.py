@@ -10,7 +10,7 @@ import time
 
 import pytest
 from linux_guest import needs_verify, verifying_guest
-from umbra import console, control, images, layout, system
+from umbra import console, control, images, layout, machine, system
 from umbra.errors import Failure
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
@@ -20,7 +20,7 @@ NEEDED = [layout.kernel_output("debug"), TICKER] + [layout.server_output("debug"
 pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
 SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
-SECONDS = 60
+SECONDS = 60 * machine.patience()
 
 
 class Tickers:

@@ -53,7 +53,7 @@ NEEDS = {
 }
 GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "iso", "debug", "bochs", "verify"),
           "verify": ("build", "verify"), "run": ("build", "qemu"),
-          "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
+          "debug": ("build", "qemu", "debug"), "bochs": ("build", "iso", "bochs"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(NEEDS)}
 
 

@@ -105,6 +105,7 @@ def die_with_parent():
 
 class Machine:
     """A running QEMU. `output` is all that came from the first socket serial port."""
+    patience = 1    # what time limits are multiplied with
 
     def __init__(self, config):
         self.config = config
@@ -169,7 +170,7 @@ class Machine:
             if writable:
                 data = data[self.socket.send(data):]
             elif not self.receive(0):
-                raise Failure("QEMU ended while it was typed at")
+                raise Failure("the machine ended while it was typed at")
 
     def expect(self, regex, timeout):
         """The first match after the last one's end, in bytes with CR removed as text; Failure on timeout or end."""

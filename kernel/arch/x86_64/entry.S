@@ -7,6 +7,8 @@
 #define VECTOR_SYSCALL 0x100
 #define KERNEL_OFFSET  0xffffffff80000000
 #define REGS_BYTES     176
+#define GATE_DEBUG_IST (16 + 4) /* in the IDT: the second gate's */
+#define IST_DEBUG      4
 #define ALL_REGS       rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 #define ALL_BACKWARDS  r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
 #define SYSCALL_REGS   rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 /* and RAX; RCX and R11 are lost */
@@ -78,6 +80,8 @@ user_return: /* RAX = registers to continue with */
     .endif
     .if \vector == 2 || \vector == 8 || \vector == 18 /* on stacks of their own */
     jmp entry_kernel
+    .elseif \vector == 1
+    jmp entry_debug
     .else
     jmp entry_common
     .endif
@@ -104,6 +108,30 @@ entry_common:
     mov %cr2, %rdi
     call kernel_entry
     jmp user_return
+
+/* Where SYSCALL traps (step_probe) #DB has a stack of its own: what comes from a thread goes to its TCB. Elsewhere it is there already,
+ * and is written over itself. */
+entry_debug:
+    testb $3, 24(%rsp)
+    jz entry_kernel
+    mov %rax, USER_RSP
+    mov TSS_RSP0, %rax
+    .irp r, vector, error, rip, cs, rflags, rsp, ss
+    pop o_\r(%rax)
+    .endr
+    lea o_vector(%rax), %rsp
+    mov USER_RSP, %rax
+    jmp entry_common
+
+/* step_probe: a SYSCALL with TF set. A processor that traps it does so at step_landed, although SYSCALL has masked TF. */
+    .globl step_probe, step_landed
+step_probe:
+    pushfq
+    orq $0x100, (%rsp)
+    popfq
+    syscall
+step_landed:
+    ret
 
 /* In the kernel only interrupts in the places that allow them, and NMIs, are expected. */
 entry_kernel:
@@ -165,12 +193,20 @@ svm_behind: /* until VMLOAD the task register is the guest's: nothing that arriv
 svm_done:
     ret
 
+/* svm_run where #DB has a stack of its own, by the TSS: not while the task register is the guest's. */
+    .globl svm_run_steps
+svm_run_steps:
+    movb $0, idt + GATE_DEBUG_IST
+    call svm_run
+    movb $IST_DEBUG, idt + GATE_DEBUG_IST
+    ret
+
 /* svm_enter: the same for the short path, which does not come back: RAX and RSI as above, the rest of the stack is
  * dropped. What the exit leads to are the registers to continue with. */
     .globl svm_enter
 svm_enter:
     mov $kernel_stack_top, %rsp
-    call svm_run
+    call *svm_switch
 1:
     mov %rsi, %rdi
     call svm_exited

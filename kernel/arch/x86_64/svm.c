@@ -557,7 +557,7 @@ static ALWAYS_INLINE struct vcpu *svm_run(struct vcpu *v)
     uint64_t vmcb = phys_to_hpa(v->vmcb).v;
     uint64_t *gpr = v->exit.gpr;
 
-    __asm__ volatile("call svm_run"
+    __asm__ volatile("call *svm_switch"
                      : "+a"(vmcb), "+S"(gpr)
                      :
                      : "rcx", "rdx", "rbx", "rbp", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",

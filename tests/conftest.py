@@ -125,12 +125,18 @@ class ProcFile(CFile):
         self.targets = (layout.kernel_output(options.profile), layout.proc_output(options.profile, self.relative),
                         *(m for m in self.modules if m.startswith("build/")))
 
+    def left_out(self):
+        """The program is told which of its tests would stop this machine: they fail, and the others are run."""
+        numbers = [n for n, name in enumerate(layout.tests_in(self.relative), 1)
+                   if "%s::%s" % (self.relative, name) in machine.stopping()]
+        return ["without=" + ",".join(map(str, numbers))] if numbers else []
+
     def run(self, _names):
         seconds = int((layout.directive(self.relative, "TIMEOUT") or [BOOT_SECONDS])[0])
         config = qemu.Config(
             kernel=layout.kernel_output(self.options.profile), qemu=self.options.qemu, name="proc-" + self.path.stem,
             modules=[(layout.proc_output(self.options.profile, self.relative), "")] + [(m, "") for m in self.modules],
-            cmdline=layout.directive_text(self.relative, "CMDLINE"),
+            cmdline=" ".join([layout.directive_text(self.relative, "CMDLINE"), *self.left_out()]).strip(),
             memory=(layout.directive(self.relative, "MEMORY") or ["1G"])[0],
             icount=bool(layout.directive(self.relative, "ICOUNT")))
         with machine.start(config) as booted:

@@ -5,6 +5,9 @@ The choice is one for a process and those that it starts, by an environment vari
 """
 import os
 
+from umbra import layout
+
+NOT_ON_BOCHS, STOPS_BOCHS = "tests/not_on_bochs.txt", "tests/stops_bochs.txt"
 KINDS = ("qemu", "bochs")
 VARIABLE = "UMBRA_MACHINE"
 PATIENCE = {"qemu": 1, "bochs": 15}     # chosen: how many times as long as in QEMU a thing may take
@@ -32,6 +35,22 @@ def patience():
 def settings():
     """What a system's description says otherwise."""
     return SETTINGS[kind()]
+
+
+def listed(path):
+    """{name of a test: why} of a list under tests/."""
+    lines = (layout.ROOT / path).read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def stopping():
+    """Tests that would stop this machine, or hang on it."""
+    return listed(STOPS_BOCHS) if kind() == "bochs" else {}
+
+
+def left_out():
+    """Tests that can mean nothing on this machine."""
+    return listed(NOT_ON_BOCHS) if kind() == "bochs" else {}
 
 
 def start(config):

@@ -10,7 +10,6 @@ import pathlib
 from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
-NOT_ON_BOCHS = "tests/not_on_bochs.txt"
 INTERNAL = "pytest ended with status %d"
 
 
@@ -115,10 +114,8 @@ def answers_to(nodeid):
 
 def on_bochs(nodeid):
     """Is it a test of the system that can mean anything there?"""
-    lines = (layout.ROOT / NOT_ON_BOCHS).read_text().splitlines()
-    left_out = {line.split(": ")[0] for line in lines if not line.startswith("#")}
     path = nodeid.partition("::")[0]
-    return path.startswith(("tests/system/", "tests/procs/")) and not {path, nodeid.split("[")[0]} & left_out
+    return path.startswith(("tests/system/", "tests/procs/")) and not {path, nodeid.split("[")[0]} & set(machine.left_out())
 
 
 class Selection:

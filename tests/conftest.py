@@ -144,7 +144,7 @@ class ProcFile(CFile):
             if status is None:
                 end = "no end within %d s (a hang?)" % (seconds * booted.patience)
             else:
-                end = "the machine ended with status %d (debug-exit value %s)" % (status, qemu.debug_exit_value(status))
+                end = "%s ended with status %d (debug-exit value %s)" % (booted.what, status, qemu.debug_exit_value(status))
             tail = booted.tail()
         results = Results(booted.text(), len(layout.tests_in(self.relative)), lambda _name: tail, end)
         if status is None and results.plan_error is None:

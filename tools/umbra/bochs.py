@@ -27,13 +27,13 @@ display_library: sdl2
 memory: guest={megabytes}, host={megabytes}
 cpu: model={cpu}, count=1, ips={ips}
 clock: sync=none, time0=1704067200
-romimage: file=/usr/share/bochs/BIOS-bochs-latest
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0: enabled=1
 ata0-master: type=cdrom, path={image}, status=inserted
 boot: cdrom
 {ports}
-panic: action=fatal
+panic: action=fatal, cpu0=report
 error: action=report
 debug: action=ignore, unmapped=report
 log: {folder}/said
@@ -63,6 +63,7 @@ def text_of(config, folder, image, addresses):
 
 
 class Machine(qemu.Machine):
+    what = "bochs"
     patience = machine.PATIENCE["bochs"]
 
     def __enter__(self):

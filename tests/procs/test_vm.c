@@ -283,7 +283,7 @@ TEST(bad_register_values_are_refused_and_change_nothing)
 }
 
 /* A signal is an exit, also of a guest that spins, and of one that is parked. */
-TEST(signals_arrive_as_exits)
+static void check_signals(uint64_t rflags)
 {
     struct vm_test v;
     static const uint8_t code[] = { 0xeb, 0xfe }; /* jmp . */
@@ -298,6 +298,7 @@ TEST(signals_arrive_as_exits)
     vm_long_mode(&v, 0x1000, 0x8000, false);
     op(&v, OP_W0(OP_FILL, RWXU, 1, v.table[5]));
     op(&v, 1);
+    v.r->rflags = rflags;
     CHECK_OK(sys_invoke1(timer, TIMER_SET, now() + boot->tsc_hz / 100));
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_EVENT);
@@ -306,6 +307,16 @@ TEST(signals_arrive_as_exits)
     v.r->flags = REPLY_PARK;
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_EVENT);
+}
+
+TEST(signals_arrive_as_exits)
+{
+    check_signals(0x202);
+}
+
+TEST(signals_end_a_guest_that_has_interrupts_off)
+{
+    check_signals(2);
 }
 
 /* The guest executes CPUID for ever: an exit that is answered by the kernel's short path (kernel/fastexit.c).

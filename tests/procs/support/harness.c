@@ -197,7 +197,8 @@ bool thread_make(struct thread *t, void (*f)(uint64_t), uint64_t argument, unsig
     t->sched = new_object(OBJ_SCHED, 0);
     t->buffer_cap = map_frame(SLOT_VSPACE, address, RIGHT_ALL);
     t->buffer = (struct umbra_ipc_buffer *)address;
-    return sys_invoke4(t->sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, 10000000, 10000000, 255) == ERR_OK &&
+    return sys_invoke4(t->sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, THREAD_TICKS, THREAD_TICKS, 255) ==
+               ERR_OK &&
            sys_invoke4(t->tcb, TCB_CONFIGURE, SLOT_CNODE, SLOT_VSPACE, t->buffer_cap, fault) == ERR_OK &&
            sys_invoke2(t->tcb, TCB_SET_SCHED, t->sched, priority) == ERR_OK &&
            (!f || thread_start(t, f, argument) == ERR_OK);

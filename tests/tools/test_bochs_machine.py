@@ -36,3 +36,9 @@ def test_both_lists_name_tests_that_are_there(on_bochs):
 def test_of_the_system_all_is_meant_that_is_not_listed(on_bochs):
     assert testcmd.on_bochs("tests/procs/test_vm.c::x") and testcmd.on_bochs("tests/system/test_iso.py::x")
     assert not testcmd.on_bochs("tests/host/test_x.c::x") and not testcmd.on_bochs("tests/system/test_nmi.py::test_x[1]")
+
+
+def test_the_last_run_of_each_test_counts():
+    text = "failed a::x 3 s\npassed a::y[1-2 words] 0 s\npassed a::x 1 s\nfailed a::z 0 s\npassed b::gone 0 s\n"
+    assert testcmd.last_results(text, ["a::x", "a::y[1-2 words]", "a::z", "a::n"]) == [
+        "red: a::z", "bochs: 2 of 4 tests green, 1 red, 1 not run yet (the last run of each)"]

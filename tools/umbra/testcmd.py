@@ -6,11 +6,13 @@ Collection and running of C tests live in tests/conftest.py; here are selection 
 """
 import os
 import pathlib
+import re
 
 from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
+RESULTS = layout.BUILD / "log/bochs-results.txt"
 
 
 def arguments(parser):
@@ -67,6 +69,8 @@ def run(options):
         say.complain(INTERNAL % status)
     if whole(options) and machine.kind() == "qemu" and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         check_errors(counter)
+    if machine.kind() == "bochs" and RESULTS.is_file():
+        print("\n".join(last_results(RESULTS.read_text(), selection.meant)))
     print(closing_line(counter.passed, counter.failed, counter.skipped), flush=True)
     if status == pytest.ExitCode.INTERRUPTED and not counter.broken:
         raise Interrupted()
@@ -118,6 +122,15 @@ def on_bochs(nodeid):
     return path.startswith(("tests/system/", "tests/procs/")) and not {path, nodeid.split("[")[0]} & set(machine.left_out())
 
 
+def last_results(text, meant):
+    """What is known of the tests that are meant for bochs, by each one's last run: one line, and a line for each red one."""
+    last = {name: outcome for outcome, name in re.findall(r"^(\w+) (.*) \d+ s$", text, re.M)}
+    red = [name for name in meant if last.get(name) == "failed"]
+    green = sum(last.get(name) == "passed" for name in meant)
+    return ["red: " + name for name in red] + ["bochs: %d of %d tests green, %d red, %d not run yet (the last run of each)" % (
+        green, len(meant), len(red), len(meant) - green - len(red))]
+
+
 class Selection:
     """pytest plugin: keeps what the names ask for, and long tests only with --long."""
 
@@ -125,6 +138,7 @@ class Selection:
         self.options = options
         self.unknown = []
         self.chosen = []
+        self.meant = []         # for bochs, whether they were asked for or not
 
     def pytest_configure(self, config):
         config.umbra_options = self.options
@@ -137,6 +151,7 @@ class Selection:
             keep = [item for item, names in answers if not self.unknown and names & set(self.options.names)]
         if machine.kind() == "bochs":
             keep = [item for item in keep if on_bochs(item.nodeid)]
+            self.meant = [item.nodeid for item in items if on_bochs(item.nodeid) and not item.get_closest_marker("long")]
         if not self.options.long:
             keep = [item for item in keep if not item.get_closest_marker("long")]
         drop = [item for item in items if item not in set(keep)]
@@ -163,9 +178,10 @@ class Counter:
         self.counted = set()
 
     def note(self, report):
-        """One line a test, as it ends: a run on bochs takes hours."""
+        """One line a test, as it ends: a run on bochs takes hours, and may be made in parts."""
         if machine.kind() == "bochs":
-            with open(layout.BUILD / "log/bochs-results.txt", "a") as file:
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            with open(RESULTS, "a") as file:
                 file.write("%s %s %.0f s\n" % (report.outcome, report.nodeid, report.duration))
 
     def pytest_collectreport(self, report):

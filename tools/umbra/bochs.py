@@ -96,7 +96,7 @@ class Machine(qemu.Machine):
         if channel:
             self.relay = Relay(self.accepted(channel[0]), layout.ROOT / config.control)
         self.process.stdin.write(b"c\n")
-        self.process.stdin.flush()
+        self.process.stdin.close()      # the next prompt, after a reset of the machine, is the end
         if self.sockets:
             self.socket = self.sockets[0]
             self.socket.setblocking(False)
@@ -116,7 +116,6 @@ class Machine(qemu.Machine):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
         for end in self.sockets:
             end.close()
         if self.config.control:

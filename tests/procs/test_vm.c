@@ -465,3 +465,22 @@ TEST(triple_fault_is_a_shutdown_exit)
     CHECK_OK(vm_reply(&v, NULL));
     CHECK(v.x->kind == EXIT_SHUTDOWN || (v.x->kind == EXIT_EXCEPTION && v.x->info[0] == 8));
 }
+
+/* Injected events are not intercepted: what the guest makes of this one is a triple fault. */
+TEST(an_injected_double_fault_without_an_idt_is_a_shutdown_exit)
+{
+    struct vm_test v;
+    static const uint8_t code[] = { 0xf4 }; /* hlt */
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_long_tables(&v);
+    vm_long_mode(&v, 0x1000, 0x8000, false);
+    v.r->seg[SEG_IDTR].limit = 0;
+    v.r->event = EVENT_MAKE(8, EVENT_EXCEPTION) | 1ul << 11; /* with an error code, 0 */
+    op(&v, OP_W0(OP_FILL, RWXU, 1, v.table[5]));
+    op(&v, 1);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_SHUTDOWN);
+}

@@ -34,7 +34,7 @@ ata0-master: type=cdrom, path={image}, status=inserted
 boot: cdrom
 {ports}
 panic: action=fatal, cpu0=report
-error: action=report
+error: action=report, cpu0=ignore
 debug: action=ignore, unmapped=report
 log: {folder}/said
 """

@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
-from umbra import build, layout, qemu  # noqa: E402
+from umbra import build, layout, machine, qemu  # noqa: E402
 from umbra.errors import Failure  # noqa: E402
 
 RESULT = re.compile(r"^(ok|FAIL) (\w+)(?:: ?(.*))?$", re.M)
@@ -125,22 +125,28 @@ class ProcFile(CFile):
         self.targets = (layout.kernel_output(options.profile), layout.proc_output(options.profile, self.relative),
                         *(m for m in self.modules if m.startswith("build/")))
 
+    def left_out(self):
+        """The program is told which of its tests would stop this machine: they fail, and the others are run."""
+        numbers = [n for n, name in enumerate(layout.tests_in(self.relative), 1)
+                   if "%s::%s" % (self.relative, name) in machine.stopping()]
+        return ["without=" + ",".join(map(str, numbers))] if numbers else []
+
     def run(self, _names):
         seconds = int((layout.directive(self.relative, "TIMEOUT") or [BOOT_SECONDS])[0])
         config = qemu.Config(
             kernel=layout.kernel_output(self.options.profile), qemu=self.options.qemu, name="proc-" + self.path.stem,
             modules=[(layout.proc_output(self.options.profile, self.relative), "")] + [(m, "") for m in self.modules],
-            cmdline=layout.directive_text(self.relative, "CMDLINE"),
+            cmdline=" ".join([layout.directive_text(self.relative, "CMDLINE"), *self.left_out()]).strip(),
             memory=(layout.directive(self.relative, "MEMORY") or ["1G"])[0],
             icount=bool(layout.directive(self.relative, "ICOUNT")))
-        with qemu.Machine(config) as machine:
-            status = machine.wait(seconds)
+        with machine.start(config) as booted:
+            status = booted.wait(seconds)
             if status is None:
-                end = "no end within %d s (a hang?)" % seconds
+                end = "no end within %d s (a hang?)" % (seconds * booted.patience)
             else:
-                end = "QEMU ended with status %d (debug-exit value %s)" % (status, qemu.debug_exit_value(status))
-            tail = machine.tail()
-        results = Results(machine.text(), len(layout.tests_in(self.relative)), lambda _name: tail, end)
+                end = "%s ended with status %d (debug-exit value %s)" % (booted.what, status, qemu.debug_exit_value(status))
+            tail = booted.tail()
+        results = Results(booted.text(), len(layout.tests_in(self.relative)), lambda _name: tail, end)
         if status is None and results.plan_error is None:
             results.plan_error = end
         return results
@@ -188,7 +194,7 @@ def built(request):
 
 @pytest.fixture
 def boot(request):
-    """boot(modules=[(path, arguments)], cmdline="", ...) starts QEMU with the kernel and gives a qemu.Machine:
+    """boot(modules=[(path, arguments)], cmdline="", ...) starts the machine with the kernel and gives a qemu.Machine:
     .expect(regex, timeout), .send(text), .wait(timeout), .exit_status, .output. It is gone when the test ends."""
     options = getattr(request.config, "umbra_options", DEFAULTS)
     running = []
@@ -196,10 +202,10 @@ def boot(request):
     def start(**words):
         name = "%s-%s" % (request.node.path.stem, re.sub(r"\W+", "_", request.node.name))
         words.setdefault("kernel", layout.kernel_output(options.profile))
-        machine = qemu.Machine(qemu.Config(name=name, qemu=options.qemu, **words)).__enter__()
-        running.append(machine)
-        return machine
+        booted = machine.start(qemu.Config(name=name, qemu=options.qemu, **words)).__enter__()
+        running.append(booted)
+        return booted
 
     yield start
-    for machine in running:
-        machine.__exit__()
+    for booted in running:
+        booted.__exit__()

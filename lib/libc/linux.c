@@ -15,6 +15,7 @@
 #include <time.h>
 
 #define DEBUG_EXIT_PORT 0xf4
+#define BOCHS_EXIT_PORT 0x8900
 #define ARCH_SET_FS     0x1002 /* Linux, arch/x86/include/uapi/asm/prctl.h */
 
 static struct heap heap;
@@ -139,8 +140,11 @@ static int64_t do_clock_gettime(uint64_t clock, struct timespec *t)
 /* Without a handler the same call is a fault, which tells init: w1 = exit_group, RDI = status. */
 static _Noreturn void do_exit(uint64_t status)
 {
-    if (is_root)
+    if (is_root) {
         sys_invoke3(SLOT_IOPORT, IOPORT_OUT, DEBUG_EXIT_PORT, 1, status & 0xff);
+        for (const char *s = "Shutdown"; *s; s++)
+            sys_invoke3(SLOT_IOPORT, IOPORT_OUT, BOCHS_EXIT_PORT, 1, (uint8_t)*s);
+    }
     sys_invoke1(SLOT_TCB, TCB_SET_HANDLER, 0);
     for (;;)
         __asm__ volatile("syscall" : : "a"((uint64_t)SYS_exit_group), "D"(status) : "rcx", "r11", "memory");

@@ -13,7 +13,7 @@
 #include "sys/sys.h"
 #include "serial/serial.h"
 
-static const struct serial COM3 = { CAP_SERIAL_PORTS, 0x3e8 };
+static struct serial port = { .ports = CAP_SERIAL_PORTS };
 
 struct control {
     char line[LINE_MAX + 1];
@@ -32,10 +32,10 @@ static bool answering(const struct control *c)
 
 static void transmit(struct control *c)
 {
-    if (!answering(c) || !serial_output_empty(&COM3))
+    if (!answering(c) || !serial_output_empty(&port))
         return;
     for (unsigned n = 0; n < SERIAL_FIFO_BYTES && answering(c); n++)
-        serial_put(&COM3, (uint8_t)c->answer[c->sent++]);
+        serial_put(&port, (uint8_t)c->answer[c->sent++]);
 }
 
 static void end_of_line(struct control *c)
@@ -65,7 +65,7 @@ static void receive(struct control *c)
     while (!answering(c)) {
         if (c->next == c->end) {
             c->next = 0;
-            c->end = serial_read(&COM3, c->taken);
+            c->end = serial_read(&port, c->taken);
             if (c->end == 0)
                 return;
         }
@@ -79,8 +79,8 @@ static void interrupt(struct control *c)
     do {
         receive(c);
         transmit(c);
-        serial_want(&COM3, !answering(c), answering(c));
-    } while (serial_pending(&COM3) || (!answering(c) && c->next != c->end));
+        serial_want(&port, !answering(c), answering(c));
+    } while (serial_pending(&port) || (!answering(c) && c->next != c->end));
     sys_invoke0(CAP_SERIAL_IRQ, IRQ_ACK);
 }
 
@@ -89,9 +89,11 @@ int main(void)
     static struct control c;
 
     component_log_to(CAP_SUPERVISOR);
-    if (!control_info())
+    const struct component_info *info = control_info();
+    if (!info)
         return 1;
-    serial_init(&COM3, true);
+    port.base = control_config(info)->serial_base;
+    serial_init(&port, true);
     if (supervisor_ready(CAP_SUPERVISOR) != ERR_OK)
         return 1;
     interrupt(&c); /* a predecessor may have left the line unacknowledged */

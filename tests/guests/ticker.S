@@ -30,6 +30,10 @@
     out %al, %dx
     mov $10, %al
     out %al, %dx
+    mov $0xff, %al              /* no interrupts, but IF on: bochs ends no guest that has it off */
+    out %al, $0x21
+    out %al, $0xa1
+    sti
 tick:
     rdtsc
     mov %eax, %ebx

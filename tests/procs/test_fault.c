@@ -286,6 +286,15 @@ INSTRUCTION(loads_tss_selector, "mov $0x30, %%eax; mov %%eax, %%fs")
 INSTRUCTION(loads_kernel_data, "mov $0x10, %%eax; mov %%eax, %%ss")
 INSTRUCTION(reads_counters, "mov $0, %%ecx; rdpmc")
 
+/* Without it user code may read where the GDT is (CPUID 7: ECX bit 2). */
+static bool has_umip(void)
+{
+    uint32_t a = 7, b, c = 0, d;
+
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return c & 1u << 2;
+}
+
 #define ANY 0xffff /* QEMU gives vector * 16 + 2 where the manual has 8 (APM vol. 2, 8.4.1) */
 
 TEST(instructions_of_the_kernel_are_refused)
@@ -326,7 +335,8 @@ TEST(instructions_of_the_kernel_are_refused)
     };
     CHECK(set_up());
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-
+        if (rows[i].f == reads_gdt && !has_umip())
+            continue;
         if (!faults(rows[i].f, (uint64_t)&fault, FAULT_EXCEPTION))
             print_number("# row 0x", i, ""), print_number(": 0x", fault.w[0], ""),
                 print_number(" 0x", fault.w[1], ""), print_number(" 0x", fault.w[2], "\n");

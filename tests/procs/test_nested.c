@@ -282,6 +282,9 @@ TEST(nested_guest_exits_for_all_else)
         vm_load(&v, CODE, row[i].code, sizeof(row[i].code));
         vm_long_mode(&v, CODE, 0x8000, false);
         v.r->cr3 = ROOT;
+        /* What the register cannot be is #GP before it is an exit (APM vol. 2, 15.9). */
+        v.r->gpr[RAX] = row[i].info == 0x10 ? 0x80000011 : row[i].info == 0x14 ? 0x20 : 0;
+        v.r->gpr_mask |= BIT(RAX);
         CHECK_OK(vm_reply(&v, NULL));
         if (v.x->kind != row[i].kind || v.x->info[0] != row[i].info)
             print_number("# row ", i, "\n");

@@ -45,6 +45,9 @@ TEST(rule_10_what_shows_the_hosts_tables_or_exceptions_exits)
         vm_long_mode(&v, 0x1000, 0x8000, false);
         v.r->seg[SEG_IDTR].limit = 0;
         v.r->rflags = row[i].flags;
+        /* What CR4 cannot be is #GP before it is an exit (APM vol. 2, 15.9). */
+        v.r->gpr[RAX] = row[i].info == 0x14 ? 0x20 : 0;
+        v.r->gpr_mask |= BIT(RAX);
         CHECK_OK(vm_reply(&v, NULL));
         if (v.x->kind != row[i].kind)
             print_number("# row ", i, "\n");

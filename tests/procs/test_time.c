@@ -305,7 +305,7 @@ TEST(busy_threads_of_the_same_priority_take_turns)
     CHECK(set_up() && thread_make(&threads[0], spinner, 0, 50, 0) &&
           thread_make(&threads[1], spinner, 1, 50, 0));
     cptr_t t = timer_on(1);
-    CHECK_OK(sys_invoke1(t, TIMER_SET, now() + boot->tsc_hz / 5));
+    CHECK_OK(sys_invoke1(t, TIMER_SET, now() + 20 * THREAD_TICKS));
     CHECK_EQ(sys_wait(note), 1);
     uint64_t all = count[0] + count[1];
     CHECK(count[0] > all / 4 && count[1] > all / 4);

@@ -283,7 +283,7 @@ TEST(bad_register_values_are_refused_and_change_nothing)
 }
 
 /* A signal is an exit, also of a guest that spins, and of one that is parked. */
-TEST(signals_arrive_as_exits)
+static void check_signals(uint64_t rflags)
 {
     struct vm_test v;
     static const uint8_t code[] = { 0xeb, 0xfe }; /* jmp . */
@@ -298,6 +298,7 @@ TEST(signals_arrive_as_exits)
     vm_long_mode(&v, 0x1000, 0x8000, false);
     op(&v, OP_W0(OP_FILL, RWXU, 1, v.table[5]));
     op(&v, 1);
+    v.r->rflags = rflags;
     CHECK_OK(sys_invoke1(timer, TIMER_SET, now() + boot->tsc_hz / 100));
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_EVENT);
@@ -306,6 +307,16 @@ TEST(signals_arrive_as_exits)
     v.r->flags = REPLY_PARK;
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_EVENT);
+}
+
+TEST(signals_arrive_as_exits)
+{
+    check_signals(0x202);
+}
+
+TEST(signals_end_a_guest_that_has_interrupts_off)
+{
+    check_signals(2);
 }
 
 /* The guest executes CPUID for ever: an exit that is answered by the kernel's short path (kernel/fastexit.c).
@@ -453,4 +464,23 @@ TEST(triple_fault_is_a_shutdown_exit)
     op(&v, 1);
     CHECK_OK(vm_reply(&v, NULL));
     CHECK(v.x->kind == EXIT_SHUTDOWN || (v.x->kind == EXIT_EXCEPTION && v.x->info[0] == 8));
+}
+
+/* Injected events are not intercepted: what the guest makes of this one is a triple fault. */
+TEST(an_injected_double_fault_without_an_idt_is_a_shutdown_exit)
+{
+    struct vm_test v;
+    static const uint8_t code[] = { 0xf4 }; /* hlt */
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_long_tables(&v);
+    vm_long_mode(&v, 0x1000, 0x8000, false);
+    v.r->seg[SEG_IDTR].limit = 0;
+    v.r->event = EVENT_MAKE(8, EVENT_EXCEPTION) | 1ul << 11; /* with an error code, 0 */
+    op(&v, OP_W0(OP_FILL, RWXU, 1, v.table[5]));
+    op(&v, 1);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_SHUTDOWN);
 }

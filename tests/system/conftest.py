@@ -11,7 +11,7 @@ import time
 import modes_guest
 import pytest
 from linux_guest import SECONDS, Outcome, require_whole
-from umbra import layout
+from umbra import deps, layout, machine
 
 DEFAULTS = argparse.Namespace(profile="debug", qemu=None)
 
@@ -21,7 +21,7 @@ def words(request):
     """The beginning of every command line."""
     options = getattr(request.config, "umbra_options", DEFAULTS)
     chosen = ["--profile", options.profile or "debug"] + (["--qemu", options.qemu] if options.qemu else [])
-    return ["/usr/bin/python3", "build.py", "run", "--no-install", *chosen]
+    return ["/usr/bin/python3", "build.py", "run", "--no-install", "--machine", machine.kind(), *chosen]
 
 
 def outcome_of(status, console, said, stats):
@@ -36,6 +36,7 @@ def outcome_of(status, console, said, stats):
 def headless(words, tmp_path):
     """headless(option, ..., typed="text") boots, waits for the end and gives an Outcome."""
     def start(*more, typed=None, seconds=SECONDS):
+        seconds *= machine.patience()
         stats, script = tmp_path / "stats", tmp_path / "typed"
         command = [*words, "--headless", "--timeout", str(seconds), "--stats", str(stats), *map(str, more)]
         if typed is not None:
@@ -52,6 +53,7 @@ def dialogue(words, tmp_path):
     """dialogue([(prompt, answer), ...], option, ...) boots and types each answer when its prompt is there, never before: so
     what the guest says does not depend on when it was typed. The Outcome's console has every byte, carriage returns too."""
     def start(answers, *more, seconds=SECONDS):
+        seconds *= machine.patience()
         stats, said = tmp_path / "stats", tmp_path / "said"
         command = [*words, "--quiet", "--timeout", str(seconds), "--stats", str(stats), *map(str, more)]
         deadline, seen, begin = time.monotonic() + seconds + 120, b"", 0
@@ -93,7 +95,25 @@ def said():
 
 
 @pytest.fixture
-def bare(boot, tmp_path, said):
+def bochs(tmp_path, said):
+    if "bochs" not in said:
+        deps.ensure("test", argparse.Namespace(no_install=False))
+        image = bytearray((layout.ROOT / modes_guest.IMAGE).read_bytes())
+        image[modes_guest.PORT:modes_guest.PORT + 2] = (0xe9).to_bytes(2, "little")
+        (tmp_path / "rom").write_bytes(modes_guest.rom(bytes(image)))
+        (tmp_path / "settings").write_text(modes_guest.BOCHS.format(folder=tmp_path))
+        done = subprocess.run(["bochs", "-q", "-f", str(tmp_path / "settings")], input=b"c\n", timeout=modes_guest.SECONDS * machine.patience(),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, "SDL_VIDEODRIVER": "dummy"})
+        said["bochs"] = done.stdout.decode(errors="replace").replace("\r", "")
+        assert "\nE\n" in said["bochs"], said["bochs"][-2000:]
+    return said["bochs"]
+
+
+@pytest.fixture
+def bare(request, boot, tmp_path, said):
+    if machine.kind() == "bochs":
+        return request.getfixturevalue("bochs")
     if "bare" not in said:
         path = tmp_path / "rom"
         path.write_bytes(modes_guest.rom((layout.ROOT / modes_guest.IMAGE).read_bytes()))

@@ -6,6 +6,7 @@ IMAGE = layout.module_output("debug", "guests/modes")
 NEEDED = [layout.kernel_output("debug"), IMAGE] + [layout.server_output("debug", n)
                                                    for n in ("init", "memmgr", "console", "control", "vmm")]
 
+PORT = 4            # offset of the port that the guest speaks on
 START = 0x7c00
 SECONDS = 120
 
@@ -17,3 +18,17 @@ def rom(image):
         + size.to_bytes(2, "little") + b"\xf3\xa4\xea" + START.to_bytes(2, "little") + b"\0\0"
     body = image.ljust(0xff00, b"\0") + copy
     return body.ljust(0xfff0, b"\0") + b"\xea\x00\xff\x00\xf0" + bytes(11)
+
+
+BOCHS = """config_interface: textconfig
+display_library: sdl2
+megs: 32
+cpu: model=ryzen, count=1, ips=50000000
+romimage: file={folder}/rom
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+port_e9_hack: enabled=1
+com1: enabled=0
+panic: action=fatal
+error: action=report
+log: {folder}/bochs.log
+"""

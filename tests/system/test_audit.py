@@ -21,8 +21,8 @@ SHORT = ["--scale", "0.2", "storm", "memory", "cow", "maps", "faults", "code", "
 
 def audits(machine, path):
     """What the audits found, from the guest's first exit to its end, which ends the machine too."""
-    found, due, end = [], 0, time.monotonic() + SECONDS
-    with control.open_channel(str(path), 60) as channel:
+    found, due, end = [], 0, time.monotonic() + SECONDS * machine.patience
+    with control.open_channel(str(path), 60 * machine.patience) as channel:
         try:
             while (now := channel.guests()[0])["state"] != "ended":
                 assert time.monotonic() < end, found[-1:]

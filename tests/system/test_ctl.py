@@ -11,7 +11,7 @@ import time
 import pytest
 from linux_guest import needs_verify, verifying_guest
 from test_servers import dies
-from umbra import console, control, images, layout, system
+from umbra import console, control, images, layout, machine, system
 from umbra.errors import Failure
 
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.needs(*NEEDED)
 STEP = 1 << 24              # between two lines of a ticker
 SLACK = 150_000_000         # ticks: what a hand-over and the building of the next VMM may take from a guest
 TURNS = 30_000_000          # ticks: a turn of each other guest and of a server that spins
-SECONDS = 60
+SECONDS = 60 * machine.patience()
 
 
 class Tickers:

@@ -16,7 +16,7 @@ import time
 
 import pytest
 from linux_guest import QUIET, SECONDS, VERIFY, needs_verify, require_verified, verdicts, verifying_guest
-from umbra import guest, layout
+from umbra import guest, layout, machine
 
 PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
 FIRST = "#\n#\n"     # lines that may be lost: a guest that is silent for long while it boots is taken to be waiting for input
@@ -60,7 +60,7 @@ def test_shell_takes_commands_and_ctrl_c_and_powers_off(headless, flavour):
 def test_until_ends_at_the_prompt_without_words_of_ours(words):
     """The command of the README, with the default guest, ended by the first prompt; its log has whole prefixed lines."""
     log = layout.BUILD / "log" / "test-until.log"
-    done = subprocess.run([*words, "--headless", "--quiet", "--until", "^/ # ", "--timeout", str(SECONDS), "--log", str(log)],
+    done = subprocess.run([*words, "--headless", "--quiet", "--until", "^/ # ", "--timeout", str(SECONDS * machine.patience()), "--log", str(log)],
                           cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -73,7 +73,7 @@ def test_until_ends_at_the_prompt_without_words_of_ours(words):
 
 def test_release_build_gives_a_shell_too():
     done = subprocess.run(["./build.py", "run", "--profile", "release", "--headless", "--quiet", "--until", "^/ # ", "--append", QUIET,
-                           "--timeout", str(SECONDS)], cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           "--timeout", str(SECONDS * machine.patience())], cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           errors="replace")
     assert done.returncode == 0, done.stderr
 
@@ -93,7 +93,7 @@ class Terminal:
             self.seen += os.read(self.ours, 4096)
 
     def expect(self, regex, seconds=30):
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * machine.patience()
         while not (found := re.search(regex, self.seen, re.M)):
             assert time.monotonic() < deadline and self.process.poll() is None, self.seen[-2000:]
             self.read()
@@ -104,7 +104,7 @@ class Terminal:
 
     def end(self, seconds=30):
         """The exit status."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * machine.patience()
         while self.process.poll() is None and time.monotonic() < deadline:
             self.read()
         return self.process.poll()
@@ -227,7 +227,7 @@ def require_two_verify(words, seconds, arguments, **kernel):
     options = verifying_guest(*arguments, **kernel)
     path, initrd, append = options[1], options[3], options[5].replace(",", ",,")
     guests = ["--vm=name=%s,kernel=%s,initrd=%s,append=%s,mem=96M" % (name, path, initrd, append) for name in ("a", "b")]
-    done = subprocess.run([*words, "--headless", "--timeout", str(seconds), *guests], cwd=layout.ROOT, capture_output=True,
+    done = subprocess.run([*words, "--headless", "--timeout", str(seconds * machine.patience()), *guests], cwd=layout.ROOT, capture_output=True,
                           text=True, errors="replace", stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
     parts = [word for word in arguments if word.isalpha()]

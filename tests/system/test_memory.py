@@ -10,7 +10,7 @@ import struct
 import typing
 
 import pytest
-from umbra import guest, images, layout, qemu, system
+from umbra import guest, images, layout, machine, qemu, system
 
 KERNEL = layout.kernel_output("debug")
 NEEDED = [KERNEL] + [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "vmm")]
@@ -67,14 +67,14 @@ def reports():
         config = qemu.Config(kernel=KERNEL, name="memory-%d-console" % seed, modules=system.modules(OPTIONS, [one]),
                              cmdline=system.CMDLINE + " audit seed=%d" % seed, memory=system.machine_memory([one]),
                              serials=("socket", str(log)))
-        with qemu.Machine(config) as machine:
-            machine.expect("^/ # ", SECONDS)
-            machine.send(COMMANDS + "; echo done-$((6 * 7))\n")
-            before = machine.position
-            machine.expect("^done-42$", 30)
-            said = machine.text()[before:machine.position].replace("\r", "")
-            machine.send("reboot -f\n")
-            assert qemu.debug_exit_value(machine.wait(60)) == system.END_CLEAN
+        with machine.start(config) as booted:
+            booted.expect("^/ # ", SECONDS)
+            booted.send(COMMANDS + "; echo done-$((6 * 7))\n")
+            before = booted.position
+            booted.expect("^done-42$", 30)
+            said = booted.text()[before:booted.position].replace("\r", "")
+            booted.send("reboot -f\n")
+            assert qemu.debug_exit_value(booted.wait(60)) == system.END_CLEAN
         found[seed] = log.read_text(errors="replace").replace("\r", ""), said
     return found
 

@@ -5,29 +5,14 @@ Bare, QEMU and bochs start it from a ROM of 64 KiB whose reset vector copies it 
 processors differ, it is named here: bochs is the stricter one, and has nothing to be excused of in the matrix.
 """
 import argparse
-import os
 import re
-import subprocess
 
 import pytest
-from modes_guest import IMAGE, NEEDED, SECONDS, rom
-from umbra import deps, images, layout, system
+from modes_guest import IMAGE, NEEDED, SECONDS
+from umbra import images, layout, system
 
 pytestmark = pytest.mark.needs(*NEEDED)
 
-PORT = 4            # offset of the port that the guest speaks on
-BOCHS = """config_interface: textconfig
-display_library: sdl2
-megs: 32
-cpu: model=ryzen, count=1, ips=50000000
-romimage: file={folder}/rom
-vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-port_e9_hack: enabled=1
-com1: enabled=0
-panic: action=fatal
-error: action=report
-log: {folder}/bochs.log
-"""
 # Pointers of PAE paging are loaded with CR3 (APM vol. 2, 5.3.4); TCG reads them at every walk and finds reserved bits there.
 LATCHED = "latched .@@.0d."
 LATCHED_BARE = "latched @@..80."
@@ -38,22 +23,6 @@ def without_exceptions(line):
     of a 1 GB page before it looks at the rights."""
     line = re.sub(r"[HJLNXZ\\^](?=!?[0-3])", lambda m: chr(ord(m[0]) | 1), line)
     return re.sub(r"([@-_]!?)1", r"\g<1>0", line) if "lo/G" in line else line
-
-
-@pytest.fixture
-def bochs(tmp_path, said):
-    if "bochs" not in said:
-        deps.ensure("test", argparse.Namespace(no_install=False))
-        image = bytearray((layout.ROOT / IMAGE).read_bytes())
-        image[PORT:PORT + 2] = (0xe9).to_bytes(2, "little")
-        (tmp_path / "rom").write_bytes(rom(bytes(image)))
-        (tmp_path / "settings").write_text(BOCHS.format(folder=tmp_path))
-        done = subprocess.run(["bochs", "-q", "-f", str(tmp_path / "settings")], input=b"c\n", timeout=SECONDS,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              env={**os.environ, "SDL_VIDEODRIVER": "dummy"})
-        said["bochs"] = done.stdout.decode(errors="replace").replace("\r", "")
-        assert "\nE\n" in said["bochs"], said["bochs"][-2000:]
-    return said["bochs"]
 
 
 @pytest.fixture

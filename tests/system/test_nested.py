@@ -88,10 +88,10 @@ def test_nested_tables_are_audited_and_made_again_after_a_restart_and_a_start(bo
     one = images.Guest("v", words["--kernel"], words["--initrd"], words["--append"], 128 << 20)
     path = tmp_path / control.SOCKET
     machine, _ = machine_of(boot, tmp_path, one, control=str(path))
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + SECONDS * machine.patience
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.1)
-    with control.open_channel(str(path), SECONDS) as channel:
+    with control.open_channel(str(path), SECONDS * machine.patience) as channel:
         while channel.guests()[0]["exits"] < 4000:
             time.sleep(0.1)
         found = []

@@ -17,7 +17,7 @@ def system(tree):
 def test_menu_names_modules_as_qemu_does():
     assert iso.menu("build/release/umbra.elf", "log=com2", [("build/a.elf", ""), ("b c", "it's")]).splitlines()[5:] == [
         "  multiboot2 /boot/umbra.elf log=com2", "  module2 /boot/m/0 'build/a.elf'",
-        "  module2 /boot/m/1 'b c it'\\''s'", "}"]
+        "  module2 /boot/m/1 'b' 'c' 'it'\\''s'", "}"]
 
 
 def test_image_boots(system):

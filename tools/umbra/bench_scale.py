@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 
-from umbra import build, console, control, images, layout, qemu, run, system
+from umbra import build, console, control, images, layout, machine, qemu, run, system
 from umbra.bench import Figure
 from umbra.errors import Failure, Usage
 
@@ -38,7 +38,7 @@ class Crowd:
 
     def until(self, condition):
         """Whether that comes true before the machine ends."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + SECONDS * self.machine.patience
         while not condition():
             if time.monotonic() > end:
                 raise Failure("%d guests: no answer within %d s" % (len(self.text), SECONDS))
@@ -82,16 +82,16 @@ def crowd(options, count, memory=images.MEM_MIN):
     config = qemu.Config(kernel=layout.kernel_output(options.profile), modules=modules, cmdline=system.CMDLINE, icount=True,
                          memory="%dM" % (MACHINE // images.MB), serials=("socket", log), control=path, qemu=options.qemu,
                          name="bench-scale")
-    with qemu.Machine(config) as machine:
-        here = Crowd(machine, count, path)
+    with machine.start(config) as booted:
+        here = Crowd(booted, count, path)
         if not here.all_alive():
             return None
         cpuid = here.cpuid()
-        with control.open_channel(str(layout.ROOT / path), SECONDS) as channel:
+        with control.open_channel(str(layout.ROOT / path), SECONDS * booted.patience) as channel:
             listed = channel.guests()
         for guest in range(count):
-            machine.send(here.shared.send(guest, b"q"))
-        status = machine.wait(SECONDS)
+            booted.send(here.shared.send(guest, b"q"))
+        status = booted.wait(SECONDS)
     if qemu.debug_exit_value(status) != system.END_CLEAN:
         raise Failure("%d guests did not end well (status %s); see %s" % (count, status, log))
     stats = run.STATISTIC.findall((layout.ROOT / log).read_text(errors="replace").replace("\r", ""))

@@ -141,7 +141,8 @@ class Script:
     still; without a prompt after a longer while. So nothing is typed at a guest that is still booting."""
     STILL, NO_PROMPT, NO_OUTPUT = 0.5, 3.0, 30.0    # seconds
 
-    def __init__(self, data, now):
+    def __init__(self, data, now, slowness=1):
+        self.slowness = slowness    # of the machine
         self.lines = data.replace(b"\r\n", b"\n").splitlines(True)
         self.since = now
         self.prompt = False
@@ -155,7 +156,7 @@ class Script:
     def next(self, now):
         """The bytes to type now."""
         patience = self.STILL if self.prompt else self.NO_PROMPT if self.seen else self.NO_OUTPUT
-        if not self.lines or now - self.since < patience:
+        if not self.lines or now - self.since < patience * self.slowness:
             return b""
         self.since = now
         self.prompt = False

@@ -57,7 +57,7 @@ NEEDS = {
 }
 GROUPS = {"build": ("build",), "lint": ("lint",), "test": ("build", "qemu", "lint", "test", "sanitizers", "iso", "debug", "bochs", "verify"),
           "verify": ("build", "verify", "sanitizers"), "fuzz": ("build", "sanitizers", "fuzz"), "proofs": ("proofs",), "run": ("build", "qemu"),
-          "debug": ("build", "qemu", "debug"), "iso": ("build", "iso"), "fresh": ("fresh",),
+          "debug": ("build", "qemu", "debug"), "bochs": ("build", "iso", "bochs"), "iso": ("build", "iso"), "fresh": ("fresh",),
           "bench": ("build", "qemu"), "plot": ("plot",), "deps": tuple(name for name in NEEDS if name != "proofs")}
 
 

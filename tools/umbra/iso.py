@@ -10,14 +10,15 @@ import shutil
 import subprocess
 import tempfile
 
-from umbra import build, deps, layout, qemu, run, system
+from umbra import build, control, deps, layout, machine, qemu, run, system
 from umbra.errors import Failure
 
 DEFAULT = "build/umbra.iso"
-HEAD = """serial --unit=0 --speed=115200
+SERIAL = """serial --unit=0 --speed=115200
 terminal_input --append serial
 terminal_output --append serial
-set timeout=0
+"""
+HEAD = """set timeout=0
 menuentry Umbra {
 """
 
@@ -32,15 +33,17 @@ def quoted(text):
     return "'%s'" % text.replace("'", "'\\''")
 
 
-def menu(kernel, cmdline, modules):
+def menu(kernel, cmdline, modules, terminal=SERIAL):
     """The text of grub.cfg; the file of module number n is /boot/m/n."""
     lines = ["  multiboot2 /boot/%s %s" % (pathlib.Path(kernel).name, cmdline)]
     for number, (path, words) in enumerate(modules):
-        lines.append("  module2 /boot/m/%d %s" % (number, quoted((path + " " + words).strip())))
-    return HEAD + "\n".join(lines) + "\n}\n"
+        # A word a time: GRUB hands a string with spaces over in quotation marks.
+        lines.append("  module2 /boot/m/%d %s" % (number, " ".join(map(quoted, [path, *words.split()]))))
+    return terminal + HEAD + "\n".join(lines) + "\n}\n"
 
 
 def command(options):
+    machine.choose(options)
     run.check_words(options)
     deps.ensure("iso", options)
     guests = run.prepare_guests(options)
@@ -55,8 +58,9 @@ def command(options):
     return 0
 
 
-def write_image(target, kernel, modules, cmdline=system.CMDLINE):
-    """Collects the files in a folder of their own and lets grub-mkrescue make the image, whole or not at all."""
+def write_image(target, kernel, modules, cmdline=system.CMDLINE, slim=False):
+    """Collects the files in a folder of their own and lets grub-mkrescue make the image, whole or not at all. slim: GRUB leaves the
+    serial line alone, and programs come without what only debuggers read."""
     layout.BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="iso-", dir=layout.BUILD) as folder:
         boot = pathlib.Path(folder, "root", "boot")
@@ -64,8 +68,9 @@ def write_image(target, kernel, modules, cmdline=system.CMDLINE):
         (boot / "grub").mkdir()
         shutil.copyfile(layout.ROOT / kernel, boot / pathlib.Path(kernel).name)
         for number, (path, _) in enumerate(modules):
-            shutil.copyfile(layout.ROOT / path, boot / "m" / str(number))
-        (boot / "grub" / "grub.cfg").write_text(menu(kernel, cmdline, modules))
+            data = (layout.ROOT / path).read_bytes()
+            (boot / "m" / str(number)).write_bytes(control.program_only(data) if slim else data)
+        (boot / "grub" / "grub.cfg").write_text(menu(kernel, cmdline, modules, "" if slim else SERIAL))
         image = pathlib.Path(folder, "umbra.iso")
         words = ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "-o", str(image), str(boot.parent)]
         done = subprocess.run(words, capture_output=True, text=True)

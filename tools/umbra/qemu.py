@@ -105,6 +105,8 @@ def die_with_parent():
 
 class Machine:
     """A running QEMU. `output` is all that came from the first socket serial port."""
+    what = "QEMU"
+    patience = 1    # what time limits are multiplied with
 
     def __init__(self, config):
         self.config = config
@@ -169,7 +171,7 @@ class Machine:
             if writable:
                 data = data[self.socket.send(data):]
             elif not self.receive(0):
-                raise Failure("QEMU ended while it was typed at")
+                raise Failure(self.what + " ended while it was typed at")
 
     def expect(self, regex, timeout):
         """The first match after the last one's end, in bytes with CR removed as text; Failure on timeout or end."""
@@ -185,7 +187,7 @@ class Machine:
             if left <= 0:
                 raise Failure("no %r within %s s\n%s" % (regex, timeout, self.tail()))
             if not self.receive(left):
-                raise Failure("QEMU ended (status %s) before %r\n%s" % (self.wait(5), regex, self.tail()))
+                raise Failure("%s ended (status %s) before %r\n%s" % (self.what, self.wait(5), regex, self.tail()))
 
     def text(self):
         return self.output.decode("utf-8", "replace").replace("\r", "")

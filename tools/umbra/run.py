@@ -17,7 +17,7 @@ import time
 import tty
 
 from umbra import (
-    build, console, control, deps, guest as default_guest, images, kernels, layout, locks, qemu, say, symbols, system)
+    build, console, control, deps, guest as default_guest, images, kernels, layout, locks, machine, qemu, say, symbols, system)
 from umbra.errors import Failure, Lacking, Usage
 
 GUEST_NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -52,6 +52,7 @@ def arguments(parser):
     add("--paging", choices=("shadow", "nested"), default="shadow", help="default: shadow; nested: for reference")
     add("--enlighten", action="store_true", help="tell the guests that they are guests: KVM's clock, no delays by ports")
     add("--accel", choices=("tcg", "kvm"), default="tcg", help="default: tcg")
+    machine.add_option(parser)
     add("--dry-run", action="store_true", help="do all but boot: print QEMU's command line")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = ("examples: ./build.py run\n"
@@ -206,14 +207,15 @@ def check_output(name, path):
 def check_machine(options):
     if options.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         raise Lacking("--accel kvm: /dev/kvm is missing or not ours to use")
-    options.qemu = qemu.find(options.qemu)
+    options.qemu = options.qemu if machine.kind() == "bochs" else qemu.find(options.qemu)
 
 
 def command(options):
+    machine.choose(options)
     check_words(options)
     sizes = check_files_named(described_guests(options))    # before anything is installed
     system.check_pool(options, sizes)
-    deps.ensure("run", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
+    deps.ensure("bochs" if machine.kind() == "bochs" else "run", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     check_machine(options)
     guests = prepare_guests(options)
     build.make(ninja_targets(options))
@@ -280,12 +282,12 @@ def boot(options, config, guests):
         stack.enter_context(control.announced(
             system.folder(), [g.name for g in guests] if options.system == system.DEFAULT else [], kernel_log_name(),
             **announced_images(options, guests)))
-        machine = stack.enter_context(qemu.Machine(config))
-        session = Session(options, machine, [g.name for g in guests], log, [g.name for g in system.places(options)])
+        booted = stack.enter_context(machine.start(config))
+        session = Session(options, booted, [g.name for g in guests], log, [g.name for g in system.places(options)])
         with raw_terminal(session.terminal):
             session.run(began + options.seconds)
-        status = machine.wait(5) if session.verdict is None else machine.exit_status
-        tail = machine.tail() if session.verdict is None else ""
+        status = booted.wait(5) if session.verdict is None else booted.exit_status
+        tail = booted.tail() if session.verdict is None else ""
     result = conclude(options, session, status, tail)
     if options.stats:
         write_stats(options, guests, session, result, time.monotonic() - began)
@@ -326,7 +328,7 @@ class Session:
         self.shared = console.Shared(len(names))
         self.watchers = [console.Watcher(options.until) for _ in names] if options.until else None
         self.keys = console.Keys()
-        self.script = console.Script(options.script, time.monotonic())
+        self.script = console.Script(options.script, time.monotonic(), machine.patience)
         self.shown = 0          # the guest on the terminal
         self.outgoing = b""
         self.verdict = None

@@ -10,7 +10,7 @@ import os
 import pathlib
 import subprocess
 
-from umbra import control, images, layout, locks
+from umbra import control, images, layout, locks, machine
 from umbra.errors import Failure, Usage
 from umbra.images import MB
 
@@ -157,6 +157,8 @@ def describe(options, guests, memory=None):
             settings += ["--set", "%s.heap=%dM" % (g.name, heap_bytes(g) // MB)]
         settings += ["--set", "memmgr.heap=%dM" % (MANAGER_HEAP + sum(g.mem for g in guests + free) // 4096 * 8 // MB)]
         settings += ["--memory", str(memory or memory_bytes(guests, options))]
+    if "component control " in (layout.ROOT / source).read_text():
+        settings += [word for text in machine.settings() for word in ("--set", text)]
     for text in getattr(options, "set", []):
         settings += ["--set", text]
     compiler("compile", source, "-o", layout.relative(folder() / "system"), *settings)

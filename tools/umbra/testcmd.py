@@ -6,11 +6,13 @@ Collection and running of C tests live in tests/conftest.py; here are selection 
 """
 import os
 import pathlib
+import re
 
-from umbra import deps, errors_seen, fresh, layout, qemu, replay, say, selftest
+from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
+RESULTS = layout.BUILD / "log/bochs-results.txt"
 
 
 def arguments(parser):
@@ -19,6 +21,7 @@ def arguments(parser):
     parser.add_argument("-k", metavar="EXPR", help="only tests whose names match, as in pytest")
     parser.add_argument("--list", action="store_true", help="list the chosen tests, run nothing")
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
+    machine.add_option(parser)
     parser.add_argument("--self-test", action="store_true",
                         help="apply each mutant of tests/mutants (or those named) to a copy: its test must fail")
     parser.add_argument("--fresh", action="store_true", help="run the README's commands in an empty minimal Debian (as root); with NAMEs only these tests there")
@@ -26,6 +29,7 @@ def arguments(parser):
 
 
 def command(options):
+    machine.choose(options)
     if options.fresh:
         return fresh.command(options)
     deps.ensure("test", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
@@ -63,8 +67,10 @@ def run(options):
     if status == pytest.ExitCode.INTERNAL_ERROR:
         counter.failed += 1
         say.complain(INTERNAL % status)
-    if whole(options) and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    if whole(options) and machine.kind() == "qemu" and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         check_errors(counter)
+    if machine.kind() == "bochs" and RESULTS.is_file():
+        print("\n".join(last_results(RESULTS.read_text(), selection.meant)))
     print(closing_line(counter.passed, counter.failed, counter.skipped), flush=True)
     if status == pytest.ExitCode.INTERRUPTED and not counter.broken:
         raise Interrupted()
@@ -110,6 +116,21 @@ def answers_to(nodeid):
     return {n for name in names for n in (name, name.removeprefix("test_"), name.removeprefix("tests/")) if n}
 
 
+def on_bochs(nodeid):
+    """Is it a test of the system that can mean anything there?"""
+    path = nodeid.partition("::")[0]
+    return path.startswith(("tests/system/", "tests/procs/")) and not {path, nodeid.split("[")[0]} & set(machine.left_out())
+
+
+def last_results(text, meant):
+    """What is known of the tests that are meant for bochs, by each one's last run: one line, and a line for each red one."""
+    last = {name: outcome for outcome, name in re.findall(r"^(\w+) (.*) \d+ s$", text, re.M)}
+    red = [name for name in meant if last.get(name) == "failed"]
+    green = sum(last.get(name) == "passed" for name in meant)
+    return ["red: " + name for name in red] + ["bochs: %d of %d tests green, %d red, %d not run yet (the last run of each)" % (
+        green, len(meant), len(red), len(meant) - green - len(red))]
+
+
 class Selection:
     """pytest plugin: keeps what the names ask for, and long tests only with --long."""
 
@@ -117,6 +138,7 @@ class Selection:
         self.options = options
         self.unknown = []
         self.chosen = []
+        self.meant = []         # for bochs, whether they were asked for or not
 
     def pytest_configure(self, config):
         config.umbra_options = self.options
@@ -127,6 +149,9 @@ class Selection:
             answers = [(item, answers_to(item.nodeid)) for item in items]
             self.unknown = [n for n in self.options.names if not any(n in names for _, names in answers)]
             keep = [item for item, names in answers if not self.unknown and names & set(self.options.names)]
+        if machine.kind() == "bochs":
+            keep = [item for item in keep if on_bochs(item.nodeid)]
+            self.meant = [item.nodeid for item in items if on_bochs(item.nodeid) and not item.get_closest_marker("long")]
         if not self.options.long:
             keep = [item for item in keep if not item.get_closest_marker("long")]
         drop = [item for item in items if item not in set(keep)]
@@ -152,12 +177,21 @@ class Counter:
         self.broken = []
         self.counted = set()
 
+    def note(self, report):
+        """One line a test, as it ends: a run on bochs takes hours, and may be made in parts."""
+        if machine.kind() == "bochs":
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            with open(RESULTS, "a") as file:
+                file.write("%s %s %.0f s\n" % (report.outcome, report.nodeid, report.duration))
+
     def pytest_collectreport(self, report):
         if report.failed:
             self.failed += 1
             self.broken.append("%s: %s" % (report.nodeid, report.longreprtext))
 
     def pytest_runtest_logreport(self, report):
+        if report.failed or report.when == "call" or report.skipped:
+            self.note(report)
         if report.failed and report.nodeid not in self.counted:
             self.failed += 1
             self.counted.add(report.nodeid)

@@ -74,6 +74,7 @@ struct thread {
     struct umbra_ipc_buffer *buffer;
     uint64_t stack; /* its end */
 };
+#define THREAD_TICKS 10000000ul /* its budget and period: 10 ms at 1 GHz */
 /* f NULL: configured, not started. A thread whose f returns waits for ever. */
 bool thread_make(struct thread *t, void (*f)(uint64_t), uint64_t argument, unsigned priority, cptr_t fault);
 err_t thread_start(struct thread *t, void (*f)(uint64_t), uint64_t argument);

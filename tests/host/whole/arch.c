@@ -10,9 +10,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
-#if __has_include("kernel/fastexit.h")
 #include "kernel/fastexit.h"
-#endif
 
 #define arch_thread_enter     plain_thread_enter
 #define arch_thread_switch    plain_thread_switch
@@ -114,11 +112,7 @@ struct regs *enter(enum way_in way, uint64_t address)
         if (left.ended)
             return NULL;
         if (came)
-#if __has_include("kernel/fastexit.h")
             return fastpath_exited(left.v, left.kind);
-#else
-            return fastpath_exited(left.v, left.kind);
-#endif
         return way == IN_SYSCALL ? kernel_syscall()
                : way == IN_ENTRY ? kernel_entry(address)
                                  : kernel_leave();
@@ -369,7 +363,6 @@ static _Noreturn void guest_left(struct vcpu *v)
     longjmp(out, 1);
 }
 
-#if __has_include("kernel/fastexit.h")
 void arch_vcpu_run(struct vcpu *v)
 {
     guest_left(v);
@@ -380,17 +373,6 @@ struct regs *arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
     v->window = 0;
     guest_left(v);
 }
-#else
-enum exit_kind arch_vcpu_run(struct vcpu *v)
-{
-    return run_guest(v);
-}
-void arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
-{
-    (void)groups;
-    guest_left(v);
-}
-#endif
 
 /* --- the log --- */
 

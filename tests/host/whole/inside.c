@@ -5,9 +5,7 @@
 #include "whole.h"
 
 static struct cap kept;
-#if __has_include("kernel/obj/graph.c") /* there capabilities without a parent are a list */
 static struct cap *kept_boot;
-#endif
 
 struct cap *next_dying(const struct cap *head, const struct cap *z)
 {
@@ -20,17 +18,13 @@ struct cap *next_dying(const struct cap *head, const struct cap *z)
 void cap_keep(void)
 {
     kept = orphans;
-#if __has_include("kernel/obj/graph.c")
     kept_boot = boot;
-#endif
 }
 
 void cap_reset(void)
 {
     orphans = kept;
     dying = &orphans;
-#if __has_include("kernel/obj/graph.c")
     boot = kept_boot;
     cap_changes++;
-#endif
 }

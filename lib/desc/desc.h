@@ -235,6 +235,7 @@ struct component_info {
 /* How the segment of a server that hands out guests' memory begins: init reads it. */
 struct manager_state {
     uint64_t done;                /* grows with what it does */
+    uint64_t turns;               /* grows when it waits for the next message: below is what is so by then */
     uint32_t mapped[DESC_QUOTAS]; /* pages that client i's guest has */
 };
 

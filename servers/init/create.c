@@ -67,12 +67,30 @@ static void tell_manager(struct init *in, const struct component *c)
         create_quotas(in, m, m->now->info);
 }
 
+static const volatile struct manager_state *told_by_manager(struct init *in, const struct component *c)
+{
+    return (const volatile void *)manager_of(in, c)->done;
+}
+
 /* Pages of guest memory that it has, by what its manager says. */
 static uint32_t mapped(struct init *in, const struct component *c)
 {
-    const volatile struct manager_state *s = (const volatile void *)manager_of(in, c)->done;
+    const volatile struct manager_state *s = told_by_manager(in, c);
 
     return s ? s->mapped[c->guest->client] : 0;
+}
+
+static uint64_t turn_of_manager(struct init *in, const struct component *c)
+{
+    const volatile struct manager_state *s = told_by_manager(in, c);
+
+    return s ? __atomic_load_n(&s->turns, __ATOMIC_ACQUIRE) : 0;
+}
+
+/* Its manager has not waited for a message since it went: what it asked for may be granted yet. */
+static bool may_be_served(struct init *in, const struct component *c)
+{
+    return told_by_manager(in, c) && turn_of_manager(in, c) == c->created.turn;
 }
 
 /* --- what is left of one --- */
@@ -134,7 +152,8 @@ void create_reclaim(struct init *in)
         struct component *c = &in->component[i];
         if (!c->created.leaving)
             continue;
-        if (mapped(in, c) || (!rings_empty(c) && libc_tsc() < c->created.shows_until)) {
+        if (may_be_served(in, c) || mapped(in, c) ||
+            (!rings_empty(c) && libc_tsc() < c->created.shows_until)) {
             more = true;
             continue;
         }
@@ -297,6 +316,7 @@ static void perform_destroy(struct init *in, struct component *c)
     forget(in, c);
     c->created.used = false;
     c->created.leaving = true;
+    c->created.turn = turn_of_manager(in, c);
     c->created.shows_until = libc_tsc() + in->boot->tsc_hz / 1000 * SHOW_MS;
     tell_manager(in, c);
     printf("guest %s destroyed\n", c->name);

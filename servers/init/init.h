@@ -131,6 +131,7 @@ struct created {
     bool used;            /* there is one */
     bool leaving;         /* there was one, and not all of it has come back */
     uint64_t shows_until; /* so long its last output is waited for */
+    uint64_t turn;        /* its manager's when it went: till the next one a call of it may still be served */
     uint32_t pages;
     uint64_t budget_us;
     uint32_t module[DESC_MODULE_KINDS]; /* boot modules, 0: none */

@@ -254,6 +254,7 @@ static void tell(const struct memmgr *m)
 {
     for (uint32_t i = 0; i < m->clients; i++)
         __atomic_store_n(&state->told.mapped[i], m->client[i].mapped, __ATOMIC_RELEASE);
+    __atomic_store_n(&state->told.turns, state->told.turns + 1, __ATOMIC_RELEASE);
 }
 
 /* --- the beginning --- */

@@ -207,15 +207,28 @@ def test_a_guest_is_destroyed_in_the_midst_of_its_beginning(places):
     """While its VMM is built, sets itself up, takes memory, or the guest has just begun: at many moments."""
     run = places(pool=32 * MB, count=1)
     before = run.places()
-    for turn in range(12):
+    for turn in range(24):
         run.create(mem=32 * MB)
-        for _ in range(turn % 4):
+        for _ in range(turn):
             run.channel.ask("list")
         run.destroy()
         assert run.places() == before
     run.create(mem=32 * MB)
     run.begun(1)
     assert run.largest_gap() < STEP + SLACK and "kernel error" not in run.log()
+
+
+def test_a_place_is_not_free_while_memmgr_may_still_give_memory_to_it(places):
+    """The guest goes while memmgr is in the midst of its request, and stands still there until init finds that it hangs."""
+    run = places(settings=["memmgr.inject=2", "memmgr.inject_at=400", "memmgr.inject_count=1"], pool=32 * MB, count=1)
+    before = run.places()
+    run.create(mem=32 * MB)
+    for _ in range(40):
+        run.channel.ask("list")
+    run.destroy()
+    run.until(lambda: "memmgr: hangs" in run.log(), "hang of memmgr")
+    run.more(3)
+    assert run.places() == before and "kernel error" not in run.log()
 
 
 def test_a_guest_is_destroyed_while_memmgr_dies_over_its_memory(places):

@@ -38,7 +38,7 @@ def menu(kernel, cmdline, modules, terminal=SERIAL):
     lines = ["  multiboot2 /boot/%s %s" % (pathlib.Path(kernel).name, cmdline)]
     for number, (path, words) in enumerate(modules):
         # A word a time: GRUB hands a string with spaces over in quotation marks.
-        lines.append("  module2 /boot/m/%d %s" % (number, " ".join(map(quoted, [path, *words.split()]))))
+        lines.append("  module2 /boot/m/%d %s" % (number, " ".join(map(quoted, (path + " " + words).split()))))
     return terminal + HEAD + "\n".join(lines) + "\n}\n"
 
 

@@ -2,6 +2,7 @@
 """The kept corpora, run again; and what a run of the fuzzer does with a corpus and a finding, by a toy target."""
 import argparse
 import re
+import sys
 
 import pytest
 from umbra import fuzz, layout, verify
@@ -100,6 +101,15 @@ def test_a_run_without_a_finding_keeps_what_covers_something_and_tells_of_itself
     row = (tmp_path / "page.md").read_text().splitlines()[-1]
     assert re.fullmatch(r"\| [\d-]{10} \| [^|]+ \| `toy` \| \d\.\d \| \d+ \| \d+ \| \d+ \| \d+ \| 0 \|", row)
     assert capsys.readouterr().out.splitlines()[-1] == row
+
+
+def test_a_run_lasts_its_minutes_of_processor_time_whatever_the_clock_says(tmp_path):
+    """Half a second of waiting is not counted; what ends when it is asked to has status 0, what ends before keeps its own."""
+    busy = ("import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(print(time.process_time())));\n"
+            "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: time.sleep(0.1)\nwhile True: pass")
+    status, text = fuzz.execute([sys.executable, "-c", busy], tmp_path / "log", 0.4)
+    assert status == 0 and float(text) >= 0.35
+    assert fuzz.execute([sys.executable, "-c", "print('done'); exit(7)"], tmp_path / "log", 5) == (7, "done\n")
 
 
 def test_a_finding_is_pinned_and_counted(toy, tmp_path, capsys):

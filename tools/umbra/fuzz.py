@@ -7,13 +7,16 @@ first; `pin ` stands before findings, which are never dropped. A run goes on fro
 """
 import base64
 import collections
+import contextlib
 import dataclasses
 import datetime
 import os
+import pathlib
 import re
+import resource
 import shutil
+import signal
 import subprocess
-import time
 
 from umbra import build, deps, layout, say, version
 from umbra.errors import Failure, Usage
@@ -157,14 +160,28 @@ def make(target):
     return program
 
 
-def execute(words, log):
-    """Runs libFuzzer; (exit status, what it wrote, which goes to the log, too)."""
+def processor_seconds(pid):
+    """User and system time of a process that runs."""
+    fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def execute(words, log, seconds=float("inf")):
+    """Runs libFuzzer, until it has used that much processor time; (exit status, what it wrote, which goes to the log, too)."""
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w") as file:
-        status = subprocess.run(words, cwd=layout.ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment,
-                                preexec_fn=personality).returncode
-    return status, log.read_text(errors="replace")
+    with open(log, "w") as file, subprocess.Popen(words, cwd=layout.ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                                  env=environment, preexec_fn=personality) as fuzzer:
+        try:
+            while fuzzer.poll() is None:
+                left = seconds - processor_seconds(fuzzer.pid)
+                if left <= 0:
+                    fuzzer.send_signal(signal.SIGUSR1)      # libFuzzer ends in order, with status 0, when the input at hand is done
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    fuzzer.wait(max(0.1, min(left, 60)))    # one thread uses no more of the processor than of the clock
+        finally:
+            fuzzer.kill()
+    return fuzzer.returncode, log.read_text(errors="replace")
 
 
 def figures(text):
@@ -218,11 +235,12 @@ def fuzz(target, minutes, seed):
     kept, pinned = read_corpus(target.corpus)
     spread(kept, target.work / "corpus")
     spread([], target.work / "found")
-    began = time.monotonic()
-    say.note("%s: %d inputs kept, %.1f minutes from now on" % (target.name, len(kept), minutes))
-    status, text = execute([str(program), "-max_total_time=%d" % max(1, round(60 * minutes)), "-max_len=%d" % target.bytes_max, "-seed=%d" % seed,
-                            "-artifact_prefix=%s/" % (target.work / "found"), *FLAGS, str(target.work / "corpus")], target.work / "run.log")
-    spent = (time.monotonic() - began) / 60
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    say.note("%s: %d inputs kept, %.1f minutes of processor time from now on" % (target.name, len(kept), minutes))
+    status, text = execute([str(program), "-max_len=%d" % target.bytes_max, "-seed=%d" % seed, "-artifact_prefix=%s/" % (target.work / "found"),
+                            *FLAGS, str(target.work / "corpus")], target.work / "run.log", max(1, 60 * minutes))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = (used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime) / 60
     found = collect(target.work / "found")
     if status and not found:
         raise Failure("%s ended with status %d\n%s" % (target.name, status, text[-2000:]))

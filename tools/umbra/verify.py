@@ -190,7 +190,7 @@ def arguments(parser):
     parser.add_argument("--self-test", action="store_true",
                         help="apply each fault of tests/verify/seeded (or those named) to a copy: its property must fail")
     parser.add_argument("--fuzz", metavar="TARGET", help="fuzz TARGET (or: list) from its kept corpus on; docs/fuzzing.md")
-    parser.add_argument("--minutes", type=float, default=10, metavar="N", help="of --fuzz; default: 10")
+    parser.add_argument("--minutes", type=float, default=10, metavar="N", help="of --fuzz, of processor time; default: 10")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --fuzz; 0, the default: another one each time")
     parser.epilog = "examples: ./build.py verify\n          ./build.py verify kernel\n          ./build.py verify --fuzz decoder --minutes 60"
 

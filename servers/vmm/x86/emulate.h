@@ -3,7 +3,8 @@
  *
  * Pure but for the bus that the caller gives: no system calls, no globals, no allocation. An instruction (for
  * REP: an iteration) happens whole or not at all: registers change last, and the write to memory is the last
- * thing that can fail. Held by tests/host/x86 (native oracle, unit tables, fault injection). */
+ * thing that can fail; several pushes are all probed before the first. Held by tests/host/x86 (native oracle,
+ * unit tables, fault injection). */
 #ifndef VMM_X86_EMULATE_H
 #define VMM_X86_EMULATE_H
 

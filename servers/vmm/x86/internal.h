@@ -111,7 +111,7 @@ void emu_set_rsp(struct emu *e, uint64_t rsp);
 enum x86_result emu_push(struct emu *e, const uint64_t *values, unsigned count, unsigned size);
 /* Reads, and leaves RSP alone: *rsp = where it has to go. */
 enum x86_result emu_pop(struct emu *e, uint64_t *values, unsigned count, unsigned size, uint64_t *rsp);
-#define PUSH_MAX 33 /* ENTER */
+#define PUSH_MAX 8 /* PUSHA */
 
 /* branch.c */
 enum x86_result emu_check_target(struct emu *e, uint64_t target);

@@ -2,6 +2,8 @@
 /* The stack: several values are checked before the first is written, RSP changes last. */
 #include <servers/vmm/x86/internal.h>
 
+#define ENTER_PUSHES_MAX 32
+
 unsigned emu_stack_size(const struct emu *e)
 {
     if (e->insn->mode == X86_64)
@@ -96,31 +98,41 @@ enum x86_result emu_do_popa(struct emu *e)
     return X86_DONE;
 }
 
-/* With a level above 0 the frame pointers of the enclosing procedures are copied (APM vol. 3, ENTER). */
+static enum x86_result probe_slot(struct emu *e, uint64_t rsp, unsigned size, unsigned access,
+                                  uint64_t *linear)
+{
+    enum x86_result r = slot_of(e, rsp, size, access, linear);
+    return r != X86_DONE ? r : emu_probe(e, *linear, size, access);
+}
+
+/* With a level above 0 the frame pointers of the enclosing procedures are copied (APM vol. 3, ENTER): each is
+ * read after the push before it, and may be what that wrote. So the reads are probed, too, and nothing is
+ * read before all may happen. */
 enum x86_result emu_do_enter(struct emu *e)
 {
-    unsigned size = e->insn->opsize, level = e->insn->imm2 & 31, count = 1;
-    uint64_t values[PUSH_MAX], rsp = e->cpu->gpr[RSP], rbp = e->cpu->gpr[RBP], frame = rsp - size, linear;
+    unsigned size = e->insn->opsize, level = e->insn->imm2 & 31;
+    uint64_t rsp = e->cpu->gpr[RSP], rbp = e->cpu->gpr[RBP], frame = rsp - size;
+    uint64_t from[ENTER_PUSHES_MAX], to[ENTER_PUSHES_MAX], end = frame - level * size - e->insn->imm, linear;
     enum x86_result r = X86_DONE;
-    values[0] = rbp;
-    for (unsigned i = 1; i < level && r == X86_DONE; i++) {
-        values[count] = 0;
-        r = slot_of(e, rbp - i * size, size, 0, &linear);
+    for (unsigned i = 0; i <= level && r == X86_DONE; i++) {
+        if (i && i < level)
+            r = probe_slot(e, rbp - i * size, size, 0, &from[i]);
         if (r == X86_DONE)
-            r = emu_read(e, linear, size, &values[count++], 0);
+            r = probe_slot(e, frame - i * size, size, X86_ACCESS_WRITE, &to[i]);
     }
-    if (level)
-        values[count++] = frame;
     if (r == X86_DONE) /* the last byte of the new frame must be writable */
-        r = slot_of(e, rsp - count * size - e->insn->imm, 1, X86_ACCESS_WRITE, &linear);
-    if (r == X86_DONE)
-        r = emu_probe(e, linear, 1, X86_ACCESS_WRITE);
-    if (r == X86_DONE)
-        r = emu_push(e, values, count, size);
+        r = probe_slot(e, end, 1, X86_ACCESS_WRITE, &linear);
+    for (unsigned i = 0; i <= level && r == X86_DONE; i++) {
+        uint64_t value = i ? frame : rbp;
+        if (i && i < level)
+            r = emu_read(e, from[i], size, &value, 0);
+        if (r == X86_DONE)
+            r = emu_write(e, to[i], size, &value);
+    }
     if (r != X86_DONE)
         return r;
     x86_gpr_set(e->cpu, RBP, size, frame);
-    emu_set_rsp(e, e->cpu->gpr[RSP] - e->insn->imm);
+    emu_set_rsp(e, end);
     return X86_DONE;
 }
 

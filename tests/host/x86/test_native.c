@@ -238,7 +238,7 @@ static bool aim_stack(struct random *r, struct trial *t)
     switch (t->insn.op) {
     case X86_ENTER:
         patch(t, t->modrm_at, 3, below(r, 64) | below(r, 6) << 16);
-        t->before.gpr[RBP] = draw_target(r);
+        t->before.gpr[RBP] = below(r, 2) ? draw_target(r) : t->before.gpr[RSP] + below(r, 81) - 40;
         return decode(t);
     case X86_LEAVE:
         t->before.gpr[RBP] = draw_target(r);

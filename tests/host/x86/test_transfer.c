@@ -106,6 +106,32 @@ TEST(pusha_and_popa_wrap_and_check_first)
     CHECK_EQ(m.cpu.gpr[RSP], 0x1008);
 }
 
+TEST(enter_copies_frame_pointers_that_it_pushed_itself)
+{
+    uint64_t rsp = DATA + 0x100, frame = rsp - 8;
+    machine_init(&m, BASE);
+    m.cpu.gpr[RSP] = rsp;
+    m.cpu.gpr[RBP] = rsp - 1; /* a byte above the first push, which is the first to be copied in part */
+    CHECK_EQ(RUN(&m, 0xc8, 0x20, 0x00, 0x03), X86_DONE);
+    CHECK_EQ(machine_get(&m, rsp - 8, 8), rsp - 1);
+    CHECK_EQ(machine_get(&m, rsp - 16, 8), (rsp - 1) << 8 | 0xcc);
+    CHECK_EQ(machine_get(&m, rsp - 24, 8), (rsp - 1) << 16 | 0xcccc);
+    CHECK_EQ(machine_get(&m, rsp - 32, 8), frame);
+    CHECK_EQ(m.cpu.gpr[RBP], frame);
+    CHECK_EQ(m.cpu.gpr[RSP], rsp - 32 - 0x20);
+}
+
+TEST(enter_pushes_nothing_if_a_frame_pointer_cannot_be_read)
+{
+    machine_init(&m, BASE);
+    m.cpu.gpr[RBP] = GDT + 8; /* the first is there, the second is on the page before */
+    m.rights[1] = PAGE_ABSENT;
+    CHECK_EQ(RUN(&m, 0xc8, 0x20, 0x00, 0x03), X86_FAULT);
+    CHECK_EQ(vector(), X86_VECTOR_PF);
+    CHECK_EQ(m.out.cr2, GDT - 8);
+    CHECK_EQ(m.writes, 0);
+}
+
 TEST(pop_to_memory_uses_rsp_behind_the_pop)
 {
     machine_init(&m, BASE);

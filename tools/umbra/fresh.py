@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`test --fresh`: the README's commands in an empty minimal Debian, as a stranger would type them.
+"""`test --fresh`: the README's commands in an empty minimal Debian, as a stranger would type them;
+`verify --fresh`: `verify` there.
 
 The system is a folder under build/ made by debootstrap from the machine's own package source, with git and python3; the tree
 is cloned into it (committed state). Of the machine it sees where packages come from, the network and the devices, nothing else:
@@ -254,15 +255,12 @@ def try_command(line, root, folder):
     return [Result(line, status == 0, note)]
 
 
-def command(options):
+def try_commands(lines, options):
     if os.geteuid() != 0:
-        raise Lacking("test --fresh makes a file system and needs root: sudo ./build.py test --fresh")
+        raise Lacking("--fresh makes a file system and needs root: sudo ./build.py ..")
     deps.ensure("fresh", options)
     if subprocess.run(["git", "-C", str(layout.ROOT), "status", "--porcelain"], capture_output=True).stdout:
         say.note("only what is committed is tested")
-    lines = readme_commands()
-    if options.names:       # a part of the tests instead of all
-        lines = [line + (" " + shlex.join(options.names) if line.split()[1] == "test" else "") for line in lines]
     root = install_system()
     folder = clone(root)
     results = [result for line in lines for result in try_command(line, root, folder)]
@@ -271,3 +269,14 @@ def command(options):
     failed = sum(not one.passed for one in results)
     print("%d passed, %d failed, 0 skipped" % (len(results) - failed, failed))
     return 1 if failed else 0
+
+
+def test(options):
+    lines = readme_commands()
+    if options.names:       # a part of the tests instead of all
+        lines = [line + (" " + shlex.join(options.names) if line.split()[1] == "test" else "") for line in lines]
+    return try_commands(lines, options)
+
+
+def verify(options):
+    return try_commands([shlex.join(["./build.py", "verify", *options.names, *["--short"] * options.short])], options)

@@ -31,7 +31,7 @@ def arguments(parser):
 def command(options):
     machine.choose(options)
     if options.fresh:
-        return fresh.command(options)
+        return fresh.test(options)
     deps.ensure("test", options, skip=("command:" + qemu.NAME,) if options.qemu else ())
     if options.qemu:
         qemu.find(options.qemu)

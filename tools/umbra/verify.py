@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from umbra import deps, fuzz, layout, models, proofs, say, seeded
+from umbra import deps, fresh, fuzz, layout, models, proofs, say, seeded
 from umbra.errors import Usage
 
 COMPONENTS = ("kernel", "vmm", "memmgr", "idl", "init", "system")
@@ -187,6 +187,7 @@ def chosen(names, short):
 def arguments(parser):
     parser.add_argument("names", nargs="*", metavar="NAME", help="a component (%s) or a property" % ", ".join(COMPONENTS))
     parser.add_argument("--short", action="store_true", help="without what `test` does in any case")
+    parser.add_argument("--fresh", action="store_true", help="in an empty minimal Debian (as root)")
     parser.add_argument("--self-test", action="store_true",
                         help="apply each fault of tests/verify/seeded (or those named) to a copy: its property must fail")
     parser.add_argument("--fuzz", metavar="TARGET", help="fuzz TARGET (or: list) from its kept corpus on; docs/fuzzing.md")
@@ -218,6 +219,8 @@ def command(options):
     if options.self_test:
         return seeded.command(options)
     wanted = chosen(options.names, options.short)
+    if options.fresh:
+        return fresh.verify(options)
     deps.ensure("verify", options)
     if any(p.method == PROVED for p in wanted):
         deps.ensure("proofs", options)

@@ -10,11 +10,20 @@
 #define unlikely(x)   __builtin_expect(!!(x), 0)
 #define always_inline inline __attribute__((always_inline))
 
-/* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. */
+/* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. Proved by WP
+ * (docs/assurance.md, kernel.lookup). */
+/*@ requires \valid_read(t) && \valid(c) && \separated(t, c);
+    requires its_slots: t->slot_count > 0 ==> \valid_read(t->slots + (0 .. t->slot_count - 1));
+    assigns *c;
+    ensures within: \result ==> p < t->slot_count && \valid_read(*c);
+    ensures the_one_named: \result ==> *c == t->slots + p;
+    ensures refused_only_outside: !\result ==> p >= t->slot_count; */
 static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
 {
+    if (p >= t->slot_count)
+        return false;
     *c = t->slots + p;
-    return p < t->slot_count;
+    return true;
 }
 
 /* Where to has peers or a budget that ends, the timer must be armed early enough. */

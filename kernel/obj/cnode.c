@@ -6,9 +6,7 @@
 
 static struct cap *slot_in(const struct cap *cnode, uint64_t index)
 {
-    if (cnode->type != OBJ_CNODE || !slot_within(1ull << cnode->bits, index))
-        return NULL;
-    return (struct cap *)cap_object(cnode) + index;
+    return cnode->type == OBJ_CNODE ? slot_at(cap_object(cnode), 1ull << cnode->bits, index) : NULL;
 }
 
 struct cap *cspace_slot(const struct tcb *t, cptr_t p)

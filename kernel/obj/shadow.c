@@ -9,6 +9,7 @@
 #include "arch/pte.h"
 #include "invoke.h"
 #include "ipc.h"
+#include "quick.h"
 #include "shadow.h"
 #include "obj/shadow_ops.h"
 #include "softtlb.h"
@@ -20,8 +21,10 @@
 static err_t find_table(struct batch *b, cptr_t p)
 {
     struct table *out = &b->known;
-    struct cap *c = p < b->t->slot_count ? b->t->slots + p : cspace_slot(b->t, p);
+    struct cap *c;
 
+    if (!quick_slot(b->t, p, &c))
+        c = cspace_slot(b->t, p);
     b->known_p = 0;
     if (!c || c->type != OBJ_SHADOW || !(c->rights & RIGHT_WRITE))
         return cspace_cap(b->t, p, OBJ_SHADOW, RIGHT_WRITE, &c); /* says why */

@@ -7,6 +7,7 @@
  * loads CR3, invalidates pages and takes its page faults by itself only where nested tables translate what
  * comes of it. An exit leaves the general registers in the exit page. QEMU and bochs flush the TLB at every
  * switch, real processors do not. */
+#include "asid.h"
 #include "fastexit.h"
 #include "softtlb.h"
 #include "stretch.h"
@@ -21,8 +22,7 @@
 struct regs *svm_exited(struct vcpu *v); /* entry.S */
 
 static uint64_t pae_root[4] __attribute__((aligned(32))); /* below 4 GB with the kernel */
-static uint32_t asid_next = 1;
-static uint64_t asid_floor = ASIDS; /* that of a root, with its generation, is not below */
+static struct asids asids = { ASIDS, 1 };
 
 void arch_vcpu_answer(struct vcpu *v, uint32_t groups)
 {
@@ -42,14 +42,10 @@ static inline void set_asid(struct vmcb *b, uint16_t asid, uint64_t tlb_control)
 static __attribute__((noinline)) void renew_asid(struct vcpu *v, struct vmcb *b)
 {
     struct shadow_root *r = &v->root;
-    bool all = asid_next >= svm.asids;
+    bool all;
 
-    if (all) {
-        asid_next = 1;
-        asid_floor += ASIDS;
-    }
     COUNT(FLUSHES);
-    r->tlb.asid = asid_floor + asid_next++;
+    r->tlb.asid = asid_take(&asids, svm.asids, &all);
     r->tlb.downgrades = v->vm->downgrades;
     v->force_flush = 0;
     set_asid(b, (uint16_t)r->tlb.asid, all);
@@ -66,16 +62,16 @@ static __attribute__((noinline)) void load_other_root(struct vmcb *b, const stru
     b->cr3 = kernel_hpa(pae_root).v;
 }
 
-static ALWAYS_INLINE bool asid_is_current(const struct vcpu *v)
+static ALWAYS_INLINE bool owes_nothing(const struct vcpu *v)
 {
-    return v->root.tlb.asid >= asid_floor && v->root.tlb.downgrades == v->vm->downgrades;
+    return asid_is_current(&asids, v->root.tlb.asid, v->root.tlb.downgrades, v->vm->downgrades);
 }
 
 static ALWAYS_INLINE void prepare_asid(struct vcpu *v, struct vmcb *b)
 {
     BUILD_ASSERT(ASIDS == 1 << 16);
     COUNT(EXITS);
-    if (!asid_is_current(v) || v->force_flush)
+    if (!owes_nothing(v) || v->force_flush)
         renew_asid(v, b);
     else
         set_asid(b, (uint16_t)v->root.tlb.asid, 0);
@@ -367,7 +363,7 @@ struct regs *arch_vcpu_go_on(struct vcpu *v, uint32_t groups)
 
     take_registers(v, b, groups);
     keep_bases();
-    if (!asid_is_current(v) || (__builtin_expect(v->unusual, false) && !event_alone(v, b))) {
+    if (!owes_nothing(v) || (__builtin_expect(v->unusual, false) && !event_alone(v, b))) {
         v->window = 0; /* where it is not, the entry is an odd one */
         go_on_slowly(v);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SVM switched on, if the processor has it, and a vCPU's first state. */
+#include "asid.h"
 #include "svm_vcpu.h"
 #include "log.h"
 #include "softtlb.h"

@@ -13,7 +13,6 @@
 #define RFLAGS_RF      BIT(16)
 #define RFLAGS_GUEST   0x3f7fd5 /* the bits that exist (APM vol. 2, 3.1.6) */
 #define V_INTR_MASKING BIT(24)
-#define ASIDS          65536u /* a root's ASID is kept with the generation that gave it out */
 #define ALWAYS_INLINE  inline __attribute__((always_inline))
 
 /* Read once, by svm_init(). */

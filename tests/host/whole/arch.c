@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The processor of the whole kernel: tests/host/kernel/fake_arch.c with a TLB for the loaded space, guests
- * whose exits the input decides, ASIDs as kernel/arch/x86_64/svm.c gives them out (so that kernel/softtlb.c
- * judges each entry), and interrupts that come when they may. */
+ * whose exits the input decides, ASIDs by kernel/arch/x86_64/asid.h (so that kernel/softtlb.c judges each
+ * entry), and interrupts that come when they may. */
 #include "whole.h"
 #include "kernel/log.h"
 #undef CHECK
@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include "kernel/arch/x86_64/asid.h"
 #include "kernel/fastexit.h"
 
 #define arch_thread_enter     plain_thread_enter
@@ -66,18 +67,17 @@ void plain_load_space(hpa_t root);
 #undef arch_vcpu_go_on
 #undef log_char
 
-#define ASIDS       8u      /* so few that they are soon given out again */
-#define ASID_ROUND  65536ul /* as svm.c counts them */
-#define NONE_MAX    3u      /* interrupts of the host in one step */
+#define FEW_ASIDS   8u /* so few that they are soon given out again */
+#define NONE_MAX    3u /* interrupts of the host in one step */
 #define EFER_LMA    BIT(10)
 #define CANNOT_COME BIT(62) /* a deadline that the TSC never reaches */
 
 struct processor {
     struct fake_arch fake;
-    uint64_t asid_next, asid_floor;
+    struct asids asids;
     bool armed; /* the timer, for fake.timer */
 };
-static struct processor processor = { .asid_next = 1, .asid_floor = ASID_ROUND }, kept;
+static struct processor processor = { .asids = { ASIDS, 1 } }, kept;
 static jmp_buf out;
 static struct {
     struct vcpu *v;
@@ -275,21 +275,16 @@ void arch_vcpu_write(struct vcpu *v, const struct umbra_reply_page *r)
 /* svm.c, prepare_asid(). */
 static void prepare_asid(struct vcpu *v)
 {
-    struct processor *p = &processor;
+    struct asids *a = &processor.asids;
     struct shadow_root *r = &v->root;
-    enum softtlb_control control = SOFTTLB_KEEP;
+    bool all = false;
 
-    if (r->tlb.asid < p->asid_floor || r->tlb.downgrades != v->vm->downgrades || v->force_flush) {
-        if (p->asid_next >= ASIDS) {
-            p->asid_next = 1;
-            p->asid_floor += ASID_ROUND;
-            control = SOFTTLB_EMPTY_ALL;
-        }
-        r->tlb.asid = p->asid_floor + p->asid_next++;
+    if (!asid_is_current(a, r->tlb.asid, r->tlb.downgrades, v->vm->downgrades) || v->force_flush) {
+        r->tlb.asid = asid_take(a, FEW_ASIDS, &all);
         r->tlb.downgrades = v->vm->downgrades;
         v->force_flush = 0;
     }
-    softtlb_enter(v, r->tlb.asid % ASID_ROUND, control);
+    softtlb_enter(v, r->tlb.asid % ASIDS, all ? SOFTTLB_EMPTY_ALL : SOFTTLB_KEEP);
 }
 
 /* The guest walks somewhere: the processor sets A, and D where it may write. */

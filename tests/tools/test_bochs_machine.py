@@ -18,6 +18,13 @@ def test_configuration_names_memory_processor_and_ports():
         "com2: enabled=1, mode=file, dev=/tmp/log", "com4: enabled=1, mode=socket-client, dev=127.0.0.1:2"]
 
 
+def test_the_kernels_log_comes_by_a_port_without_an_interrupt_line():
+    config = qemu.Config("k", cmdline="log=com2 seed=3", serials=("socket", "/tmp/log"), control="c")
+    lines = bochs.text_of(config, "/f", "/f/i", ["127.0.0.1:1", "127.0.0.1:2"]).splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith(("com", "port_e9"))] == ["com1", "com4", "port_e9_hack"]
+    assert not bochs.logs_by_port(qemu.Config("k", serials=("socket",))) and not bochs.logs_by_port(qemu.Config(None))
+
+
 def test_qemu_stays_the_machine_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv(machine.VARIABLE, raising=False)
     assert (machine.kind(), machine.patience(), machine.settings(), machine.stopping()) == ("qemu", 1, (), {})

@@ -2,7 +2,8 @@
 """bochs in QEMU's place: an image of the kernel and its modules, booted by GRUB on another, stricter model of SVM.
 
 A Machine here takes the same Config and is used like a qemu.Machine. Serial ports come by TCP of this host's loopback, which loses
-no byte; the management channel is COM4, the one whose interrupt line is free. Time is counted in instructions, IPS a second, so
+no byte; the management channel is COM4. Whoever polls COM2 takes COM4's interrupts away, so the kernel's log comes by port 0xe9 and
+bochs's standard output instead. Time is counted in instructions, IPS a second, so
 --icount changes nothing. Debian's bochs is built with its debugger: it waits for `c`, ends with the machine or with its standard
 input, and is much slower than QEMU: time limits are multiplied.
 """
@@ -20,6 +21,7 @@ from umbra.errors import Failure
 
 NAME = "bochs"
 IPS = 50_000_000            # chosen: about what it reaches, so that its seconds are like the host's
+LOG_WORD, LOG_PORT_WORD = "log=com2", "log=e9"
 CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "phenom_8650_toliman", "max,-svm": "athlon64_venice"}
 EXIT_PORT = re.compile(rb"unmapped: 8-bit write to 00f4 = ([0-9a-f]{2})")
 SETTINGS = """config_interface: textconfig
@@ -36,6 +38,7 @@ boot: cdrom
 panic: action=fatal, cpu0=report
 error: action=report, cpu0=ignore
 debug: action=ignore, unmapped=report
+port_e9_hack: enabled=1
 log: {folder}/said
 """
 
@@ -50,10 +53,15 @@ def listening():
     return end, "127.0.0.1:%d" % end.getsockname()[1]
 
 
+def logs_by_port(config):
+    """Comes the kernel's log by port 0xe9? What an ISO has on its command line is its own."""
+    return bool(config.kernel) and LOG_WORD in config.cmdline and len(config.serials) == 2
+
+
 def text_of(config, folder, image, addresses):
     """The configuration; addresses are those of the "socket" serial ports, in order, and of the management channel."""
     left, ports = list(addresses), []
-    for number, port in enumerate(config.serials, 1):
+    for number, port in enumerate(config.serials[:1 if logs_by_port(config) else None], 1):
         ports.append("com%d: enabled=1, " % number + ("mode=socket-client, dev=" + left.pop(0) if port == "socket" else
                                                       "mode=file, dev=%s" % port))
     if config.control:
@@ -82,16 +90,20 @@ class Machine(qemu.Machine):
         config = self.config
         image = config.extra[1].replace(",,", ",") if config.kernel is None else self.folder / "boot.iso"
         if config.kernel:
-            iso.write_image(image, config.kernel, config.modules, config.cmdline, slim=True)
+            words = config.cmdline.replace(LOG_WORD, LOG_PORT_WORD) if logs_by_port(config) else config.cmdline
+            iso.write_image(image, config.kernel, config.modules, words, slim=True)
         ends = [listening() for port in config.serials if port == "socket"]
         channel = listening() if config.control else None
         text = text_of(config, self.folder, image, [address for _, address in ends + ([channel] if channel else [])])
         (self.folder / "settings").write_text(text)
         (qemu.LOG / (config.name + ".cmd")).write_text(text)
         self.log, self.errors = open(self.log_path, "wb", buffering=0), open(qemu.LOG / (config.name + ".err"), "w+")
+        said = open(layout.ROOT / config.serials[1], "wb") if logs_by_port(config) else self.errors     # behind the debugger's greeting
         self.process = subprocess.Popen(
-            [NAME, "-q", "-f", str(self.folder / "settings")], stdin=subprocess.PIPE, stdout=self.errors, stderr=self.errors,
+            [NAME, "-q", "-f", str(self.folder / "settings")], stdin=subprocess.PIPE, stdout=said, stderr=self.errors,
             cwd=layout.ROOT, env={**os.environ, "SDL_VIDEODRIVER": "dummy"}, start_new_session=True, preexec_fn=qemu.die_with_parent)
+        if said is not self.errors:
+            said.close()
         self.sockets = [self.accepted(end) for end, _ in ends]
         if channel:
             self.relay = Relay(self.accepted(channel[0]), layout.ROOT / config.control)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's log device: a 16550 at COM1, or where `log=com2` or `log=none` on the command line says.
- * Polled. */
+/* The kernel's log device: a 16550 at COM1, polled, or where `log=com2`, `log=e9` (the port that emulators
+ * take for a console) or `log=none` on the command line says. */
 #include "log.h"
 #include "x86.h"
+
+#define DEBUG_PORT 0xe9
 
 static uint16_t port = 0x3f8;
 
@@ -22,10 +24,12 @@ void log_init(const char *command_line)
 {
     if (has_word(command_line, "log=com2"))
         port = 0x2f8;
+    if (has_word(command_line, "log=e9"))
+        port = DEBUG_PORT;
     if (has_word(command_line, "log=none"))
         port = 0;
     log_refusals = has_word(command_line, "refusals");
-    if (!port)
+    if (!port || port == DEBUG_PORT)
         return;
     out8(port + 1, 0);
     out8(port + 3, 0x80);
@@ -42,7 +46,7 @@ void log_char(char c)
         return;
     if (c == '\n')
         log_char('\r');
-    for (unsigned i = 0; i < 100000 && !(in8(port + 5) & 0x20); i++)
+    for (unsigned i = 0; port != DEBUG_PORT && i < 100000 && !(in8(port + 5) & 0x20); i++)
         ;
     out8(port, c);
 }

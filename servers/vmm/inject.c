@@ -71,6 +71,7 @@ struct book {
     uint32_t row;              /* of deaths at last.seq */
     uint32_t turn[EXIT_KINDS]; /* deaths */
     uint32_t besides;          /* deaths */
+    uint64_t by_plan;          /* exit of the last death by plan */
     struct tally made[EXIT_KINDS][STORES_MAX + 1];
     uint8_t died[EXIT_KINDS][PLACES];
 };
@@ -183,6 +184,7 @@ static _Noreturn void die(enum inject_way way)
     struct guest_state none = { 0 };
 
     leave_word(way);
+    BOOK->by_plan = plan.exit->seq;
     if (way == INJECT_MEMMGR)
         call_memmgr();
     if (way == INJECT_CALL)
@@ -270,7 +272,7 @@ static void make_plan(void)
 /* A third death in a row at an exit would be the guest's end. */
 static bool may_die_again(const struct vmm *v)
 {
-    return !plan.kinds && BOOK->last.seq == v->exit->seq && BOOK->row < 2;
+    return BOOK->by_plan != v->exit->seq || (!plan.kinds && BOOK->row < 2);
 }
 
 static bool is_due(const struct vmm *v)
@@ -289,6 +291,7 @@ static void begin_to_die(struct vmm *v)
     struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
 
     leave_word(plan.way);
+    BOOK->by_plan = v->exit->seq;
     switch (plan.way) {
     case INJECT_LOOP:
         spin();

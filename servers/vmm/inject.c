@@ -56,6 +56,7 @@ struct death {
     uint64_t seq; /* exit; 0: nobody died */
     uint32_t kind, way, stores, calling;
     uint32_t all; /* stores of the exit when it was handled to its end */
+    bool besides;
 };
 
 /* Exits of a kind that made so many stores. */
@@ -69,6 +70,8 @@ struct book {
     struct death last, known;  /* known: all of it, not said yet */
     uint32_t row;              /* of deaths at last.seq */
     uint32_t turn[EXIT_KINDS]; /* deaths */
+    uint32_t besides;          /* deaths */
+    uint64_t by_plan;          /* exit of the last death by plan */
     struct tally made[EXIT_KINDS][STORES_MAX + 1];
     uint8_t died[EXIT_KINDS][PLACES];
 };
@@ -85,9 +88,11 @@ static struct {
     const struct vmm_config *config;
     enum inject_way way;
     uint32_t ways; /* bits: all of the configuration */
-    uint64_t at;   /* exit number */
+    uint32_t incarnation;
+    uint64_t at; /* exit number */
     uint32_t stores, kinds, places;
     uint32_t made; /* stores of this exit */
+    bool within;   /* an exit */
     bool due;      /* this exit is the one */
     bool first;    /* nobody died before */
     bool answered; /* an exit; who takes over does not hang over the one that its predecessor did */
@@ -171,7 +176,7 @@ static void leave_word(enum inject_way way)
     } else {
         BOOK->row = 1;
     }
-    BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0 };
+    BOOK->last = (struct death){ plan.exit->seq, kind(), way, plan.made, way == INJECT_CALL, 0, false };
 }
 
 static _Noreturn void die(enum inject_way way)
@@ -179,6 +184,7 @@ static _Noreturn void die(enum inject_way way)
     struct guest_state none = { 0 };
 
     leave_word(way);
+    BOOK->by_plan = plan.exit->seq;
     if (way == INJECT_MEMMGR)
         call_memmgr();
     if (way == INJECT_CALL)
@@ -198,6 +204,21 @@ static bool here(enum inject_way way, bool last)
     return way == plan.way && (last || plan.made == plan.stores);
 }
 
+/* Any number of times at one exit: init does not count these. */
+static void die_besides(void)
+{
+    if (!plan.config->inject_besides || !plan.within || !plan.made || !BOOK->last.seq ||
+        *deaths_here(INJECT_STORE))
+        return;
+    if (supervisor_forgive(CAP_SUPERVISOR) != ERR_OK)
+        abort();
+    leave_word(INJECT_STORE);
+    BOOK->last.besides = true;
+    BOOK->row = 1;
+    BOOK->besides++;
+    inject_crash();
+}
+
 static void die_between_stores(bool last)
 {
     static const enum inject_way ways[] = { INJECT_STORE, INJECT_CALL, INJECT_MEMMGR };
@@ -205,6 +226,7 @@ static void die_between_stores(bool last)
     for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
         if (here(ways[i], last))
             die(ways[i]);
+    die_besides();
 }
 
 /* What was announced before has been stored when the next is announced. */
@@ -224,24 +246,33 @@ static uint32_t stores_in_turn(const struct vmm_config *c, uint32_t turn)
 void inject_open(struct vmm *v, const struct vmm_config *c, uint32_t incarnation)
 {
     plan.exit = v->exit;
-    plan.way = way_of(c, incarnation);
-    plan.at = exit_of(c, incarnation);
-    plan.stores = c->inject_every ? stores_in_turn(c, incarnation) : c->inject_stores;
     plan.config = c;
+    plan.incarnation = incarnation;
     plan.first = incarnation == 0;
     plan.kinds = c->inject_kinds;
-    plan.places = plan.way == INJECT_NONE ? 0 : c->inject_places;
     for (uint32_t w = c->inject; w; w >>= 4)
         plan.ways |= 1u << (w & 15);
     if (c->inject)
         v->undo.dev.note = counting_note;
-    stop_open(c, incarnation, plan.at);
+    stop_open(c, incarnation, exit_of(c, incarnation));
+}
+
+/* Only who serves the guest knows how many have died. */
+static void make_plan(void)
+{
+    const struct vmm_config *c = plan.config;
+    uint32_t turn = plan.incarnation - BOOK->besides;
+
+    plan.way = way_of(c, turn);
+    plan.at = exit_of(c, turn);
+    plan.stores = c->inject_every ? stores_in_turn(c, turn) : c->inject_stores;
+    plan.places = plan.way == INJECT_NONE ? 0 : c->inject_places;
 }
 
 /* A third death in a row at an exit would be the guest's end. */
 static bool may_die_again(const struct vmm *v)
 {
-    return !plan.kinds && BOOK->last.seq == v->exit->seq && BOOK->row < 2;
+    return BOOK->by_plan != v->exit->seq || (!plan.kinds && BOOK->row < 2);
 }
 
 static bool is_due(const struct vmm *v)
@@ -251,7 +282,7 @@ static bool is_due(const struct vmm *v)
     if ((plan.kinds || plan.places) && !plan.answered && !plan.first && !may_die_again(v))
         return false;
     return !plan.kinds || plan.kinds >> kind() & 1 ||
-           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
+           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO && v->state->input_taken &&
             (EXIT_IO_PORT(v->exit->info[0]) & ~7u) == INJECT_SERIAL_PORTS);
 }
 
@@ -260,6 +291,7 @@ static void begin_to_die(struct vmm *v)
     struct sys_message m = { .tag = TAG(0x7777, 4), .w = { 1, 2, 3, 4 } };
 
     leave_word(plan.way);
+    BOOK->by_plan = v->exit->seq;
     switch (plan.way) {
     case INJECT_LOOP:
         spin();
@@ -293,7 +325,10 @@ void inject_begin(struct vmm *v)
         spin();
     if (plan.answered)
         stop_within(v);
+    else
+        make_plan();
     plan.made = 0;
+    plan.within = true;
     plan.due = is_due(v);
     if (plan.due && plan.kinds) { /* else it would always be the same kind's turn */
         plan.way = way_in_turn(plan.config, BOOK->turn[kind()]);
@@ -311,8 +346,8 @@ void inject_say(void)
 
     if (!plan.ways || !d->seq)
         return;
-    printf("inject: exit %llu %s %s%s %u of %u\n", (unsigned long long)d->seq, kinds[d->kind], names[d->way],
-           d->calling ? " inside" : "", d->stores, d->all);
+    printf("inject: exit %llu %s %s%s %u of %u%s\n", (unsigned long long)d->seq, kinds[d->kind],
+           names[d->way], d->calling ? " inside" : "", d->stores, d->all, d->besides ? " besides" : "");
     fflush(stdout);
     d->seq = 0;
 }
@@ -331,6 +366,8 @@ static void tally_stores(void)
 {
     struct tally *t = &BOOK->made[kind()][stores_made()];
 
+    if (plan.config->inject_besides && !BOOK->last.seq)
+        return; /* what comes before the first death is not asked for */
     if (!t->times++)
         t->first = plan.exit->seq;
 }
@@ -345,6 +382,7 @@ void inject_end(struct vmm *v)
     die_between_stores(true);
     if (here(INJECT_REPLY, true))
         die(INJECT_REPLY);
+    plan.within = false;
 }
 
 void inject_finish(void)

@@ -7,13 +7,16 @@
  * inject_every; with inject_kinds only at exits of these kinds (bit n: kind n; INJECT_SERIAL), and not at the
  * one that it takes over; the ways are then in turn for each kind. With inject_places incarnations die only
  * where fewer than so many have died before, a place being a kind of exit with a point: all of the ways are
- * tried there. Besides, init can make it hang (DESC_EVENT_HANG). Deaths by time: stop.h.
+ * tried there. With inject_besides they also die, as soon as the first has died by plan, after each number of
+ * stores that nobody has died after in an exit of that kind, however often in one exit; incarnations that die
+ * so do not count for the rest. init can make it hang (DESC_EVENT_HANG). Deaths by time: stop.h.
  *
  * Who dies leaves word at the end of the state segment; who takes over says it on the log with the stores
- * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`. A store is a change of the state or of
- * guest memory that the undo record is told of. It is said late, when the next one takes over: while the
- * guest has no VMM its clock stands still. When the guest ends, it is said what its exits made, whoever died:
- * `inject: hlt made 16 stores 9 times, first at exit 954`. */
+ * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`, and `besides` behind it. A store is a
+ * change of the state or of guest memory that the undo record is told of. It is said late, when the next one
+ * takes over: while the guest has no VMM its clock stands still. When the guest ends, it is said what its
+ * exits made, whoever died (with inject_besides those since the first death): `inject: hlt made 16 stores 9
+ * times, first at exit 954`. */
 #ifndef SERVERS_VMM_INJECT_H
 #define SERVERS_VMM_INJECT_H
 
@@ -38,7 +41,8 @@ enum inject_way {
     INJECT_WAYS
 };
 
-#define INJECT_SERIAL       BIT(31) /* of inject_kinds: accesses to the first serial port */
+#define INJECT_SERIAL                                                                                        \
+    BIT(31) /* of inject_kinds: accesses to the first serial port, once something was typed */
 #define INJECT_SERIAL_PORTS 0x3f8
 
 _Noreturn void inject_crash(void);

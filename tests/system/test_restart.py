@@ -15,12 +15,12 @@ NEVER_AGAIN = 1 << 31     # incarnations apart
 SMALL = {"flavour": "cloud-amd64", "append": "panic=-1 oops=panic printk.time=0"}
 
 
-def dies(*ways, at, every, stores=1, count=0, kinds=0, places=0, guest=0):
+def dies(*ways, at, every, stores=1, count=0, kinds=0, places=0, besides=0, guest=0):
     """The settings: the incarnations die in these ways, in turn; count of them, 0: all; at exits of these kinds, 0: any; only
-    where fewer than so many places have died, 0: anywhere."""
+    where fewer than so many places have died, 0: anywhere; and, with besides=1, after any number of stores once."""
     digits = sum(KINDS[way] << 4 * n for n, way in enumerate(ways))
     values = {"inject": digits, "inject_at": at, "inject_every": every, "inject_stores": stores, "inject_count": count,
-              "inject_kinds": kinds, "inject_places": places}
+              "inject_kinds": kinds, "inject_places": places, "inject_besides": besides}
     return [word for key, value in values.items() for word in ("--set", "vmm%d.%s=%d" % (guest, key, value))]
 
 

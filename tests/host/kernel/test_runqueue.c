@@ -179,6 +179,15 @@ static void check_whole(void)
     CHECK_EQ(queued, found);
 }
 
+/* The turn of who ran is over when the next is chosen. */
+static bool turn_ends(const struct packed *before)
+{
+    unsigned n = before->current;
+
+    return before->turn_over || (before->reschedule && n && n - 1 != LIMITED &&
+                                 before->t[n - 1].has_context && before->used >= before->t[n - 1].remaining);
+}
+
 /* Who stays in a queue keeps his place before and behind the others; who comes (moved: n, even to where he
  * was) is the last of it, or, who gave way to a higher priority, the first. */
 static void check_order(const struct packed *before, bool chosen, unsigned moved)
@@ -189,11 +198,10 @@ static void check_order(const struct packed *before, bool chosen, unsigned moved
             if (i == k || !a || !b || thread[i].priority != thread[k].priority || !before->t[k].place ||
                 before->t[k].priority != thread[k].priority || k + 1 == moved)
                 continue;
-            bool stayed = i + 1 != moved && before->t[i].place && before->t[i].priority == thread[i].priority;
-            if (stayed)
-                CHECK_EQ(before->t[i].place < before->t[k].place, a < b);
-            else if (!(chosen && before->current == i + 1 && !before->turn_over))
-                CHECK(a > b);
+            if (i + 1 != moved && before->t[i].place && before->t[i].priority == thread[i].priority)
+                CHECK_EQ(a < b, before->t[i].place < before->t[k].place);
+            else
+                CHECK_EQ(a < b, chosen && before->current == i + 1 && !turn_ends(before));
         }
 }
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from umbra import cli, deps, layout, models, proofs, seeded, verify
+from umbra import cli, contracts, deps, layout, models, proofs, seeded, verify
 
 TOY = """// C: lib/toy.c count: n + 1 ; return
 byte n;
@@ -146,7 +146,7 @@ def test_a_contract_that_has_something_believed_proves_nothing(toy, monkeypatch,
 def test_what_is_proved_is_there_and_has_a_contract():
     for by in (p.by for p in verify.PROPERTIES if p.method == verify.PROVED):
         text = (layout.ROOT / by.file).read_text()
-        assert by.goals > 0 and proofs.compiled(by.file) and not proofs.assumed(text)
+        assert by.goals > 0 and proofs.compiled(by.file) and not contracts.admitted(text)
         for function in by.functions:
             assert re.search(r"\*/\n[^\n;]*\b%s\(" % function, text) and models.body(text, function), function
 
@@ -156,9 +156,35 @@ def test_every_contract_is_proved_by_a_property():
     proved = [p.by for p in verify.PROPERTIES if p.method == verify.PROVED]
     for file in layout.find("kernel/**/*.[ch]", "servers/**/*.[ch]", "lib/**/*.[ch]"):
         text = (layout.ROOT / file).read_text()
-        told = re.findall(r"^/\*@[^/]*?(?:/[^/]*?)*?\*/\n([^\n]+)$", text, re.M)
-        names = {re.search(r"(\w+)\(", line)[1] for line in told}
-        assert names == {f for by in proved if by.file == file for f in by.functions}, file
+        assert set(contracts.contracts(text)) == {f for by in proved if by.file == file for f in by.functions}, file
+
+
+def test_what_proofs_believe_is_counted_over_the_tree(toy):
+    toy()
+    folder = layout.ROOT / "kernel/obj"
+    folder.mkdir(parents=True)
+    (folder / "toy.h").write_text("/*@ requires n > 0;\n    ensures more: \\result == n + 1; */\nstatic inline int f(int n)\n{\n    return n + 1;\n}\n"
+                                  "\nstatic int g(int n)\n{\n    return n;\n}\n")
+    proof = proofs.Proof("kernel/obj/toy.h", ("f",), 7)
+    assert contracts.assumed([proof]) == contracts.Assumed(0, [], 1, 1, 2)
+    assert proof.clauses() == [("f", "more")]
+    (folder / "other.c").write_text("/*@ assigns \\nothing; */\nvoid h(void)\n{\n}\n//@ admit 1 == 2;\n")
+    assert contracts.assumed([proof]) == contracts.Assumed(1, ["kernel/obj/other.c h"], 1, 1, 2)
+    assert contracts.assumed([]).believed == ["kernel/obj/other.c h", "kernel/obj/toy.h f"]
+
+
+def test_docs_say_what_is_assumed_in_the_words_of_the_command(monkeypatch):
+    assert verify.missing() == []
+    monkeypatch.setattr(verify, "PROPERTIES", [p for p in verify.PROPERTIES if p.name != "kernel.asids"])
+    assert [line for line in verify.missing() if "does not say what is assumed: 0 axioms, lemmas and admitted goals; 2 contracts" in line]
+
+
+def test_a_clause_that_no_fault_breaks_is_told():
+    proof = [p for p in verify.PROPERTIES if p.name == "kernel.lookup"][0].by
+    reports = ["[wp] [%s] Goal typed_%s_ensures_%s\n" % (word, f, c) for word, (f, c) in zip(("Timeout", "Failed", "Unknown"), proof.clauses())]
+    assert len(reports) == 3 and seeded.unbroken_clauses(["kernel.lookup", "kernel.whole"], {"kernel.lookup": reports}) == []
+    lines = seeded.unbroken_clauses(["kernel.lookup"], {"kernel.lookup": reports[1:] + ["[wp] [Qed] Goal typed_quick_slot_ensures_within : Valid\n"]})
+    assert lines == ["no fault of kernel.lookup breaks within of quick_slot"]
 
 
 def test_no_proof_is_part_of_the_tests():

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 
-from umbra import layout
+from umbra import contracts, layout
 
 WORK = layout.BUILD / "verify" / "proofs"
 PROVERS = "cvc4,z3"
@@ -19,8 +19,6 @@ SECONDS = 1500      # a hang; the provers' own limit is below
 PROVER_SECONDS = 20
 SMOKE_SECONDS = 2
 NO_WRAP = "-warn-unsigned-overflow"
-ADMITTED = re.compile(r"\b(admit|axiom|axiomatic|lemma)\b")
-ANNOTATION = re.compile(r"/\*@(.*?)\*/|//@([^\n]*)", re.S)
 ALIGNED = "'-D_Alignas(x)=__attribute__((aligned(x)))'"     # the same in words that Frama-C knows
 CLOSING = re.compile(r"^\[wp\] Proved goals: +(\d+) / (\d+)$", re.M)
 DOUBTS = re.compile(r"^\[wp\][^\n]*Warning:|No 'assigns' specification|User Error|syntax error|aborted", re.M)
@@ -37,11 +35,6 @@ def includes(file):
     return ["-I" + folder for flag, folder in zip(flags, flags[1:]) if flag == "-I"]
 
 
-def assumed(text):
-    """Words in a file's annotations that have something believed instead of proved."""
-    return sorted({word for found in ANNOTATION.findall(text) for word in ADMITTED.findall("".join(found))})
-
-
 def compiled(file):
     """Whether the kernel or a server is made of it: a source, or a header that a source includes by its name."""
     sources = layout.find(file.partition("/")[0] + "/**/*.c")
@@ -49,6 +42,11 @@ def compiled(file):
         return file in sources
     name = re.escape(os.path.basename(file))
     return any(re.search(r'^#include "([\w/]+/)?%s"' % name, (layout.ROOT / s).read_text(), re.M) for s in sources)
+
+
+def is_broken(text, function, clause):
+    """Whether a clause is among the goals that a report, or what `verify` says of it, has as not proved."""
+    return any(re.search(r"Goal typed\w*_%s_ensures_%s(_part\d+)?\b" % (function, clause), line) for line in FAILED.findall(text))
 
 
 def judge(text, goals):
@@ -76,7 +74,7 @@ class Proof:
         path = layout.ROOT / self.file
         if not path.is_file() or not compiled(self.file):
             return Outcome(False, "%s is no part of any program" % self.file, "")
-        words = assumed(path.read_text())
+        words = sorted(set(contracts.admitted(path.read_text())))
         if words:
             return Outcome(False, "%s has %s in a contract" % (self.file, ", ".join(words)), "")
         known = self.answers()
@@ -85,6 +83,9 @@ class Proof:
             for answer in self.answers() - known or known:
                 answer.unlink()
         return outcome
+
+    def clauses(self):
+        return contracts.clauses((layout.ROOT / self.file).read_text(), self.functions)
 
     def answers(self):
         return set(self.cache.iterdir()) if self.cache.is_dir() else set()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`verify --self-test`: tests/verify/seeded/*.patch each put one fault into a model, a checker or a source, and name the properties that
 must then fail. As with mutants (selftest.py): a patch that does not apply, or a property that fails without it, fails the run;
-so does a proved property, one of a model or of the closure, that no patch breaks.
+so does a property that no patch breaks, and a clause of a contract that none of its property's patches breaks.
 """
+import collections
 import re
 import subprocess
 import sys
@@ -32,10 +33,10 @@ def faults(names):
     return [m for m in found if not names or {m.path.stem, *m.test.split()} & set(names)]
 
 
-def verify(names):
+def verify(names, seconds=SECONDS):
     words = [sys.executable, str(SCRATCH / "build.py"), "verify", "--quiet", "--no-install", *names]
     try:
-        return subprocess.run(words, cwd=SCRATCH, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS)
+        return subprocess.run(words, cwd=SCRATCH, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds)
     except subprocess.TimeoutExpired:
         return None
 
@@ -61,13 +62,32 @@ def unbroken(found):
     """Properties that ought to have a fault and have none."""
     from umbra import verify as table
     told = {name for m in found for name in m.test.split()}
-    methods = (table.PROVED, table.MODELLED, table.CLOSED, table.COMPARED, fuzz.FUZZED)
+    methods = (table.PROVED, table.MODELLED, table.CLOSED, table.COMPARED, table.ALL_INPUTS, fuzz.FUZZED)
     return [p.name for p in table.PROPERTIES if p.method in methods and p.name not in told]
 
 
-def proves(names):
+def proofs_of(names):
     from umbra import verify as table
-    return any(p.method == table.PROVED for p in table.PROPERTIES if p.name in names)
+    return [p for p in table.PROPERTIES if p.method == table.PROVED and p.name in names]
+
+
+def unbroken_clauses(names, reports):
+    """Clauses of these properties' contracts that hold in all reports of runs with their faults (name -> texts), one line each."""
+    return ["no fault of %s breaks %s of %s" % (p.name, clause, function) for p in proofs_of(names) for function, clause in p.by.clauses()
+            if not any(proofs.is_broken(text, function, clause) for text in reports[p.name])]
+
+
+def try_fault(m, reports):
+    """Sets the fault's result, and adds what the run said to the reports of its properties."""
+    began = time.monotonic()
+    selftest.prepare(SCRATCH)
+    m.result = "does not apply"
+    if selftest.apply(m, SCRATCH):
+        done = verify(m.test.split())
+        m.result = judge(done, m.test.split())
+        for name in m.test.split():
+            reports[name].append(done.stderr if done else "")
+    m.seconds = time.monotonic() - began
 
 
 def command(options):
@@ -75,28 +95,28 @@ def command(options):
     if not chosen:
         raise Usage("%s/ holds no fault" % FOLDER)
     deps.ensure("verify", options)
-    if proves({name for m in chosen for name in m.test.split()}):
+    if proofs_of({name for m in chosen for name in m.test.split()}):
         deps.ensure("proofs", options)
     began = time.monotonic()
     selftest.prepare(SCRATCH)
     say.note("without faults first")
-    done = verify(sorted({name for m in chosen for name in m.test.split()}))
+    named = sorted({name for m in chosen for name in m.test.split()})
+    done = verify(named, SECONDS * len(named))
     if done is None or done.returncode:
         raise Failure("the properties do not hold without faults\n" + (done.stdout + done.stderr if done else ""))
-    width = max(len(m.path.stem) for m in chosen)
+    say.note("%d properties hold: %.0f s" % (len(named), time.monotonic() - began))
+    width, reports = max(len(m.path.stem) for m in chosen), collections.defaultdict(list)
     for m in chosen:
         say.progress(m.path.stem)
-        at = time.monotonic()
-        selftest.prepare(SCRATCH)
-        m.result = judge(verify(m.test.split()), m.test.split()) if selftest.apply(m, SCRATCH) else "does not apply"
-        m.seconds = time.monotonic() - at
+        try_fault(m, reports)
         say.progress("")
         print(selftest.row(m, width), flush=True)
     selftest.prepare(SCRATCH)
     missed = [m for m in chosen if m.result != "caught"]
-    alone = [] if options.names else unbroken(chosen)
-    for name in alone:
-        say.complain("no fault of %s/ breaks %s" % (FOLDER, name))
+    alone = [] if options.names else ["no fault of %s/ breaks %s" % (FOLDER, name) for name in unbroken(chosen)]
+    alone += unbroken_clauses([n for n in named if not options.names or n in options.names], reports)
+    for line in alone:
+        say.complain(line)
     say.note("%d faults in %.0f s" % (len(chosen), time.monotonic() - began))
     print("%d caught, %d not" % (len(chosen) - len(missed), len(missed)))
     return 1 if missed or alone else 0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from umbra import deps, fresh, fuzz, layout, models, proofs, say, seeded
+from umbra import contracts, deps, fresh, fuzz, layout, models, proofs, say, seeded
 from umbra.errors import Usage
 
 COMPONENTS = ("kernel", "vmm", "memmgr", "idl", "init", "system")
@@ -145,6 +145,8 @@ PROPERTIES = (
            "a_table_of_another_epoch_is_only_set_up_anew", "nothing_is_linked_or_set_that_is_of_another_epoch",
            "whatever_is_taken_from_a_guest_ends_the_epoch", "a_harvest_ends_the_epoch",
            "the_end_of_a_table_that_may_be_in_use_ends_the_epoch", "the_end_of_a_range_ends_the_epoch_of_who_has_a_frame_of_it"),
+    inputs("kernel.run-queue", "each state of 3 threads at 2 priorities, one with a budget, late timers; each operation in each",
+           "every_state_of_a_small_run_queue_is_whole"),
     inputs("kernel.deadlines", "each heap of 5 deadlines at 5 times, each operation on it", "every_heap_of_a_few_deadlines_stays_one"),
     Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
              Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
@@ -187,12 +189,18 @@ def documented():
     return [name for row in rows for name in re.findall("`(.*?)`", row)]
 
 
+def assumed():
+    return contracts.line([p.by for p in PROPERTIES if p.method == PROVED])
+
+
 def missing():
     """What has disappeared, or was never told, one line each."""
     names, told = [p.name for p in PROPERTIES], documented()
     lines = ["%s: %s tells of it, tools/umbra/verify.py has it no more" % (n, ASSURANCE) for n in told if n not in names]
     lines += ["%s: %s does not tell of it" % (n, ASSURANCE) for n in names if n not in told]
     asked = {(p.by.file, p.by.ltl) for p in PROPERTIES if isinstance(p.by, models.Claim)}
+    if assumed() not in (layout.ROOT / ASSURANCE).read_text():
+        lines.append("%s does not say what is assumed: %s" % (ASSURANCE, assumed()))
     return lines + ["%s.pml claims %s, which no property asks for" % c for c in models.claims() if c not in asked]
 
 
@@ -250,5 +258,7 @@ def command(options):
     gone = missing()
     for line in gone:
         say.complain(line)
+    if any(p.method == PROVED for p in wanted):
+        print("assumed by proofs: " + assumed(), flush=True)
     print("%d hold, %d fail%s" % (len(wanted) - failed, failed, ", %d missing" % len(gone) if gone else ""), flush=True)
     return 1 if failed or gone else 0

@@ -14,7 +14,7 @@
 
 #define TABLES_BYTES (64 * PAGE_BYTES)
 #define FRAMES_MAX   4096u /* frames that metadata is there for: 16 MB */
-#define SMALL_GFN    5u    /* where the guest space has a page of 4 KiB, */
+#define SMALL_GFN    0u    /* where the guest space has a page of 4 KiB, */
 #define SMALL_FRAME  0x777000ul
 #define LARGE_GFN    512u /* and 2 MB */
 #define LARGE_FRAME  0x800000ul

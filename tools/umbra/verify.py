@@ -182,10 +182,14 @@ PROPERTIES = (
 )
 
 
+def told():
+    path = layout.ROOT / ASSURANCE
+    return path.read_text() if path.is_file() else ""
+
+
 def documented():
     """The names that docs/assurance.md has rows of."""
-    path = layout.ROOT / ASSURANCE
-    rows = re.findall(r"^\| (`[a-z]+\.[\w-]+`(?:, `[a-z]+\.[\w-]+`)*) \|", path.read_text(), re.M) if path.is_file() else []
+    rows = re.findall(r"^\| (`[a-z]+\.[\w-]+`(?:, `[a-z]+\.[\w-]+`)*) \|", told(), re.M)
     return [name for row in rows for name in re.findall("`(.*?)`", row)]
 
 
@@ -195,11 +199,11 @@ def assumed():
 
 def missing():
     """What has disappeared, or was never told, one line each."""
-    names, told = [p.name for p in PROPERTIES], documented()
-    lines = ["%s: %s tells of it, tools/umbra/verify.py has it no more" % (n, ASSURANCE) for n in told if n not in names]
-    lines += ["%s: %s does not tell of it" % (n, ASSURANCE) for n in names if n not in told]
+    names, rows = [p.name for p in PROPERTIES], documented()
+    lines = ["%s: %s tells of it, tools/umbra/verify.py has it no more" % (n, ASSURANCE) for n in rows if n not in names]
+    lines += ["%s: %s does not tell of it" % (n, ASSURANCE) for n in names if n not in rows]
     asked = {(p.by.file, p.by.ltl) for p in PROPERTIES if isinstance(p.by, models.Claim)}
-    if assumed() not in (layout.ROOT / ASSURANCE).read_text():
+    if assumed() not in told():
         lines.append("%s does not say what is assumed: %s" % (ASSURANCE, assumed()))
     return lines + ["%s.pml claims %s, which no property asks for" % c for c in models.claims() if c not in asked]
 

@@ -8,6 +8,7 @@ import pytest
 from linux_guest import needs_verify, verifying_guest
 from test_gap import longest_stretch
 from test_restart import SMALL, require_whole
+from test_restart_everywhere import BARE_NEEDS, CLOCKS, bare  # noqa: F401
 from umbra import layout
 
 # enum stop_place: bits of stop_exits
@@ -68,7 +69,7 @@ PLENTY = {"io", "absent", "table", "user-write", "cr3", "other"}     # a boot an
 @needs_verify
 @pytest.mark.parametrize("name, exits, first, step, count", [
     ("short", EXITS, 0, 241, 6), pytest.param("long", EXITS, 0, 17, 130, marks=pytest.mark.long),
-    pytest.param("consecutive", ["io", "absent", "table", "user-write", "cr3"], 100, 1, 150, marks=pytest.mark.long)])
+    pytest.param("consecutive", EXITS, 100, 1, 150, marks=pytest.mark.long)])
 def test_vmm_stopped_at_ticks_of_exits_of_every_kind_is_not_noticed(headless, undisturbed, name, exits, first, step, count):
     found, path = require_same(headless, undisturbed, *stops(*exits, first=first, step=step, count=count))
     text = table_of(found)
@@ -80,3 +81,23 @@ def test_vmm_stopped_at_ticks_of_exits_of_every_kind_is_not_noticed(headless, un
         assert len(wanted) == count or exit_kind not in PLENTY or exit_kind not in exits
     late = [int(f[0]) - int(f[1]) for f in found]   # another timer's interrupt may come just before the tick
     assert -WAY <= min(late) and max(late) <= path + WAY
+
+
+FEW = {"msr": 60, "dr": 60, "hlt": 60, "exception": 60}      # Linux has few of them; ticks
+
+
+@pytest.mark.long
+@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.parametrize("exit_kind", FEW)
+def test_vmm_stopped_at_consecutive_ticks_of_exits_that_linux_has_few_of_is_not_noticed(bare, exit_kind):
+    """As many ticks a boot as the guest makes such exits, then the next ones. Leaves build/log/restart-ticks-few-*.txt."""
+    expected, found = bare(CLOCKS, []).console, []
+    while len(found) < FEW[exit_kind]:
+        outcome = bare(CLOCKS, stops(exit_kind, first=100 + len(found), step=1, count=FEW[exit_kind] - len(found)))
+        new = STOPPED.findall(outcome.kernel_log)
+        assert outcome.console == expected and new
+        found += new
+    assert [int(f[1]) for f in found] == [100 + n for n in range(FEW[exit_kind])]
+    assert {EXITS[int(f[3])] for f in found} == {exit_kind}
+    (layout.BUILD / "log" / ("restart-ticks-few-%s.txt" % exit_kind)).write_text(table_of(found))
+    print(table_of(found))

@@ -10,6 +10,7 @@ import time
 
 import modes_guest
 import pytest
+import tiny_guest
 from linux_guest import SECONDS, Outcome, require_whole
 from umbra import deps, layout, machine
 
@@ -121,3 +122,15 @@ def bare(request, boot, tmp_path, said):
         said["bare"] = (tmp_path / "said").read_text()
         assert said["bare"].endswith("\nE\n"), said["bare"][-500:]
     return said["bare"]
+
+
+@pytest.fixture
+def tiny(boot, tmp_path):
+    """tiny(image, settings) boots a guest of tiny_guest.py, in virtual time or in the world's, and gives an Outcome at its end."""
+    def start(image, settings, icount=True):
+        log = tmp_path / "kernel.log"
+        booted = boot(**tiny_guest.parts(image, settings), icount=icount, serials=("socket", str(log)))
+        status = booted.wait(tiny_guest.SECONDS)
+        assert status is not None, booted.text()[-500:] + log.read_text()[-2000:]
+        return Outcome(status, booted.text(), "", {}, log.read_text(errors="replace").replace("\r", ""))
+    return start

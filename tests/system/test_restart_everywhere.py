@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Where in the handling of which exits VMMs have died, as a table, while the guest came to its undisturbed result and wrote
 the same bytes. A long run's table stands in docs/restart.md; each run leaves build/log/restart.txt and one file a test."""
-import argparse
 import dataclasses
 import re
 
 import pytest
-from linux_guest import Outcome, needs_verify, require_whole, verifying_guest
+from linux_guest import needs_verify, require_whole, verifying_guest
 from test_restart import PARTS, SMALL, dies, taken_over
-from umbra import images, layout, system
+from tiny_guest import CLOCKS, EVERY_EXIT, TINY_NEEDS
+from umbra import layout
 
 # --- which exits have killed a VMM, and where in them ---
 
@@ -217,29 +217,6 @@ def test_a_vmm_that_hangs_in_calls_to_memmgr_is_replaced(headless, quiet_run, co
 
 # --- a guest that makes every exit ---
 
-EVERY_EXIT = layout.module_output("debug", "guests/every_exit")
-CLOCKS = layout.module_output("debug", "guests/exits_with_clocks")     # each kind with all that clocks bring with it
-BARE = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
-BARE_SECONDS = 240
-
-
-@pytest.fixture
-def bare(boot, tmp_path):
-    """bare(image, settings of dies()) boots the guest alone, in virtual time or in the world's."""
-    def start(image, settings, icount=True):
-        guest = images.Guest("bare", layout.ROOT / image, None, "", 16 << 20)
-        log = tmp_path / "kernel.log"
-        machine = boot(modules=system.modules(argparse.Namespace(**{**vars(BARE), "set": list(settings[1::2])}), [guest]),
-                       cmdline=system.CMDLINE, icount=icount, memory=system.machine_memory([guest]), serials=("socket", str(log)))
-        status = machine.wait(BARE_SECONDS)
-        assert status is not None, machine.text()[-500:] + log.read_text()[-2000:]
-        return Outcome(status, machine.text(), "", {}, log.read_text(errors="replace").replace("\r", ""))
-    return start
-
-
-BARE_NEEDS = (EVERY_EXIT, CLOCKS, layout.kernel_output("debug"), *(layout.server_output("debug", n) for n in (
-    "init", "memmgr", "console", "control", "vmm")))
-
 
 def twice_at(exit, stores, ways=("store", "store")):
     """A VMM dies there, and so does the next one. In virtual time all is the same up to there, whichever exit that is."""
@@ -251,40 +228,40 @@ NOWHERE = 1 << 62
 
 @pytest.fixture(scope="module")
 def alone():
-    """alone(bare, image): the guest that nobody disturbed; its exits and their stores are counted."""
+    """alone(tiny, image): the guest that nobody disturbed; its exits and their stores are counted."""
     known = {}
 
-    def outcome_of(bare, image):
+    def outcome_of(tiny, image):
         if image not in known:
-            known[image] = bare(image, twice_at(NOWHERE, 1))
+            known[image] = tiny(image, twice_at(NOWHERE, 1))
             assert re.fullmatch(r"[A-P]{8}\n", known[image].console), known[image]
         return known[image]
     return outcome_of
 
 
-@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.needs(*TINY_NEEDS)
 @pytest.mark.parametrize("icount", [True, pytest.param(False, marks=pytest.mark.long)], ids=("icount", "world"))
-def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(bare, alone, icount):
+def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(tiny, alone, icount):
     """In the world's time clocks also expire together with other exits, which then make more stores."""
-    expected = alone(bare, EVERY_EXIT).console
-    outcome = bare(EVERY_EXIT, dies(*POINTS, at=2, every=0, places=1), icount)
+    expected = alone(tiny, EVERY_EXIT).console
+    outcome = tiny(EVERY_EXIT, dies(*POINTS, at=2, every=0, places=1), icount)
     assert outcome.console == expected and "guest vmm0 ended: triple fault" in outcome.kernel_log, outcome
     keep_table("bare-%s" % ("icount" if icount else "world"), outcome, deaths(outcome), most_stores(outcome))
 
 
-@pytest.mark.needs(*BARE_NEEDS)
-def test_a_guest_that_waits_in_a_loop_over_sti_gets_its_interrupts(bare, alone):
+@pytest.mark.needs(*TINY_NEEDS)
+def test_a_guest_that_waits_in_a_loop_over_sti_gets_its_interrupts(tiny, alone):
     """In each of 26 rounds 12 of the timer, one that it sends itself, and one single step: 16Ch."""
-    assert alone(bare, CLOCKS).console == "AAAAABGM\n"
+    assert alone(tiny, CLOCKS).console == "AAAAABGM\n"
 
 
-@pytest.mark.needs(*BARE_NEEDS)
-def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(bare, alone):
+@pytest.mark.needs(*TINY_NEEDS)
+def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(tiny, alone):
     """Wherever an exit with such a store comes first; then, for those left out, exactly at an exit of which the undisturbed run
     says that it makes so many. Of the most stores that HLT makes, and of the last exit, at which two of four ways are left."""
-    undisturbed = alone(bare, CLOCKS)
+    undisturbed = alone(tiny, CLOCKS)
     made = made_stores(undisturbed)
-    outcome = bare(CLOCKS, dies(*POINTS, at=2, every=0, places=1))
+    outcome = tiny(CLOCKS, dies(*POINTS, at=2, every=0, places=1))
     assert outcome.console == undisturbed.console
     said, most = all_of([("", deaths(outcome), most_stores(outcome)), ("", [], most_stores(undisturbed))])
     keep_table("clocks", outcome, said, most)
@@ -292,7 +269,7 @@ def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(bar
     exact += [(*place, ("store", "call")) for place in places_left(said, most) if place[0] != "start"]
     for kind, k, ways in exact:
         first = made[kind][min(n for n in made[kind] if n >= k)]
-        outcome = bare(CLOCKS, twice_at(first, k, ways))
+        outcome = tiny(CLOCKS, twice_at(first, k, ways))
         assert outcome.console == undisturbed.console
         two = deaths(outcome)
         assert [(d.exit, d.kind, d.point, d.stores) for d in two] == [(first, kind, way, k) for way in ways]
@@ -301,14 +278,14 @@ def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(bar
     assert [place for place in places_left(said, most) if place[0] != "start"] == []
 
 
-@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.needs(*TINY_NEEDS)
 @pytest.mark.parametrize("ways, stores", [
     (("store", "reply"), 1), (("call", "delivery"), 2), (("store", "call"), 3), (("call", "store"), 4)],
                          ids=lambda value: value if isinstance(value, int) else "-".join(value))
-def test_vmms_die_before_their_guest_has_begun(bare, alone, ways, stores):
+def test_vmms_die_before_their_guest_has_begun(tiny, alone, ways, stores):
     """Twice on EXIT_START, which a third one answers; it finds memory that is used."""
-    outcome = bare(CLOCKS, dies(*ways, at=1, every=0, stores=stores, count=2))
-    assert outcome.console == alone(bare, CLOCKS).console
+    outcome = tiny(CLOCKS, dies(*ways, at=1, every=0, stores=stores, count=2))
+    assert outcome.console == alone(tiny, CLOCKS).console
     said = deaths(outcome)
     assert [(d.kind, d.point) for d in said] == [("start", way) for way in ways]
     assert {d.stores for d in said if d.point in ("store", "call")} == {stores}

@@ -8,7 +8,7 @@ import pytest
 from linux_guest import needs_verify, verifying_guest
 from test_gap import longest_stretch
 from test_restart import SMALL, require_whole
-from test_restart_everywhere import BARE_NEEDS, CLOCKS, bare  # noqa: F401
+from tiny_guest import CLOCKS, TINY_NEEDS
 from umbra import layout
 
 # enum stop_place: bits of stop_exits
@@ -87,13 +87,13 @@ FEW = {"msr": 60, "dr": 60, "hlt": 60, "exception": 60}      # Linux has few of 
 
 
 @pytest.mark.long
-@pytest.mark.needs(*BARE_NEEDS)
+@pytest.mark.needs(*TINY_NEEDS)
 @pytest.mark.parametrize("exit_kind", FEW)
-def test_vmm_stopped_at_consecutive_ticks_of_exits_that_linux_has_few_of_is_not_noticed(bare, exit_kind):
+def test_vmm_stopped_at_consecutive_ticks_of_exits_that_linux_has_few_of_is_not_noticed(tiny, exit_kind):
     """As many ticks a boot as the guest makes such exits, then the next ones. Leaves build/log/restart-ticks-few-*.txt."""
-    expected, found = bare(CLOCKS, []).console, []
+    expected, found = tiny(CLOCKS, []).console, []
     while len(found) < FEW[exit_kind]:
-        outcome = bare(CLOCKS, stops(exit_kind, first=100 + len(found), step=1, count=FEW[exit_kind] - len(found)))
+        outcome = tiny(CLOCKS, stops(exit_kind, first=100 + len(found), step=1, count=FEW[exit_kind] - len(found)))
         new = STOPPED.findall(outcome.kernel_log)
         assert outcome.console == expected and new
         found += new

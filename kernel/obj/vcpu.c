@@ -286,6 +286,8 @@ static err_t bind(struct invocation *v, struct vcpu *vc)
     if (n >= VCPUS_MAX)
         return ERR_RANGE;
     cap_derive(&vc->vm_slot, vm, RIGHT_ALL, 0);
+    if (!n)
+        m->public.answered = 0; /* exits are counted anew */
     vc->vm = m;
     arch_vcpu_paging(vc, m->nested);
     vc->next = m->vcpus;

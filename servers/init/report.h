@@ -42,8 +42,9 @@ struct report {
 };
 
 /* report_text.c */
-/* clean_text - copies a client's text without its control characters, so that it makes no lines of its own:
- * newline is what stands for the end of a line. */
+/* clean_text - copies a client's text, other characters than those of ASCII that print as `?`, so that it
+ * makes no lines of its own, and is no longer in an answer of the management channel than two bytes a
+ * character: newline is what stands for the end of a line. */
 void clean_text(const char *text, char *to, size_t room, char newline);
 /* Is this address behind a call instruction? It must lie in [text, text + bytes), which is at `address`. */
 bool report_follows_call(const uint8_t *text, uint64_t address, uint64_t bytes, uint64_t at);

@@ -11,7 +11,7 @@ void clean_text(const char *text, char *to, size_t room, char newline)
     size_t n = 0;
 
     for (; n + 1 < room && text[n]; n++)
-        to[n] = text[n] == '\n' ? newline : (unsigned char)text[n] < ' ' ? '?' : text[n];
+        to[n] = text[n] == '\n' ? newline : text[n] < ' ' || text[n] > '~' ? '?' : text[n];
     to[n] = 0;
 }
 

@@ -40,7 +40,8 @@ void rings_map(struct init *in)
             map(in, &in->component[i]);
 }
 
-/* False: no guest has ever said anything there, or it is no console. */
+/* False: no guest has ever said anything there, or it is no console; or one has written over the magic
+ * number, and nobody looks at what is there. */
 static bool rings_there(const struct component *c)
 {
     return c->rings.output && c->rings.input && c->rings.output->magic == CONSOLE_MAGIC &&
@@ -76,12 +77,16 @@ bool rings_empty(const struct component *c)
            c->rings.output->produced == __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE);
 }
 
-/* Positions go on, contents do not: an entry without any is taken like others. */
+/* The console's positions go on, contents do not, and all that the guest before could write is as it was
+ * before any: whatever that one made of its ring, its magic number too. */
 void rings_clear(struct component *c)
 {
-    if (!rings_there(c))
+    struct console_output *out = c->rings.output;
+
+    if (!out || !c->rings.input)
         return;
-    memset(c->rings.output->entry, 0, sizeof(c->rings.output->entry));
+    memset(out, 0, sizeof(*out));
     memset(c->rings.input->data, 0, sizeof(c->rings.input->data));
-    __atomic_store_n(&c->rings.output->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
+    __atomic_store_n(&out->produced, c->rings.input->output_taken, __ATOMIC_RELEASE);
+    __atomic_store_n(&out->input_taken, c->rings.input->produced, __ATOMIC_RELEASE);
 }

@@ -53,6 +53,29 @@ TEST(unanswered_exit_is_received_again)
     CHECK_EQ(v.x->seq, 1);
 }
 
+/* Who reads the number must not take the first exits of a guest that begins for ones that were answered. */
+TEST(of_a_vm_whose_vcpu_is_another_one_no_exit_was_answered)
+{
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x7c00, real_ten, sizeof(real_ten));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 256);
+    vm_real_mode(&v, 0x7c00);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.public->answered, 1);
+    cptr_t beside = new_object(OBJ_VCPU, 0);
+    CHECK_OK(sys_invoke1(beside, VCPU_BIND, v.vm));
+    CHECK_EQ(v.public->answered, 1);
+    CHECK_OK(delete_cap(beside));
+    CHECK_OK(delete_cap(v.vcpu));
+    CHECK_EQ(v.public->answered, 1);
+    v.vcpu = new_object(OBJ_VCPU, 0);
+    CHECK_OK(sys_invoke1(v.vcpu, VCPU_BIND, v.vm));
+    CHECK_EQ(v.public->answered, 0);
+}
+
 TEST(missing_root_is_an_exit)
 {
     struct vm_test v;

@@ -47,6 +47,8 @@ TEST(report_text_of_a_client_is_one_line)
     CHECK(strcmp(to, "a guest b e") == 0);
     clean_text("a\r\x1b\nb", to, sizeof(to), '\n');
     CHECK(strcmp(to, "a??\nb") == 0);
+    clean_text("~\x7f\x80\x9b\xff \"\\", to, sizeof(to), ' ');
+    CHECK(strcmp(to, "~???? \"\\") == 0);
 }
 
 /* Every form of a near call that a compiler writes, and what looks like one. */

@@ -51,6 +51,10 @@ void svm_init(void)
     }
     struct cpuid f = cpuid(0x8000000a, 0), seven = cpuid(7, 0);
     struct cpuid maker = cpuid(CPUID_HYPERVISOR, 0);
+    if (f.b < 2) { /* asid.h; 0 is the host's */
+        log_printf("umbra: this processor has no ASID for a guest: no VMs\n");
+        return;
+    }
     svm.is_tcg = (cpuid(1, 0).c & BIT(31)) && maker.b == TCG_MAKER_B && maker.c == TCG_MAKER_C;
     svm.nested = f.d & BIT(0);
     svm.nrip = f.d & BIT(3);

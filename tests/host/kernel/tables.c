@@ -59,12 +59,12 @@ static void cap_at(cptr_t p, unsigned type, uint64_t obj, unsigned bits)
     *c = (struct cap){ .type = type, .rights = RIGHT_ALL, .bits = bits, .obj = obj };
 }
 
-void tables_are(unsigned format)
+static void own_tables(void)
 {
     for (unsigned p = 1; p <= CPTR_SPARE; p++)
         *shadow_meta(p) =
             (struct frame_meta){ META_SHADOW | (uint64_t)PAGE_VM << 4 |
-                                     (uint64_t)(p == CPTR_SPARE ? 1 : p) << 32 | (uint64_t)format << 36,
+                                     (uint64_t)(p == CPTR_SPARE ? 1 : p) << 32 | (uint64_t)SHADOW_LONG << 36,
                                  the_space()->epoch };
 }
 
@@ -96,7 +96,7 @@ void tables_init(void)
     the_vcpu()->format = GUEST_LONG;
     the_space()->table[0] = PAGE_MIDDLE * PAGE_BYTES | PTE_P | PTE_W | PTE_U;
     *(uint64_t *)page(PAGE_MIDDLE) = PAGE_LOW * PAGE_BYTES | PTE_P | PTE_W | PTE_U;
-    tables_are(SHADOW_LONG);
+    own_tables();
 }
 
 err_t apply(const uint64_t *ops, unsigned words)

@@ -33,10 +33,8 @@ struct frame_meta *shadow_meta(cptr_t table);
 uint64_t *small_page(void);
 uint64_t *large_page(void);
 
-/* Everything as at the beginning: tables of the current epoch, empty, not linked, long format (level 2: PAE
- * if pae). */
+/* Everything as at the beginning: tables of the current epoch and the long format, empty, not linked. */
 void tables_init(void);
-void tables_are(unsigned format);
 /* One answer's operations. */
 err_t apply(const uint64_t *ops, unsigned words);
 

@@ -158,6 +158,9 @@ PROPERTIES = (
     Property("vmm.steps", COMPARED, "the exits before 16 of 20 deaths while Linux boots", Tests((
         "test_exits_of_a_run_with_deaths_are_steps_of_the_models", "test_the_automaton_has_the_steps_of_the_models_and_of_the_vmm")),
              short=False),
+    Property("system.console-steps", COMPARED, "the last lines before 16 deaths of consoles, with 16 of VMMs, while Linux boots", Tests((
+        "test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
+        "test_the_automaton_of_lines_has_the_steps_of_the_model_and_of_the_console")), short=False),
 )
 
 

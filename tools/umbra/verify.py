@@ -227,6 +227,8 @@ def command(options):
     deps.ensure("verify", options)
     if any(p.method == PROVED for p in wanted):
         deps.ensure("proofs", options)
+    if any(isinstance(p.by, Tests) for p in wanted):
+        deps.ensure("test", options)        # whatever tests they are: `test` itself would install nothing
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     width = max(len(p.name) for p in wanted)
     models.plan([p.by for p in wanted if isinstance(p.by, models.Claim)])

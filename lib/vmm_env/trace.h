@@ -15,7 +15,7 @@ struct trace_entry {
     uint64_t seq, kind, rip, info[2], tsc;
     uint64_t
         steps; /* debug builds: enum trace_step, a digit each, the last lowest, of whoever served this exit */
-    uint64_t unused; /* an entry is found by a shift */
+    uint64_t produced; /* the same: entries in the console's ring so far, at step O */
 };
 
 /* How far a VMM is with an exit: steps of the models, tests/verify/exit.steps, which has the letters. */
@@ -54,10 +54,20 @@ static inline void trace_step(struct trace_entry *ring, const struct umbra_exit_
         *e = (struct trace_entry){ .seq = x->seq, .kind = x->kind, .rip = x->rip, .tsc = x->tsc };
     e->steps = e->steps << 4 | step;
 }
+
+static inline void trace_output(struct trace_entry *ring, const struct umbra_exit_page *x, uint64_t produced)
+{
+    trace_step(ring, x, TRACE_OUTPUT);
+    ring[x->seq % TRACE_ENTRIES].produced = produced;
+}
 #else
 static inline void trace_step(struct trace_entry *ring, const struct umbra_exit_page *x, enum trace_step step)
 {
     (void)ring, (void)x, (void)step;
+}
+static inline void trace_output(struct trace_entry *ring, const struct umbra_exit_page *x, uint64_t produced)
+{
+    (void)ring, (void)x, (void)produced;
 }
 #endif
 

@@ -16,6 +16,7 @@ static void settle(struct flow *f)
     f->state->out.current = (uint8_t)l->guest;
     flow_step();
     __atomic_store_n(&f->guest[l->guest].input->output_taken, l->position + 1, __ATOMIC_RELEASE);
+    line_step(&f->state->trace, LINE_SETTLED);
     flow_step();
 }
 
@@ -39,6 +40,7 @@ static void commit(struct flow *f, uint32_t guest, uint64_t position, const stru
     l->position = position;
     flow_step();
     l->left = n;
+    line_step(&f->state->trace, LINE_COMMITTED);
     flow_step();
     settle(f);
 }
@@ -51,6 +53,7 @@ static bool take_entry(struct flow *f, uint32_t i)
     uint64_t produced = __atomic_load_n(&g->output->produced, __ATOMIC_ACQUIRE);
     uint64_t taken = g->input->output_taken, waiting = produced - taken;
 
+    line_empty(&f->state->trace);
     if (g->output->magic != CONSOLE_MAGIC || waiting == 0)
         return false;
     if (waiting > CONSOLE_OUTPUT_ENTRIES) { /* the client broke its ring: begin anew */
@@ -63,6 +66,9 @@ static bool take_entry(struct flow *f, uint32_t i)
     flow_step();
     if (seq > upto)
         return false;
+    line_begin(&f->state->trace,
+               (struct line_trace){
+                   .position = taken, .seq = seq, .answered = upto, .guest = i, .length = e.length });
     commit(f, i, taken, &e);
     waiting =
         __atomic_load_n(&g->output->produced, __ATOMIC_ACQUIRE) - taken; /* it may have filled meanwhile */
@@ -177,6 +183,7 @@ static void begin(struct flow *f, bool framed)
     s->out = (struct framer){ .framed = framed };
     s->in = (struct deframer){ .framed = framed };
     s->line.length = s->line.left = 0;
+    s->trace.lines = 0;
     s->typed.decided = false;
     flow_step();
     s->magic = CONSOLE_STATE_MAGIC;
@@ -186,8 +193,10 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
 {
     struct console_state *s = f->state;
 
-    if (s->magic == CONSOLE_STATE_MAGIC && left->putting)
+    if (s->magic == CONSOLE_STATE_MAGIC && left->putting) {
         s->line.left--;
+        line_step(&s->trace, LINE_COUNTED);
+    }
     if (s->magic == CONSOLE_STATE_MAGIC && left->getting)
         s->received = left->byte;
     flow_step();
@@ -195,8 +204,10 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
         begin(f, framed);
         return false;
     }
-    if (s->line.left)
+    if (s->line.left) {
+        line_step(&s->trace, LINE_FOUND);
         settle(f);
+    }
     if (s->typed.decided || s->received != NOTHING_RECEIVED)
         flow_typed(f);
     for (uint32_t i = 0; i < CONSOLE_GUESTS; i++)

@@ -10,11 +10,11 @@
 
 #include "components_types.h"
 #include "console_types.h"
+#include "lib/console_env/trace.h"
 #include "servers/console/frame.h"
 #include <umbra/vcpu.h>
 
-#define CONSOLE_STATE_MAGIC 0x3130305453434255ul /* "UBCST001" */
-#define NOTHING_RECEIVED    (~0ull)
+#define NOTHING_RECEIVED (~0ull)
 
 /* One entry of a ring on its way to the line. left commits: while it is not 0, the entry counts as taken. */
 struct console_line {
@@ -34,8 +34,9 @@ struct console_typed {
 };
 
 struct console_state {
-    uint64_t done; /* bytes carried, and waits: init looks whether it grows */
-    uint64_t magic, bytes;
+    uint64_t done, magic; /* struct console_head: init looks here */
+    struct console_trace trace;
+    uint64_t bytes;
     uint64_t received; /* a byte, stored right behind the port's read; NOTHING_RECEIVED: none waits */
     uint32_t port_set; /* the UART has been set up */
     uint32_t turn;     /* whose output comes next */
@@ -44,6 +45,7 @@ struct console_state {
     struct console_line line;
     struct console_typed typed;
 };
+BUILD_ASSERT(offsetof(struct console_state, trace) == offsetof(struct console_head, trace));
 
 struct console_guest {
     bool there;

@@ -81,8 +81,12 @@ void report_take(struct init *in, struct component *c, const struct process *p, 
     r->due = true;
     r->looked = r->has_regs = r->has_exit = false;
     r->calls = 0;
+    r->lines.lines = 0;
     r->of = p;
     r->incarnation = p->info->incarnation;
+    const struct console_head *head = (const void *)(uintptr_t)c->done;
+    if (p == c->now && head && head->magic == CONSOLE_STATE_MAGIC)
+        r->lines = head->trace;
     if (p != c->now || !c->exit || !c->trace)
         return;
     struct sys_message m = { .tag = TAG(VM_STATUS, 0) };

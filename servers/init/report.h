@@ -6,6 +6,7 @@
 #ifndef SERVERS_INIT_REPORT_H
 #define SERVERS_INIT_REPORT_H
 
+#include "lib/console_env/trace.h"
 #include "lib/vmm_env/trace.h"
 #include "servers/init/init.h"
 
@@ -33,6 +34,7 @@ struct report {
     uint64_t answered;           /* of the guest's exits */
     struct umbra_exit_page exit; /* the last one delivered */
     struct trace_pages trace;
+    struct console_trace lines; /* of a console */
 
     uint32_t made;        /* reports so far */
     uint32_t text, texts; /* where the next text goes; how many are kept */

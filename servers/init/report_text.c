@@ -117,9 +117,8 @@ static void say_guest(struct out *o, const struct umbra_exit_page *x, const stru
 }
 
 /* The letters of the steps, the first of them first; a digit that is none has a point. */
-static const char *steps_text(uint64_t steps, char to[17])
+static const char *steps_text(uint64_t steps, const char letters[16], char to[17])
 {
-    static const char letters[17] = TRACE_STEP_LETTERS ".........";
     unsigned n = 0;
 
     while (n < 16 && steps >> 4 * n)
@@ -132,9 +131,10 @@ static const char *steps_text(uint64_t steps, char to[17])
 
 static void say_exit(struct out *o, const struct report *r)
 {
+    static const char letters[17] = TRACE_STEP_LETTERS ".........";
     const struct umbra_exit_page *x = &r->exit;
     struct trace_entry last[REPORT_EXITS];
-    char length[8] = "", steps[17];
+    char length[8] = "", steps[17], entries[32];
 
     if (x->ilen && x->ilen <= 15)
         snprintf(length, sizeof(length), " +%u", x->ilen);
@@ -143,10 +143,25 @@ static void say_exit(struct out *o, const struct report *r)
         x->info[1], x->info[2], x->interrupted, x->events);
     say_guest(o, x, &r->trace.state);
     unsigned n = report_exits(r->trace.ring, x->seq, last);
-    for (unsigned i = 0; i < n; i++)
-        say(o, "trace %lu %-11s rip %#lx info %#lx %#lx%s%s, %ld ticks before", last[i].seq,
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(entries, sizeof(entries), " entries %lu", last[i].produced);
+        say(o, "trace %lu %-11s rip %#lx info %#lx %#lx%s%s%s, %ld ticks before", last[i].seq,
             kind_name(last[i].kind), last[i].rip, last[i].info[0], last[i].info[1],
-            last[i].steps ? " steps " : "", steps_text(last[i].steps, steps), (long)(x->tsc - last[i].tsc));
+            last[i].steps ? " steps " : "", steps_text(last[i].steps, letters, steps),
+            last[i].produced ? entries : "", (long)(x->tsc - last[i].tsc));
+    }
+}
+
+static void say_lines(struct out *o, const struct console_trace *t)
+{
+    static const char letters[17] = LINE_STEP_LETTERS ".........";
+    char steps[17];
+
+    for (uint64_t n = t->lines > LINE_TRACES ? t->lines - LINE_TRACES : 0; n < t->lines; n++) {
+        const struct line_trace *l = &t->line[n % LINE_TRACES];
+        say(o, "line %lu: guest %u, entry %lu of exit %lu, answered %lu, %u bytes, steps %s", n, l->guest,
+            l->position, l->seq, l->answered, l->length, steps_text(l->steps, letters, steps));
+    }
 }
 
 size_t report_write(const struct report *r, const char *name, char *to)
@@ -163,5 +178,6 @@ size_t report_write(const struct report *r, const char *name, char *to)
         say(&o, "called from %#lx", r->call[i]);
     if (r->has_exit)
         say_exit(&o, r);
+    say_lines(&o, &r->lines);
     return o.bytes;
 }

@@ -93,7 +93,7 @@ static _Noreturn void serve(struct process *p)
         vmm_step(&p->vmm, TRACE_HANDLED);
         if (p->console || p->vmm.undo.words) /* else the serial port has nothing new */
             console_output(p, CONSOLE_OUTPUT_RUNNING);
-        vmm_step(&p->vmm, TRACE_OUTPUT);
+        vmm_wrote(&p->vmm, p->env.output->produced);
         inject_end(&p->vmm);
         vmm_commit(&p->vmm);
         vmm_step(&p->vmm, TRACE_COMMITTED);

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What VMMs did with exits in a run in which many of them die is a run of the models (tests/verify/exit.pml, output.pml): the steps of each
-exit in the trace rings that reports of deaths show, judged by tests/verify/exit.steps."""
+exit in the trace rings that reports of deaths show, judged by tests/verify/exit.steps. So is what consoles did with its output, judged by
+console.steps and by the exits that made it."""
 import re
 
 from test_restart import SHELL, dies
+from test_servers import dies as consoles_die
 from umbra import steps
+
+SERIAL = 1 << 31    # INJECT_SERIAL
 
 
 def test_exits_of_a_run_with_deaths_are_steps_of_the_models(headless):
@@ -26,3 +30,17 @@ def test_three_deaths_at_one_exit_are_three_recoveries_at_most(headless):
     assert outcome.status == 1 and [d.seq for d in found] == [3000] * 3
     assert steps.breaches(steps.automaton(), found) == []
     assert found[-1].exits[-1].steps == "BHORWBRWBHO"
+
+
+def test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model(headless):
+    """Linux's first line leaves by some exit before the 1800th, a byte each two."""
+    outcome = headless("--until", SHELL, *dies("delivery", "store", "reply", at=1800, every=40, stores=5, count=16, kinds=SERIAL),
+                       *consoles_die("crash", "put", at=60, every=1, count=16))
+    assert outcome.status == 0, outcome.said
+    found, reports = steps.deaths(outcome.kernel_log), steps.shown(outcome.kernel_log)
+    seen = {x.number: x for report in reports for x in report}
+    made = {key for key, entries in steps.entries_made(found).items() if entries}
+    assert len(found) >= 12 and len(reports) == 16 and len(seen) > 100
+    assert len(made & {(x.guest, x.seq) for x in seen.values()}) >= 20
+    assert any("R" in x.steps for x in seen.values()) and any("G" in x.steps for x in seen.values())
+    assert steps.line_breaches(steps.automaton(steps.LINES), reports, found) == []

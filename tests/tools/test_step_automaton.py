@@ -11,6 +11,10 @@ def test_the_automaton_has_the_steps_of_the_models_and_of_the_vmm():
     assert steps.strangers(steps.automaton()) == []
 
 
+def test_the_automaton_of_lines_has_the_steps_of_the_model_and_of_the_console():
+    assert steps.strangers(steps.automaton(steps.LINES), steps.LINES) == []
+
+
 @pytest.mark.parametrize("history", GOOD)
 def test_steps_that_the_models_allow_are_taken(history):
     assert steps.judge(steps.automaton(), history, True, "io") is None
@@ -57,3 +61,48 @@ def test_deaths_of_a_log_are_read_and_judged():
 def test_runs_that_no_model_has_are_found(old, new, why):
     assert old in LOG
     assert any(why in line for line in steps.breaches(steps.automaton(), steps.deaths(LOG.replace(old, new))))
+
+
+@pytest.mark.parametrize("history", ["T", "TLSU", "TLRSU", "TLRRSGRSGU", "TLSRSU"])
+def test_steps_of_a_line_that_the_model_allows_are_taken(history):
+    assert steps.judge_line(steps.automaton(steps.LINES), history, False) is None
+
+
+@pytest.mark.parametrize("history", ["", "TL", "TLS", "LSU", "TSLU", "TLU", "TLGU", "TLSULSU", "TRSU", "TLSUG", "TL.U"])
+def test_steps_of_a_line_that_the_model_has_not_are_found(history):
+    assert steps.judge_line(steps.automaton(steps.LINES), history, False)
+
+
+LINES = """report vmm0 1: exit 12 io, answered: rip 0x10 info 0
+report vmm0 1: trace 10 page        rip 0x1 info 0x0 0x0 steps BHOC entries 5, 5 ticks before
+report vmm0 1: trace 11 io          rip 0x1 info 0x0 0x0 steps BHOC entries 7, 5 ticks before
+report vmm0 1: trace 12 io          rip 0x10 info 0x0 0x0 steps BHOC entries 8, 0 ticks before
+report console 1: line 6: guest 0, entry 5 of exit 11, answered 11, 1 bytes, steps TLSU
+report console 1: line 7: guest 1, entry 0 of exit 9, answered 10, 1 bytes, steps T
+report console 2: line 7: guest 1, entry 0 of exit 9, answered 10, 1 bytes, steps T
+report console 2: line 8: guest 1, entry 0 of exit 9, answered 10, 1 bytes, steps TLSU
+report console 2: line 9: guest 0, entry 6 of exit 11, answered 11, 1 bytes, steps TLS
+report console 3: line 9: guest 0, entry 6 of exit 11, answered 11, 1 bytes, steps TLSGU
+report console 3: line 10: guest 0, entry 7 of exit 12, answered 13, 1 bytes, steps TL
+"""
+
+
+def line_breaches(log):
+    return steps.line_breaches(steps.automaton(steps.LINES), steps.shown(log), steps.deaths(log))
+
+
+def test_lines_of_a_log_are_read_and_judged():
+    assert [len(report) for report in steps.shown(LINES)] == [2, 3, 2]
+    assert steps.entries_made(steps.deaths(LINES)) == {(0, 11): range(5, 7), (0, 12): range(7, 8)}
+    assert line_breaches(LINES) == []
+
+
+@pytest.mark.parametrize("old, new, why", [
+    ("entry 7 of exit 12, answered 13", "entry 7 of exit 12, answered 11", "before exit 12 is answered"),
+    ("entry 7 of exit 12", "entry 8 of exit 12", "entry 8 behind 6"), ("entry 7 of exit 12", "entry 6 of exit 12", "entry 6 behind 6"),
+    ("entry 7 of exit 12", "entry 7 of exit 10", "exit 10 behind 11"), ("line 8: guest 1, entry 0", "line 8: guest 1, entry 1", "entry 1 behind 0"),
+    ("line 10", "line 11", "missing"), ("TLSGU", "TLS", "follows"), ("TLSGU", "TLRSGU", "became"), ("TLSGU", "TLSSU", "S after S"),
+    ("entries 7", "entries 6", "did not make"), ("entry 5 of exit 11", "entry 5 of exit 12", "did not make"), ("exit 9, answered 10, 1 bytes, steps T\nreport console 2: line 8", "exit 8, answered 10, 1 bytes, steps T\nreport console 2: line 8", "became")])
+def test_runs_of_consoles_that_the_model_has_not_are_found(old, new, why):
+    assert old in LINES
+    assert any(why in line for line in line_breaches(LINES.replace(old, new)))

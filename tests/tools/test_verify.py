@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command `verify`: what holds, what does not, what has gone, and what a search that is cut short proves."""
+import argparse
 import re
 import subprocess
 import sys
@@ -259,6 +260,16 @@ def test_the_self_test_calls_caught_what_is_caught(text, verdict):
 
 def test_every_property_that_is_proved_or_model_checked_has_a_fault_that_breaks_it():
     assert seeded.unbroken(seeded.faults(())) == []
+
+
+@pytest.mark.parametrize("name, groups", [("kernel.redelivered", ["verify"]), ("kernel.events", ["verify", "proofs"]), ("kernel.deadlines", ["verify", "test"])])
+def test_what_a_property_needs_is_made_sure_of_first(monkeypatch, name, groups):
+    asked = []
+    monkeypatch.setattr(verify.deps, "ensure", lambda group, options: asked.append(group))
+    monkeypatch.setattr(verify, "run_one", lambda p, width: asked.append(p.name) or True)
+    monkeypatch.setattr(verify, "missing", lambda: [])
+    assert verify.command(argparse.Namespace(names=[name], short=False, fuzz=None, self_test=False, fresh=False)) == 0
+    assert asked == [*groups, name]
 
 
 def test_every_property_holds():

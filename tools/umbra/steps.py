@@ -1,31 +1,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether what VMMs really did with exits is what the models let them: reports of deaths (servers/init/report_text.c) show of each of the
-last exits its steps; the automaton of tests/verify/exit.steps, written beside the models and compared with them, judges them."""
+"""Whether what VMMs and consoles really did is what the models let them: reports of deaths (servers/init/report_text.c) show of each of the
+last exits, and of a console's last lines, its steps; the automata of tests/verify/exit.steps and console.steps, written beside the models
+and compared with them, judge them. A line is held against the exit that made its entry, too, where reports have both."""
 import collections
 import re
 
 from umbra import layout, models
 
-FILE = "tests/verify/exit.steps"
+EXITS, LINES = "tests/verify/exit.steps", "tests/verify/console.steps"
+LETTERS = {EXITS: ("lib/vmm_env/trace.h", "TRACE_STEP_LETTERS"), LINES: ("lib/console_env/trace.h", "LINE_STEP_LETTERS")}
 RING = 16           # steps that an entry has room for
 DEATHS_MAX = 3      # servers/init/restart.c, tests/verify/exit.pml
 LINE = re.compile(r"^report (\S+) (\d+): (?:exit (\d+) (\w+), (not answered|answered): rip 0x(\w+)|trace (\d+) (\w+) +rip 0x(\w+) .*?"
-                  r"(?: steps ([A-Z.]+))?, -?\d+ ticks before$|(incarnation|component) )", re.M)
+                  r"(?: steps ([A-Z.]+))?(?: entries (\d+))?, -?\d+ ticks before$|(incarnation|component) )", re.M)
+SHOWN = re.compile(r"^report (\S+) (\d+): line (\d+): guest (\d+), entry (\d+) of exit (\d+), answered (\d+), (\d+) bytes, steps ([A-Z.]*)$", re.M)
 
 Step = collections.namedtuple("Step", "letter name model texts following")
-Exit = collections.namedtuple("Exit", "seq kind rip steps")
+Exit = collections.namedtuple("Exit", "seq kind rip steps produced")
+Line = collections.namedtuple("Line", "number guest position seq answered length steps")
 Death = collections.namedtuple("Death", "guest number seq kind rip answered exits")
 
 
-def automaton():
+def automaton(file=EXITS):
     """letter -> Step."""
-    rows = [line.split("|") for line in (layout.ROOT / FILE).read_text().splitlines() if line and not line.startswith("#")]
+    rows = [line.split("|") for line in (layout.ROOT / file).read_text().splitlines() if line and not line.startswith("#")]
     return {letter.strip(): Step(letter.strip(), name.strip(), model.strip(), [t.strip() for t in re.split(r" ; |;;", texts) if t.strip()],
                                  following.split()) for letter, name, model, texts, following in rows}
 
 
-def strangers(steps):
-    """What the automaton has and the models or the VMM have not, or the other way round, one line each."""
+def strangers(steps, file=EXITS):
+    """What the automaton has and the models or the program have not, or the other way round, one line each."""
     lines = []
     for s in steps.values():
         text = models.source(s.model[:-len(".pml")]).read_text()
@@ -34,8 +38,9 @@ def strangers(steps):
         if word:
             lines.append("%s: '%s' does not stand where %s has it" % (s.model, word, s.name))
         lines += ["%s may be followed by %s, which is no step" % (s.name, f) for f in s.following if f not in steps and f != "answered"]
-    letters = re.search(r'TRACE_STEP_LETTERS "\.(\w+)"', (layout.ROOT / "lib/vmm_env/trace.h").read_text())[1]
-    return lines + ["step %s is in one of %s and lib/vmm_env/trace.h" % (c, FILE) for c in sorted(set(letters) ^ set(steps))]
+    header, macro = LETTERS[file]
+    letters = re.search(r'%s "\.(\w+)"' % macro, (layout.ROOT / header).read_text())[1]
+    return lines + ["step %s is in one of %s and %s" % (c, file, header) for c in sorted(set(letters) ^ set(steps))]
 
 
 def deaths(log):
@@ -46,7 +51,7 @@ def deaths(log):
         if m[3]:
             found[key] = Death(*key, int(m[3]), m[4], m[6], m[5] == "answered", [])
         elif m[7] and key in found:
-            found[key].exits.append(Exit(int(m[7]), m[8], m[9], m[10] or ""))
+            found[key].exits.append(Exit(int(m[7]), m[8], m[9], m[10] or "", m[11] and int(m[11])))
     return list(found.values())
 
 
@@ -98,4 +103,62 @@ def breaches(steps, found):
         if last and d.seq < last.seq:
             lines.append(where + "%d: it comes behind exit %d" % (d.seq, last.seq))
         before[d.guest] = d
+    return lines
+
+
+# --- the console's side ---
+
+def shown(log):
+    """What each report of a console's death says of its last lines, in order."""
+    found = collections.defaultdict(list)
+    for m in SHOWN.finditer(log.replace("\r", "")):
+        found[m[1], int(m[2])].append(Line(*map(int, m.groups()[2:8]), m[9]))
+    return list(found.values())
+
+
+def judge_line(steps, history, last):
+    """What is wrong with the steps of one line, or None; the last one of a report may be anywhere."""
+    for a, b in zip(history, history[1:]):
+        if a not in steps or b not in steps[a].following:
+            return "%s after %s" % (b, a)
+    if len(history) < RING and history[:1] != "T":
+        return "it begins with '%s'" % history[:1]
+    return None if last or history in ("T",) or history[-1:] == "U" else "the next one follows '%s'" % history
+
+
+def judge_order(line, before):
+    """What is wrong with a line behind the one of the same guest before it, or None."""
+    if line.position != before.position + ("L" in before.steps):
+        return "entry %d behind %d, '%s'" % (line.position, before.position, before.steps)
+    return "exit %d behind %d" % (line.seq, before.seq) if line.seq and line.seq < before.seq else None
+
+
+def entries_made(found):
+    """(guest, exit) -> the positions that it filled in the ring; of answered exits, which are not withdrawn any more."""
+    made = {}
+    for d in found:
+        for a, b in zip(d.exits, d.exits[1:]):
+            if a.seq + 1 == b.seq and b.steps.endswith("C") and (b.seq < d.seq or d.answered) and None not in (a.produced, b.produced):
+                made[int(d.guest.removeprefix("vmm")), b.seq] = range(a.produced, b.produced)
+    return made
+
+
+def line_breaches(steps, reports, found):
+    """What of these reports no run of the model has, one line each; found: the deaths of VMMs."""
+    lines, known, made = [], {}, entries_made(found)
+    owner = {(guest, p): seq for (guest, seq), positions in made.items() for p in positions}
+    for report in reports:
+        before = {}
+        for n, x in enumerate(report):
+            why = [judge_line(steps, x.steps, x is report[-1]), judge_order(x, before[x.guest]) if x.guest in before else None]
+            old = known.get(x.number, x)
+            more = x.steps[len(old.steps):]
+            why.append("lines are missing before it" if x.number != report[0].number + n else None)
+            why.append("it is shown before exit %d is answered" % x.seq if x.seq > x.answered else None)
+            if old[:-1] != x[:-1] or len(x.steps) < RING and (not x.steps.startswith(old.steps) or more[:1] not in tuple("GRU") + ("",)):
+                why.append("'%s' became '%s'" % (old.steps, x.steps))
+            if x.seq and (owner.get((x.guest, x.position), x.seq) != x.seq or x.position not in made.get((x.guest, x.seq), [x.position])):
+                why.append("exit %d did not make entry %d" % (x.seq, x.position))
+            lines += ["line %d: %s" % (x.number, w) for w in why if w]
+            before[x.guest] = known[x.number] = x
     return lines

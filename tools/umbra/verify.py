@@ -179,6 +179,9 @@ PROPERTIES = (
     Property("vmm.steps", COMPARED, "the exits before 16 of 20 deaths while Linux boots", Tests((
         "test_exits_of_a_run_with_deaths_are_steps_of_the_models", "test_the_automaton_has_the_steps_of_the_models_and_of_the_vmm")),
              short=False),
+    Property("system.console-steps", COMPARED, "the last lines before 16 deaths of consoles, with 16 of VMMs, while Linux boots", Tests((
+        "test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
+        "test_the_automaton_of_lines_has_the_steps_of_the_model_and_of_the_console")), short=False),
 )
 
 
@@ -255,6 +258,8 @@ def command(options):
     deps.ensure("verify", options)
     if any(p.method == PROVED for p in wanted):
         deps.ensure("proofs", options)
+    if any(isinstance(p.by, Tests) for p in wanted):
+        deps.ensure("test", options)        # whatever tests they are: `test` itself would install nothing
     os.environ["PYTHONPYCACHEPREFIX"] = str(layout.BUILD / "cache" / "pycache")
     width = max(len(p.name) for p in wanted)
     models.plan([p.by for p in wanted if isinstance(p.by, models.Claim)])

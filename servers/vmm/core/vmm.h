@@ -182,6 +182,11 @@ static inline void vmm_step(const struct vmm *v, enum trace_step step)
 {
     trace_step(v->ring, v->exit, step);
 }
+/* The same, TRACE_OUTPUT; so many entries are in the console's ring. */
+static inline void vmm_wrote(const struct vmm *v, uint64_t produced)
+{
+    trace_output(v->ring, v->exit, produced);
+}
 
 /* --- between the files of core/ --- */
 

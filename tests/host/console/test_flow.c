@@ -309,6 +309,19 @@ TEST(flow_a_broken_ring_is_begun_anew_and_the_others_go_on)
     CHECK(!memmem(line, shown, "one", 3));
 }
 
+TEST(flow_the_steps_of_a_line_are_noted)
+{
+    begin(false);
+    steps_left = NEVER;
+    live(false);
+    CHECK_EQ(state.trace.lines, 2);
+    CHECK_EQ(state.trace.line[0].steps, 0x1236);
+    CHECK_EQ(state.trace.line[1].position, 1);
+    CHECK_EQ(state.trace.line[1].seq, 9);
+    run_with_death(false, 5, NEVER); /* the line is committed, its ring does not know */
+    CHECK_EQ(state.trace.line[0].steps, 0x12536);
+}
+
 TEST(flow_a_state_without_sense_is_begun_anew)
 {
     struct flow f = { .state = &state };

@@ -133,6 +133,24 @@ TEST(report_ring_gives_the_last_exits_in_order)
     free(r);
 }
 
+TEST(report_has_a_consoles_last_lines_and_their_steps)
+{
+    struct report *r = fresh();
+
+    r->has_exit = false;
+    for (uint64_t n = 0; n < LINE_TRACES + 2; n++)
+        line_begin(&r->lines,
+                   (struct line_trace){ .position = 100 + n, .seq = 7, .answered = 9, .length = 3 });
+    line_step(&r->lines, LINE_COMMITTED);
+    line_step(&r->lines, LINE_FOUND);
+    char *text = text_of(r);
+    CHECK(strstr(text, "\nline 2: guest 0, entry 102 of exit 7, answered 9, 3 bytes, steps T\n") != NULL);
+    CHECK(strstr(text, "\nline 17: guest 0, entry 117 of exit 7, answered 9, 3 bytes, steps TLR\n") != NULL);
+    CHECK(strstr(text, "\nline 1: ") == NULL);
+    free(text);
+    free(r);
+}
+
 /* Whatever stands in what the dead one could write, the text is bounded and of printable lines. */
 TEST(report_of_garbage_is_bounded_text)
 {

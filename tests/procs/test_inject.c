@@ -37,3 +37,63 @@ TEST(an_injected_interrupt_is_delivered_once)
         CHECK_EQ(v.memory[COUNT], 1);
     }
 }
+
+/* bochs names the last event that it knows of when an INT faults. What was injected at an entry before is
+ * over: it must not be said again, or the guest would get it once more. */
+TEST(an_event_of_the_entry_before_is_not_what_a_page_fault_broke_off)
+{
+    static const uint8_t wait[] = { 0xeb, 0xfe };
+    static const uint8_t handler[] = { 0xf4, 0xcd, 0x80 }; /* hlt; int $80h */
+    static const uint8_t software[] = { 0xf4 };
+    static const uint16_t vector[] = { HANDLER, 0 }, other[] = { HANDLER + 0x10, 0 };
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, wait, sizeof(wait));
+    vm_load(&v, HANDLER, handler, sizeof(handler));
+    vm_load(&v, HANDLER + 0x10, software, sizeof(software));
+    vm_load(&v, 4 * VECTOR, vector, sizeof(vector));
+    vm_load(&v, 4 * 0x80, other, sizeof(other));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    vm_real_mode(&v, 0x1000);
+    v.r->rflags = 0x202;
+    v.r->event = EVENT_MAKE(VECTOR, EVENT_INTERRUPT);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_HLT);
+    CHECK_EQ(v.x->rip, HANDLER);
+    vm_skip(&v, 1);
+    op(&v, OP_W0(OP_DROP, 0, 0, v.table[1])); /* the vectors' page */
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_PAGE);
+    CHECK_EQ(v.x->info[0], 4 * 0x80);
+    CHECK(!v.x->interrupted || EVENT_TYPE(v.x->interrupted) == EVENT_SOFTWARE);
+    op(&v, OP_W0(OP_FILL, RWXU, 0, v.table[1]));
+    op(&v, 0);
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_HLT);
+    CHECK_EQ(v.x->rip, HANDLER + 0x10);
+}
+
+/* What was injected and did not get to its handler is to be injected again. */
+TEST(an_injected_event_whose_delivery_faults_is_said)
+{
+    static const uint8_t wait[] = { 0xeb, 0xfe };
+    static const uint64_t event[] = { EVENT_MAKE(VECTOR, EVENT_INTERRUPT), EVENT_MAKE(14, EVENT_EXCEPTION) };
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, wait, sizeof(wait));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    op(&v, OP_W0(OP_DROP, 0, 0, v.table[1])); /* the vectors' page */
+    for (unsigned i = 0; i < sizeof(event) / sizeof(event[0]); i++) {
+        vm_real_mode(&v, 0x1000);
+        v.r->rflags = 0x202;
+        v.r->event = event[i];
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_PAGE);
+        CHECK_EQ(v.x->info[0], 4 * EVENT_VECTOR(event[i]));
+        CHECK_EQ(v.x->interrupted, event[i]);
+    }
+}

@@ -74,26 +74,3 @@ TEST(an_event_of_the_entry_before_is_not_what_a_page_fault_broke_off)
     CHECK_EQ(v.x->kind, EXIT_HLT);
     CHECK_EQ(v.x->rip, HANDLER + 0x10);
 }
-
-/* What was injected and did not get to its handler is to be injected again. */
-TEST(an_injected_event_whose_delivery_faults_is_said)
-{
-    static const uint8_t wait[] = { 0xeb, 0xfe };
-    static const uint64_t event[] = { EVENT_MAKE(VECTOR, EVENT_INTERRUPT), EVENT_MAKE(14, EVENT_EXCEPTION) };
-    struct vm_test v;
-
-    CHECK(vm_make(&v));
-    vm_load(&v, 0x1000, wait, sizeof(wait));
-    CHECK_OK(vm_recv(&v));
-    vm_identity(&v, 16);
-    op(&v, OP_W0(OP_DROP, 0, 0, v.table[1])); /* the vectors' page */
-    for (unsigned i = 0; i < sizeof(event) / sizeof(event[0]); i++) {
-        vm_real_mode(&v, 0x1000);
-        v.r->rflags = 0x202;
-        v.r->event = event[i];
-        CHECK_OK(vm_reply(&v, NULL));
-        CHECK_EQ(v.x->kind, EXIT_PAGE);
-        CHECK_EQ(v.x->info[0], 4 * EVENT_VECTOR(event[i]));
-        CHECK_EQ(v.x->interrupted, event[i]);
-    }
-}

@@ -155,7 +155,6 @@ struct vcpu {
     uint32_t want, spare;
     uint64_t event;          /* to be injected at the next entry */
     uint64_t virtual;        /* was, as a virtual interrupt, at the last odd one */
-    uint64_t injected;       /* was, as whatever, at the last one with ODD_ENTRY or ODD_EVENT */
     uint64_t cr0, cr4, efer; /* what the guest believes */
     uint64_t format;         /* enum guest_format of a root that its mode can run on */
     uint64_t dr[4];

@@ -122,27 +122,15 @@ static inline bool goes_as_virtual(const struct vmcb *b, uint64_t event)
            (b->rflags & RFLAGS_IF) && !(b->shadow & 1);
 }
 
-/* Can this event have begun? Interrupts and intercepted exceptions are delivered only where this entry
- * injected them; bochs says an older one where an INT faults. */
-static bool can_have_begun(const struct vcpu *v, const struct vmcb *b, uint64_t event)
-{
-    uint64_t injected = v->odd & (ODD_ENTRY | ODD_EVENT) ? v->injected : 0;
-    unsigned type = EVENT_TYPE(event), vector = EVENT_VECTOR(event);
-    bool own = type == EVENT_SOFTWARE ||
-               (type == EVENT_EXCEPTION && !(vector < 32 && b->intercept_exceptions & BIT(vector)));
-
-    return own || (injected && EVENT_TYPE(injected) == type && EVENT_VECTOR(injected) == vector);
-}
-
 /* The event whose delivery an exit broke off or came before. TCG calls an unfinished virtual interrupt an
  * exception, and what has not begun is still pending. */
-static inline uint64_t unfinished(const struct vcpu *v, const struct vmcb *b, uint64_t virtual)
+static inline uint64_t unfinished(const struct vmcb *b, uint64_t virtual)
 {
     uint64_t info = b->exit_int_info;
 
     if (virtual && (info & EVENT_VALID ? EVENT_VECTOR(info) == EVENT_VECTOR(virtual) : b->vintr & V_IRQ))
         return virtual;
-    return info & EVENT_VALID && can_have_begun(v, b, info) ? info : 0;
+    return info & EVENT_VALID ? info : 0;
 }
 
 /* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon, and not always so
@@ -186,7 +174,6 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
     b->event = virtual ? 0 : v->event;
     v->odd = (v->odd & ODD_FORMAT) | (v->event || v->window || (b->dr7 & 0xff) ? ODD_ENTRY : 0);
     v->event = 0;
-    v->injected = b->event;
     v->virtual = virtual;
     if (set_virtual(v, b, virtual))
         return true;
@@ -229,7 +216,7 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
             stretch_begin(STRETCH_EXIT);
         }
         b = vmcb_of(v);
-        v->exit.interrupted = unfinished(v, b, 0);
+        v->exit.interrupted = unfinished(b, 0);
     }
     return (uint32_t)b->exit_code;
 }
@@ -272,7 +259,7 @@ static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
 {
     uint32_t code = (uint32_t)vmcb_of(v)->exit_code;
 
-    v->exit.interrupted = unfinished(v, vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
+    v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
     if (code == SVM_EXIT_CR3_WRITE)
         code = serve_loads(v);
     if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT)
@@ -349,7 +336,7 @@ static inline bool event_alone(struct vcpu *v, struct vmcb *b)
 {
     if (v->unusual != ODD_EVENT)
         return false;
-    b->event = v->injected = v->event;
+    b->event = v->event;
     v->odd = v->event ? ODD_EVENT : 0;
     v->event = 0;
     return true;

@@ -244,7 +244,7 @@ def alone():
 def test_a_guest_that_makes_every_exit_comes_to_the_same_sum(tiny, alone, icount):
     """In the world's time clocks also expire together with other exits, which then make more stores."""
     expected = alone(tiny, EVERY_EXIT).console
-    outcome = tiny(EVERY_EXIT, dies(*POINTS, at=2, every=0, places=1), icount)
+    outcome = tiny(EVERY_EXIT, dies(*POINTS, at=2, every=0, places=1, besides=1), icount)
     assert outcome.console == expected and "guest vmm0 ended: triple fault" in outcome.kernel_log, outcome
     keep_table("bare-%s" % ("icount" if icount else "world"), outcome, deaths(outcome), most_stores(outcome))
 
@@ -261,7 +261,7 @@ def test_a_vmm_dies_after_every_store_that_an_exit_makes_while_clocks_expire(tin
     says that it makes so many. Of the most stores that HLT makes, and of the last exit, at which two of four ways are left."""
     undisturbed = alone(tiny, CLOCKS)
     made = made_stores(undisturbed)
-    outcome = tiny(CLOCKS, dies(*POINTS, at=2, every=0, places=1))
+    outcome = tiny(CLOCKS, dies(*POINTS, at=2, every=0, places=1, besides=1))
     assert outcome.console == undisturbed.console
     said, most = all_of([("", deaths(outcome), most_stores(outcome)), ("", [], most_stores(undisturbed))])
     keep_table("clocks", outcome, said, most)

@@ -165,6 +165,19 @@ def test_a_vmm_that_hangs_is_found_out(tickers):
     assert re.match(r"hangs: \d+ us on exit \d+\n", report) and "\nexit " in report, report
 
 
+def test_a_vmm_that_hangs_at_the_first_exit_of_a_guest_that_begins_again_is_found_out(tickers):
+    """The guest before had answered many."""
+    run = tickers(settings=["vmm0.inject=0x400", "vmm0.inject_at=1", "vmm0.inject_every=0", "vmm0.inject_count=3"])
+    run.until(lambda: run.guest()["successor"], "successor")
+    run.ask("stop")
+    run.text[0] = ""
+    run.ask("start")
+    assert run.guest()["exits"] <= 1
+    run.until(lambda: "vmm0: hangs: " in run.log(), "hang that is found")
+    run.more(3)
+    assert run.guest()["state"] == "running"
+
+
 def test_the_channel_dies_and_guests_live_on(tickers):
     run = tickers()
     for turn in range(5):

@@ -267,6 +267,23 @@ def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
     assert run.text[0].count("Z") == 1
 
 
+def test_a_paused_guest_stands_still_though_a_program_for_it_gets_ready(tickers, tmp_path):
+    run = tickers(2)
+    slow = "    for (uint64_t t = host_tsc(); host_tsc() - t < 200000000;)\n        ;\n"
+    place = "    if (supervisor_ready("
+    run.channel.upload("vmm0", other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(place, slow + place)))
+    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n{"id":7002,"command":"pause","guest":"vmm0"}\n')
+    run.until(lambda: run.guest()["state"] == "paused", "pause")
+    before = run.guest()
+    run.more(60, guest=1)       # what was not read while the program came is shown meanwhile
+    after = run.guest()
+    assert (after["state"], after["restarts"], after["exits"]) == ("paused", 0, before["exits"])
+    assert (run.ask("upgraded")["phase"], run.ask("upgraded")["text"]) == ("refused", "the guest was paused")
+    run.ask("resume")
+    run.until(lambda: run.guest()["exits"] > before["exits"], "guest that goes on")
+    assert run.guest()["state"] == "running"
+
+
 def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_path):
     run = tickers()
     before = run.guest()

@@ -133,8 +133,7 @@ static void dump_process(struct init *in, const struct component *c, const struc
 {
     if (p->state == PROCESS_NONE)
         return;
-    cptr_t near =
-        slot_new(in, &in->slots); /* a capability address has two levels, and its CNode is in a CNode */
+    cptr_t near = in->scratch_slot; /* a capability address has two levels, and its CNode is in a CNode */
     if (sys_invoke3(SLOT_CNODE, CNODE_COPY, near, p->cnode, RIGHT_READ) == ERR_OK)
         dump_slots("slots", c, near, 1u << c->d->cnode_bits);
     sys_invoke1(SLOT_CNODE, CNODE_DELETE, near);

@@ -491,7 +491,8 @@ void build_renew(struct init *in, struct component *c)
     objects_new(in, &g->pool, &place, OBJ_VCPU, 0, 1);
     bind_vcpu(in, c->guest);
     must(in, sys_invoke0(in->group[c->guest->vm].cap, VM_RENEW), "forget the shadow tables");
-    watch_exits(in, c);
+    if (c->restartable)
+        watch_exits(in, c);
 }
 
 void build_again(struct init *in, struct component *c)

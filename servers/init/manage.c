@@ -146,8 +146,11 @@ err_t management_server_restart_impl(void *self, uint64_t badge, uint32_t number
 
 /* --- what is done to a guest --- */
 
+/* Whoever takes over lets the guest go on: nobody may before it is told to. */
 static err_t pause(struct init *in, struct component *c)
 {
+    if (c->upgrading)
+        upgrade_refused(in, c, "the guest was paused");
     restart_pause(in, c);
     c->paused = true;
     return ERR_OK;
@@ -181,6 +184,7 @@ static err_t start(struct init *in, struct component *c)
     }
     printf("init: %s: told to start again\n", c->name);
     c->ended = c->clean = c->stopped = false;
+    in->ends_at = 0;
     c->deaths = c->failures = 0;
     c->stopped_at = c->watched = c->spent = 0;
     c->upgraded_at = ~0ull;

@@ -210,6 +210,7 @@ static void died(struct init *in, struct component *c, struct process *p, const 
     }
     report_take(in, c, p, how, text);
     if (p != c->now) {
+        sys_invoke0(p->tcb, TCB_SUSPEND); /* one that says so lives on else */
         p->state = PROCESS_GONE;
         if (c->upgrading)
             upgrade_refused(in, c, text);
@@ -336,6 +337,8 @@ err_t supervisor_audited_impl(void *self, uint64_t badge, uint64_t number, uint6
     struct component *c = sender(self, badge);
     struct audited *a = &c->audited;
 
+    if (!a->asked || a->finished || incarnation(c, badge) != c->now)
+        return ERR_OK; /* nobody wants to know, and the kernel's part keeps all others waiting */
     a->finished = true;
     a->exit = number;
     a->incarnation = incarnation(c, badge)->info->incarnation;

@@ -96,9 +96,7 @@ err_t supervisor_forgive_impl(void *self, uint64_t badge)
 /* The next tick of one that is stopped over and over; those that have passed are left out. */
 static void next_tick(struct stop *s, uint64_t now)
 {
-    do
-        s->from += s->period;
-    while (s->from <= now);
+    s->from += ((now - s->from) / s->period + 1) * s->period;
     s->at = s->left ? s->from : 0;
 }
 

@@ -4,10 +4,12 @@ instructions, as in test_ctl.py, whose tickers these are."""
 import argparse
 import re
 import subprocess
+import time
 
 import pytest
 from test_ctl import NEEDED, OPTIONS, SECONDS, SLACK, STEP, TICKER, TURNS, Tickers, renamed_vmm, whole_lines
 from umbra import control, images, layout, system
+from umbra.errors import Failure
 
 pytestmark = pytest.mark.needs(*NEEDED)
 MB = 1 << 20
@@ -253,6 +255,55 @@ def test_the_machine_ends_with_the_last_guest_and_not_before(places):
     run.more(3, 1)
     run.channel.ask("destroy", guest="new")
     run.machine.process.wait(SECONDS)
+
+
+def test_a_guest_that_comes_when_the_machine_is_about_to_end_keeps_it_up(places):
+    run = places()
+    run.create()
+    run.begun(1)
+    run.machine.send(run.shared.send(0, b"q"))
+    run.until(lambda: run.called("vmm0")["state"] == "ended", "end of the described guest")
+    run.channel.send(b'{"id":7001,"command":"destroy","guest":"new"}\n{"id":7002,"command":"create","guest":"late",'
+                     b'"bytes":16777216,"kernel":"kernel0"}\n')
+    run.text[1] = ""
+    run.until(lambda: run.called("late")["state"] == "running", "running guest")
+    seen = len(run.ticks(1)) + len(run.ticks(2))
+    run.until(lambda: len(run.ticks(1)) + len(run.ticks(2)) > seen + 20, "guest that goes on")
+
+
+TINY = [layout.module_output("debug", "guests/" + n) for n in ("real_ten", "long_touch")]
+
+
+@pytest.mark.needs(*TINY)
+def test_a_guest_whose_component_keeps_no_state_goes_as_others_do(boot, tmp_path):
+    text = (layout.ROOT / "systems/tiny.idl").read_text().replace("../idl", str(layout.ROOT / "idl")).replace(
+        'vmm1.vm.kernel = module "long_touch";', "vmm1.vm.spare = true; memmgr.spaces.spare = 4M; vmm0.vm.autostart = false;").replace(
+        "component console console;", "component console console; component control control;").replace(
+        "vmm1.supervisor ->", "vmm1.supervisor, control.supervisor ->").replace(
+        "console.prefix", "connect control.management -> init.management; control.serial_irq = irq 5;"
+        "control.serial_ports = ioport 0x3e8..0x3ef; console.prefix")
+    (tmp_path / "places.idl").write_text(text)
+    system.compiler("compile", str(tmp_path / "places.idl"), "-o", str(tmp_path))
+    files = [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "tinyvmm")] + TINY
+    log, path = tmp_path / "kernel.log", tmp_path / control.SOCKET
+    boot(modules=[(files[0], ""), (str(tmp_path / "system.desc"), "")] + [(f, "") for f in files[1:]], cmdline=system.CMDLINE,
+         memory="512M", serials=("socket", str(log)), control=str(path))
+    end = time.monotonic() + SECONDS
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    def live(channel):
+        channel.create("tiny", 4 * MB, "long_touch")
+        while next(g for g in channel.guests() if g["name"] == "tiny")["state"] != "ended":
+            assert time.monotonic() < end
+        channel.destroy("tiny")
+        assert channel.ask("places")["vacant"] == 1
+
+    with control.open_channel(str(path), SECONDS) as channel:
+        try:
+            live(channel)
+            live(channel)
+        except Failure as error:
+            pytest.fail("%s\n%s" % (error, log.read_text(errors="replace")))
 
 
 def test_the_share_of_the_processor_is_what_was_given(places):

@@ -165,6 +165,19 @@ def test_a_vmm_that_hangs_is_found_out(tickers):
     assert re.match(r"hangs: \d+ us on exit \d+\n", report) and "\nexit " in report, report
 
 
+def test_a_vmm_that_hangs_at_the_first_exit_of_a_guest_that_begins_again_is_found_out(tickers):
+    """The guest before had answered many."""
+    run = tickers(settings=["vmm0.inject=0x400", "vmm0.inject_at=1", "vmm0.inject_every=0", "vmm0.inject_count=3"])
+    run.until(lambda: run.guest()["successor"], "successor")
+    run.ask("stop")
+    run.text[0] = ""
+    run.ask("start")
+    assert run.guest()["exits"] <= 1
+    run.until(lambda: "vmm0: hangs: " in run.log(), "hang that is found")
+    run.more(3)
+    assert run.guest()["state"] == "running"
+
+
 def test_the_channel_dies_and_guests_live_on(tickers):
     run = tickers()
     for turn in range(5):
@@ -252,6 +265,23 @@ def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
     assert run.guest()["program"] == new and run.guest()["incarnation"] >= 3
     assert run.largest_gap() < STEP + SLACK
     assert run.text[0].count("Z") == 1
+
+
+def test_a_paused_guest_stands_still_though_a_program_for_it_gets_ready(tickers, tmp_path):
+    run = tickers(2)
+    slow = "    for (uint64_t t = host_tsc(); host_tsc() - t < 200000000;)\n        ;\n"
+    place = "    if (supervisor_ready("
+    run.channel.upload("vmm0", other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(place, slow + place)))
+    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n{"id":7002,"command":"pause","guest":"vmm0"}\n')
+    run.until(lambda: run.guest()["state"] == "paused", "pause")
+    before = run.guest()
+    run.more(60, guest=1)       # what was not read while the program came is shown meanwhile
+    after = run.guest()
+    assert (after["state"], after["restarts"], after["exits"]) == ("paused", 0, before["exits"])
+    assert (run.ask("upgraded")["phase"], run.ask("upgraded")["text"]) == ("refused", "the guest was paused")
+    run.ask("resume")
+    run.until(lambda: run.guest()["exits"] > before["exits"], "guest that goes on")
+    assert run.guest()["state"] == "running"
 
 
 def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_path):

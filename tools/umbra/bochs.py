@@ -22,6 +22,7 @@ from umbra.errors import Failure
 NAME = "bochs"
 IPS = 50_000_000            # chosen: about what it reaches, so that its seconds are like the host's
 HOST_MB_MAX = 2048          # of bochs 2.7
+START_SECONDS = 300         # with 5 GB it thinks for ten seconds of a processor
 LOG_WORD, LOG_PORT_WORD = "log=com2", "log=e9"
 CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "turion64_tyler", "max,-svm": "athlon64_venice"}
 EXIT_PORT = re.compile(rb"unmapped: 8-bit write to 00f4 = ([0-9a-f]{2})")
@@ -118,7 +119,7 @@ class Machine(qemu.Machine):
 
     def accepted(self, listener):
         with listener:
-            listener.settimeout(60)
+            listener.settimeout(START_SECONDS)
             try:
                 end, _ = listener.accept()
             except TimeoutError as error:

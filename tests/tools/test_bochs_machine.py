@@ -13,7 +13,7 @@ def test_configuration_names_memory_processor_and_ports():
     config = qemu.Config("k", memory="5G", cpu="EPYC", serials=("socket", "/tmp/log"), control="c")
     lines = bochs.text_of(config, "/f", "/f/i", ["127.0.0.1:1", "127.0.0.1:2"]).splitlines()
     assert [line for line in lines if line.startswith(("memory", "com", "cpu", "ata0-master"))] == [
-        "memory: guest=5120, host=5120", "cpu: model=ryzen, count=1, ips=%d" % bochs.IPS,
+        "memory: guest=5120, host=2048", "cpu: model=ryzen, count=1, ips=%d" % bochs.IPS,
         "ata0-master: type=cdrom, path=/f/i, status=inserted", "com1: enabled=1, mode=socket-client, dev=127.0.0.1:1",
         "com2: enabled=1, mode=file, dev=/tmp/log", "com4: enabled=1, mode=socket-client, dev=127.0.0.1:2"]
 

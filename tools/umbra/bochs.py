@@ -21,12 +21,14 @@ from umbra.errors import Failure
 
 NAME = "bochs"
 IPS = 50_000_000            # chosen: about what it reaches, so that its seconds are like the host's
+HOST_MB_MAX = 2048          # of bochs 2.7
+START_SECONDS = 300         # with 5 GB it thinks for ten seconds of a processor
 LOG_WORD, LOG_PORT_WORD = "log=com2", "log=e9"
-CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "phenom_8650_toliman", "max,-svm": "athlon64_venice"}
+CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "turion64_tyler", "max,-svm": "athlon64_venice"}
 EXIT_PORT = re.compile(rb"unmapped: 8-bit write to 00f4 = ([0-9a-f]{2})")
 SETTINGS = """config_interface: textconfig
 display_library: sdl2
-memory: guest={megabytes}, host={megabytes}
+memory: guest={megabytes}, host={host}
 cpu: model={cpu}, count=1, ips={ips}
 clock: sync=none, time0=1704067200
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
@@ -66,7 +68,8 @@ def text_of(config, folder, image, addresses):
                                                       "mode=file, dev=%s" % port))
     if config.control:
         ports.append("com4: enabled=1, mode=socket-client, dev=" + left.pop(0))
-    return SETTINGS.format(megabytes=megabytes(config.memory), cpu=CPUS[config.cpu], ips=IPS, image=image, folder=folder,
+    size = megabytes(config.memory)
+    return SETTINGS.format(megabytes=size, host=min(size, HOST_MB_MAX), cpu=CPUS[config.cpu], ips=IPS, image=image, folder=folder,
                            ports="\n".join(ports))
 
 
@@ -116,7 +119,7 @@ class Machine(qemu.Machine):
 
     def accepted(self, listener):
         with listener:
-            listener.settimeout(60)
+            listener.settimeout(START_SECONDS)
             try:
                 end, _ = listener.accept()
             except TimeoutError as error:

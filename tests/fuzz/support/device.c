@@ -176,14 +176,18 @@ struct rig {
     uint64_t now;
 };
 
+/* No machine comes near DEV_NEVER, the last tick of 64 bits. */
+#define END_OF_TIME (1ull << 62)
+
 static void pass_time(struct rig *r, const struct step *s)
 {
+    uint64_t to = r->now + (s->what >> 4);
+
     if ((s->what & 15) == 8)
-        r->now += s->number;
+        to = r->now + s->number;
     else if ((s->what & 15) == 9 && r->m->deadline > r->now && r->m->deadline != DEV_NEVER)
-        r->now = r->m->deadline;
-    else
-        r->now += s->what >> 4;
+        to = r->m->deadline;
+    r->now = to < r->now || to > END_OF_TIME ? END_OF_TIME : to;
 }
 
 static void do_step(struct rig *r, const struct step *s)

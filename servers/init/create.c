@@ -278,7 +278,6 @@ static void perform_create(struct init *in, struct component *c, const struct cr
     tell_manager(in, c);
     rings_clear(c);
     c->ended = c->clean = c->waits = false;
-    in->ends_at = 0;
     printf("guest %s created in %s\n", c->name, desc_name(&in->desc, c->d->name));
     background_begin(in, c);
     build_process(in, c, c->now);

@@ -227,7 +227,7 @@ struct init {
     cptr_t signal; /* of the timers, received with the endpoint */
     cptr_t watch_timer, stop_timer, later_timer, reclaim_timer;
     uint32_t watch_place;
-    uint64_t ends_at; /* all guests have ended, servers have until then; 0: not yet, or one came after all */
+    uint64_t ends_at; /* all guests have ended, servers have until then; 0: not yet */
     bool ends_clean;
     uint64_t ends_used; /* ticks of processor time that servers had used when it was looked at last */
     uint32_t ends_left; /* so often more time is given */

@@ -257,20 +257,6 @@ def test_the_machine_ends_with_the_last_guest_and_not_before(places):
     run.machine.process.wait(SECONDS)
 
 
-def test_a_guest_that_comes_when_the_machine_is_about_to_end_keeps_it_up(places):
-    run = places()
-    run.create()
-    run.begun(1)
-    run.machine.send(run.shared.send(0, b"q"))
-    run.until(lambda: run.called("vmm0")["state"] == "ended", "end of the described guest")
-    run.channel.send(b'{"id":7001,"command":"destroy","guest":"new"}\n{"id":7002,"command":"create","guest":"late",'
-                     b'"bytes":16777216,"kernel":"kernel0"}\n')
-    run.text[1] = ""
-    run.until(lambda: run.called("late")["state"] == "running", "running guest")
-    seen = len(run.ticks(1)) + len(run.ticks(2))
-    run.until(lambda: len(run.ticks(1)) + len(run.ticks(2)) > seen + 20, "guest that goes on")
-
-
 TINY = [layout.module_output("debug", "guests/" + n) for n in ("real_ten", "long_touch")]
 
 

@@ -9,7 +9,7 @@ import itertools
 import pytest
 from test_create import Places
 from test_ctl import NEEDED, OPTIONS, TICKER
-from umbra import control, graph, images, layout, system
+from umbra import control, graph, images, layout, machine, qemu, system
 
 pytestmark = pytest.mark.needs(*NEEDED)
 MB = 1 << 20
@@ -36,7 +36,6 @@ def settle(run, guest):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, request):
-    from umbra import qemu
     folder = tmp_path_factory.mktemp("graph")
     guests = [images.Guest("g%d" % n, layout.ROOT / TICKER, None, "", 4 * MB) for n in range(2)]
     log, path = folder / "kernel.log", folder / control.SOCKET
@@ -45,8 +44,8 @@ def found(tmp_path_factory, request):
                          cmdline=system.CMDLINE + " graph", memory=system.machine_memory(guests, options),
                          serials=("socket", str(log)), control=str(path))
     description = (system.folder() / "system/system.desc").read_bytes()
-    with qemu.Machine(config) as machine:
-        run, events = Places(machine, 3, path, log), {}
+    with machine.start(config) as booted:
+        run, events = Places(booted, 3, path, log), {}
 
         def event(name, *guests_):
             for guest in guests_:
@@ -72,7 +71,6 @@ def found(tmp_path_factory, request):
         run.create("other", mem=8 * MB)
         run.begun(2)
         event("created again", "vmm0", "vmm1", "other")
-        return Found(graph.dumps(run.log()), description, events)
         return Found(graph.dumps(run.log()), description, events)
 
 

@@ -127,7 +127,10 @@ enum undo_result undo_recover(struct undo *u, const struct gmem *mem, uint64_t s
 
 void undo_reset(struct undo *u, uint64_t seq)
 {
-    u->sums[0] = u->sums[1] = (struct undo_sum){ 0 }; /* of another guest: its numbers mean nothing here */
+    /* what is there is of another guest: its numbers mean nothing here */
+    u->sums[0] = u->sums[1] = (struct undo_sum){ 0 };
+    __builtin_memset(u->word, 0, u->state_words * sizeof(*u->word));
+    __builtin_memset(u->write, 0, UNDO_WRITES * sizeof(*u->write));
     u->sum = sum_of(u);
     put_sum(u, seq, u->sum);
 }

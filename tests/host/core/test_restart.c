@@ -701,6 +701,21 @@ TEST(a_damaged_record_is_found)
     }
 }
 
+/* A guest that begins again makes exits of the same numbers. */
+TEST(records_of_the_guest_before_take_nothing_back)
+{
+    begin();
+    put64(0x5000, 1);
+    io_exit(false, 0x43, 0x34);
+    vmm_begin(&vmm);
+    vmm_handle(&vmm);
+    write_guest(0x5000, 2);
+    CHECK_LT(0, vmm.undo.words);
+    undo_reset(&vmm.undo, now_->exit.seq - 1);
+    CHECK_EQ(undo_recover(&vmm.undo, &vmm.mem, now_->exit.seq), UNDO_CLEAN);
+    CHECK_EQ(get64(0x5000), 2);
+}
+
 /* --- clocks --- */
 
 TEST(ticks_without_a_vmm_are_hidden_from_the_guest)

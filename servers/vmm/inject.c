@@ -277,12 +277,13 @@ static bool may_die_again(const struct vmm *v)
 
 static bool is_due(const struct vmm *v)
 {
-    if (plan.way == INJECT_NONE || v->exit->seq < plan.at)
+    if (plan.way == INJECT_NONE || v->exit->seq < plan.at ||
+        (plan.kinds & INJECT_TYPED && !v->state->input_taken))
         return false;
     if ((plan.kinds || plan.places) && !plan.answered && !plan.first && !may_die_again(v))
         return false;
     return !plan.kinds || plan.kinds >> kind() & 1 ||
-           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO && v->state->input_taken &&
+           (plan.kinds & INJECT_SERIAL && kind() == EXIT_IO &&
             (EXIT_IO_PORT(v->exit->info[0]) & ~7u) == INJECT_SERIAL_PORTS);
 }
 

@@ -4,12 +4,13 @@
  *
  * The configuration names a way to die for each incarnation (hexadecimal digits of `inject`, the lowest
  * first, over and over). Incarnation i dies at its first exit with a number of at least inject_at + i *
- * inject_every; with inject_kinds only at exits of these kinds (bit n: kind n; INJECT_SERIAL), and not at the
- * one that it takes over; the ways are then in turn for each kind. With inject_places incarnations die only
- * where fewer than so many have died before, a place being a kind of exit with a point: all of the ways are
- * tried there. With inject_besides they also die, as soon as the first has died by plan, after each number of
- * stores that nobody has died after in an exit of that kind, however often in one exit; incarnations that die
- * so do not count for the rest. init can make it hang (DESC_EVENT_HANG). Deaths by time: stop.h.
+ * inject_every; with inject_kinds only at exits of these kinds (bit n: kind n; INJECT_SERIAL, INJECT_TYPED),
+ * and not at the one that it takes over; the ways are then in turn for each kind. With inject_places
+ * incarnations die only where fewer than so many have died before, a place being a kind of exit with a point:
+ * all of the ways are tried there. With inject_besides they also die, as soon as the first has died by plan,
+ * after each number of stores that nobody has died after in an exit of that kind, however often in one exit;
+ * incarnations that die so do not count for the rest. init can make it hang (DESC_EVENT_HANG). Deaths by
+ * time: stop.h.
  *
  * Who dies leaves word at the end of the state segment; who takes over says it on the log with the stores
  * that the exit makes in the end: `inject: exit 3000 io store 2 of 5`, and `besides` behind it. A store is a
@@ -41,8 +42,8 @@ enum inject_way {
     INJECT_WAYS
 };
 
-#define INJECT_SERIAL                                                                                        \
-    BIT(31) /* of inject_kinds: accesses to the first serial port, once something was typed */
+#define INJECT_SERIAL       BIT(31) /* of inject_kinds: accesses to the first serial port */
+#define INJECT_TYPED        BIT(30) /* of inject_kinds: none before something was typed */
 #define INJECT_SERIAL_PORTS 0x3f8
 
 _Noreturn void inject_crash(void);

@@ -294,7 +294,7 @@ def test_vmms_die_before_their_guest_has_begun(tiny, alone, ways, stores):
 
 # --- the console, both ways ---
 
-SERIAL = 1 << 31            # INJECT_SERIAL
+TYPED = 1 << 31 | 1 << 30   # INJECT_SERIAL, INJECT_TYPED
 
 
 def typed_lines(count):
@@ -312,7 +312,7 @@ def test_what_is_typed_is_echoed_while_vmms_die(dialogue, lines):
     alone = dialogue(typed_lines(lines), *guest)
     require_whole(alone)
     typed = sum(len(line) for _, line in typed_lines(lines))
-    outcome = dialogue(typed_lines(lines), *guest, *dies(*WAYS, at=2, every=1, stores=12, kinds=SERIAL, besides=1),
+    outcome = dialogue(typed_lines(lines), *guest, *dies(*WAYS, at=2, every=1, stores=12, kinds=TYPED, besides=1),
                        seconds=900)
     require_whole(outcome)
     assert outcome.serial == alone.serial and alone.serial

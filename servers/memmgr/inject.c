@@ -4,6 +4,7 @@
 
 #if UMBRA_DEBUG
 #include "sys/sys.h"
+#include <stdio.h>
 
 static uint64_t steps; /* that are still made; 0: no plan */
 static enum inject_way way;
@@ -20,8 +21,11 @@ static void die(void)
     if (way == INJECT_LOOP)
         for (;;)
             __asm__ volatile("");
-    if (way == INJECT_STAND)
+    if (way == INJECT_STAND) {
+        printf("memmgr: stands still\n");
+        fflush(stdout);
         sys_invoke0(CAP_TCB, TCB_SUSPEND);
+    }
     __asm__ volatile("movq $0, 8");
 }
 

@@ -225,8 +225,7 @@ def test_a_place_is_not_free_while_memmgr_may_still_give_memory_to_it(places):
     run = places(settings=["memmgr.inject=2", "memmgr.inject_at=400", "memmgr.inject_count=1"], pool=32 * MB, count=1)
     before = run.places()
     run.create(mem=32 * MB)
-    for _ in range(40):
-        run.channel.ask("list")
+    run.until(lambda: "memmgr: stands still" in run.log(), "memmgr in the midst of it")
     run.destroy()
     run.until(lambda: "memmgr: hangs" in run.log(), "hang of memmgr")
     run.more(3)

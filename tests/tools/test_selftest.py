@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The mutant runner: catches, and does not call caught what is not."""
+import subprocess
+
+from umbra import locks
 
 SOURCE = "int twice(int a);\nint twice(int a)\n{\n    return a + a;\n}\n"
 TEST = '// USES: lib/twice.c\n#include "check.h"\nint twice(int a);\nTEST(doubles)\n{\n    CHECK_EQ(twice(2), 4);\n}\n'
@@ -58,3 +61,14 @@ def test_a_mutant_without_a_test_is_named(tree):
     tree.write("tests/mutants/x.patch", "# why: y\n")
     done = tree.run("test", "--self-test")
     assert done.returncode == 2 and "tests/mutants/x.patch has no line '# test: ...'" in done.stderr
+
+
+def test_two_in_one_tree_work_one_after_the_other(tree):
+    """They share the copy that the faults come into."""
+    install(tree, {"zero": ("+", "a - a")})
+    with locks.lock_file(tree.root / "build/mutants/tree.lock") as lock:
+        assert locks.try_lock(lock)
+        second = subprocess.Popen(["/usr/bin/python3", "build.py", "test", "--self-test", "zero"], cwd=tree.root, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "waiting for another command" in second.stderr.readline()
+    assert second.communicate(timeout=60)[0].splitlines()[-1] == "1 passed, 0 failed, 0 skipped"

@@ -35,6 +35,16 @@ def building():
 
 
 @functools.cache
+def alone_in(folder):
+    """Nobody else works in this folder while this process lives; waits for another command that does, after saying so."""
+    file = lock_file(folder.with_name(folder.name + ".lock"))
+    if not try_lock(file):
+        say.note("waiting for another command that works in %s" % layout.relative(folder))
+        fcntl.flock(file, fcntl.LOCK_EX)
+    HELD.append(file)
+
+
+@functools.cache
 def slot():
     """What distinguishes the files of this process: "" or, while others boot from this tree, "-1", "-2", ..."""
     for suffix in itertools.chain([""], ("-%d" % n for n in itertools.count(1))):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from umbra import layout, say
+from umbra import layout, locks, say
 from umbra.errors import Failure, Usage
 
 MUTANTS = "tests/mutants"
@@ -74,7 +74,8 @@ def copy_changed(source, target):
 
 
 def prepare(scratch=SCRATCH):
-    """Brings the scratch tree to the state of this one."""
+    """Brings the scratch tree to the state of this one; nobody else's faults come into it till this process ends."""
+    locks.alone_in(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         copy_changed(layout.ROOT / name, scratch / name)

@@ -10,10 +10,11 @@
 
 static uint32_t guests, servers;
 
-/* A VMM chose this text: characters that take two in an answer (init leaves none that takes more). */
-static void fill(char *to, size_t room)
+#define CHOSEN '"' /* a VMM chose this text: a character that takes two in an answer (none takes more) */
+
+static void fill(char *to, size_t room, char with)
 {
-    memset(to, '"', room - 1);
+    memset(to, with, room - 1);
     to[room - 1] = 0;
 }
 
@@ -23,13 +24,12 @@ err_t management_guest(cptr_t ep, uint32_t number, struct guest_info *info)
     if (number >= guests)
         return ERR_RANGE;
     memset(info, 0xff, sizeof(*info));
-    memset(info->name, 'n', sizeof(info->name) - 1);
-    info->name[sizeof(info->name) - 1] = 0;
+    fill(info->name, sizeof(info->name), 'n');
     info->phase = GUEST_PHASE_DESTROYING;
     info->successor = false;
-    fill(info->program, sizeof(info->program));
-    fill(info->next, sizeof(info->next));
-    fill(info->ended, sizeof(info->ended));
+    fill(info->program, sizeof(info->program), CHOSEN);
+    fill(info->next, sizeof(info->next), CHOSEN);
+    fill(info->ended, sizeof(info->ended), CHOSEN);
     return ERR_OK;
 }
 
@@ -39,10 +39,9 @@ err_t management_server(cptr_t ep, uint32_t number, struct server_info *info)
     if (number >= servers)
         return ERR_RANGE;
     memset(info, 0xff, sizeof(*info));
-    memset(info->name, 's', sizeof(info->name) - 1);
-    info->name[sizeof(info->name) - 1] = 0;
+    fill(info->name, sizeof(info->name), 's');
     info->running = info->ended = info->successor = false;
-    fill(info->why, sizeof(info->why));
+    fill(info->why, sizeof(info->why), CHOSEN);
     return ERR_OK;
 }
 

@@ -278,6 +278,7 @@ static void perform_create(struct init *in, struct component *c, const struct cr
     tell_manager(in, c);
     rings_clear(c);
     c->ended = c->clean = c->waits = false;
+    supervise_goes_on(in);
     printf("guest %s created in %s\n", c->name, desc_name(&in->desc, c->d->name));
     background_begin(in, c);
     build_process(in, c, c->now);

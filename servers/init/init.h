@@ -3,7 +3,7 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
- * a tick for a test, share.c divides processor time, restart.c replaces one under its guest, report.c says
+ * a tick for a test, share.c divides processor time (turn.c says how), restart.c replaces one under its guest, report.c says
  * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
  * by it, create.c makes guests that no description names, rings.c keeps what a guest said last, audit.c
  * looks at the kernel's tables, graph.c shows all of them. One record of the description is one step;
@@ -378,6 +378,8 @@ void share_whole(struct init *in, struct component *c);
 _Noreturn void supervise(struct init *in);
 /* The machine ends if no guest is left. */
 void supervise_end_if_last(struct init *in);
+/* It does not, though the last one has ended: there is another one. */
+void supervise_goes_on(struct init *in);
 /* The guest's component is taken back, for a reason that is said in the log. */
 void supervise_end(struct init *in, struct component *c, bool clean, const char *reason, const char *text);
 

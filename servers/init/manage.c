@@ -184,6 +184,7 @@ static err_t start(struct init *in, struct component *c)
     }
     printf("init: %s: told to start again\n", c->name);
     c->ended = c->clean = c->stopped = false;
+    supervise_goes_on(in);
     c->deaths = c->failures = 0;
     c->stopped_at = c->watched = c->spent = 0;
     c->upgraded_at = ~0ull;

@@ -6,47 +6,38 @@
  * notices; its budget bounds what it takes of them at a time. A server is built in short turns beside the
  * guests. */
 #include "init.h"
+#include "turn.h"
 
-/* In parts of 64: what remains is for the switches between the two. */
-#define SERVES      15u
-#define BUILDS      48u
 #define PRIORITY(c) ((c)->d->priority < INIT_PRIORITY ? (c)->d->priority + 1u : INIT_PRIORITY)
-#define TURN_US     100u /* chosen: guests hardly notice */
 
-static uint64_t ticks(const struct init *in, uint64_t us, uint64_t parts)
+static uint64_t tick_us(const struct init *in)
 {
-    return us * (in->boot->tsc_hz / 1000000) * parts / 64;
+    return in->boot->tsc_hz / 1000000;
 }
 
-static void set(struct init *in, const struct component *c, cptr_t sched, uint64_t budget, uint64_t period,
-                unsigned priority)
+static struct turn whole(const struct init *in, const struct component *c)
 {
-    err_t e = sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, budget, period, priority);
+    return (struct turn){ c->budget_us * tick_us(in), c->d->period_us * tick_us(in) };
+}
+
+static void set(struct init *in, const struct component *c, cptr_t sched, struct turn t, unsigned priority)
+{
+    err_t e = sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, t.budget, t.period, priority);
     if (e != ERR_OK)
         fail(in, e, "divide the processor time of %s", c->name);
-}
-
-/* A full budget's parts are turns; another one's are of the same period. */
-static void set_serving(struct init *in, const struct component *c, uint64_t parts)
-{
-    const struct desc_component *d = c->d;
-    uint64_t budget = ticks(in, c->budget_us, parts);
-
-    set(in, c, c->sched, budget, c->budget_us == d->period_us ? budget : ticks(in, d->period_us, 64),
-        d->priority);
 }
 
 static void divide(struct init *in, struct component *c)
 {
     if (!c->divided)
-        set_serving(in, c, SERVES);
+        set(in, c, c->sched, turn_serving(whole(in, c), tick_us(in)), c->d->priority);
     c->divided = true;
 }
 
 void share_whole(struct init *in, struct component *c)
 {
     if (c->divided)
-        set_serving(in, c, 64);
+        set(in, c, c->sched, whole(in, c), c->d->priority);
     c->divided = false;
 }
 
@@ -60,16 +51,16 @@ static unsigned lowest_priority(const struct init *in)
     return lowest;
 }
 
-/* In every second period at most, as the guests' turns follow each other. */
 static cptr_t builder(struct init *in, struct component *c)
 {
+    uint64_t short_turn = TURN_US * tick_us(in);
+
     if (!c->builder)
         c->builder = objects_new(in, NULL, &in->slots, OBJ_SCHED, 0, 1);
     if (c->guest)
-        set(in, c, c->builder, ticks(in, c->budget_us, BUILDS), 2 * ticks(in, c->d->period_us, 64),
-            PRIORITY(c));
+        set(in, c, c->builder, turn_building(whole(in, c), tick_us(in)), PRIORITY(c));
     else
-        set(in, c, c->builder, ticks(in, TURN_US, 64), ticks(in, TURN_US, 64), lowest_priority(in));
+        set(in, c, c->builder, (struct turn){ short_turn, short_turn }, lowest_priority(in));
     return c->builder;
 }
 

@@ -155,9 +155,16 @@ void supervise_end_if_last(struct init *in)
     let_servers_finish(in);
 }
 
+void supervise_goes_on(struct init *in)
+{
+    in->ends_at = 0;
+}
+
 /* Nothing of the component runs any more. A system without a server cannot go on. */
 static void end_component(struct init *in, struct component *c, bool clean)
 {
+    if (c->upgrading)
+        upgrade_refused(in, c, "its guest has ended");
     if (in->audit && c->guest)
         audit_system(in);
     if (c->guest)
@@ -171,7 +178,6 @@ static void end_component(struct init *in, struct component *c, bool clean)
     }
     c->ended = true;
     c->clean = clean;
-    c->upgrading = false;
     if (c->restarts && c->guest)
         printf("stat %s restarts %u\n", c->name, c->restarts);
     if (!c->guest && !clean) {

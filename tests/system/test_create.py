@@ -13,6 +13,7 @@ from umbra.errors import Failure
 
 pytestmark = pytest.mark.needs(*NEEDED)
 MB = 1 << 20
+SOON = 200_000_000          # ticks: a VMM is built in an eighth of the processor, and another one cleared away
 
 
 class Places(Tickers):
@@ -256,6 +257,22 @@ def test_the_machine_ends_with_the_last_guest_and_not_before(places):
     run.machine.process.wait(SECONDS)
 
 
+def test_a_guest_that_is_created_while_the_machine_is_about_to_end_keeps_it_going(places):
+    """Servers have a tenth of a second for the last guest's output; in it, the next one comes."""
+    run = places()
+    run.create()
+    run.begun(1)
+    run.machine.send(run.shared.send(0, b"q"))
+    run.until(lambda: run.called("vmm0")["state"] == "ended", "end of the described guest")
+    run.channel.send(b'{"id":7001,"command":"destroy","guest":"new"}\n{"id":7002,"command":"create","guest":"next","bytes":16777216,'
+                     b'"kernel":"kernel0","initrd":"","line":""}\n')
+    run.begun(2)
+    run.channel.ask("pause", guest="next")      # a guest that says nothing
+    time.sleep(1)
+    run.channel.ask("resume", guest="next")
+    run.more(2, 2)
+
+
 TINY = [layout.module_output("debug", "guests/" + n) for n in ("real_ten", "long_touch")]
 
 
@@ -301,6 +318,21 @@ def test_the_share_of_the_processor_is_what_was_given(places):
     run.more(40)
     used = {n: run.called(n)["cpu_us"] - first[n] for n in ("slow", "fast")}
     assert used["slow"] * 2 < used["fast"], used
+
+
+def test_a_guest_with_a_small_share_has_a_next_vmm_soon_and_others_are_heard_meanwhile(places):
+    run = places()
+    run.create("slow", percent=1)
+    run.begun(1)
+    run.until(lambda: run.called("slow")["successor"], "successor")
+    run.more(1)
+    run.channel.ask("kill-vmm", guest="slow")
+    began, heard, seen = run.ticks()[-1], [run.ticks()[-1]], []
+    while seen[-2:] != [False, True]:
+        seen.append(run.called("slow")["successor"])
+        run.more(1)
+        heard.append(run.ticks()[-1])
+    assert heard[-1] - began < SOON and max(b - a for a, b in zip(heard, heard[1:])) <= 3 * STEP, heard
 
 
 def test_another_kernel_than_the_described_guests_comes_as_a_module(places):

@@ -284,6 +284,17 @@ def test_a_paused_guest_stands_still_though_a_program_for_it_gets_ready(tickers,
     assert run.guest()["state"] == "running"
 
 
+def test_an_upgrade_whose_guest_is_stopped_meanwhile_is_refused(tickers, tmp_path):
+    run = tickers(2)
+    run.channel.upload("vmm0", renamed_vmm(tmp_path))
+    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n{"id":7002,"command":"stop","guest":"vmm0"}\n')
+    run.until(lambda: run.guest()["state"] == "stopped", "stop")
+    assert (run.ask("upgraded")["phase"], run.ask("upgraded")["text"]) == ("refused", "its guest has ended")
+    run.ask("start")
+    run.until(lambda: run.guest()["state"] == "running", "guest that begins anew")
+    assert run.guest()["program"].startswith("umbra 0")
+
+
 def test_a_program_that_does_not_know_the_saved_state_is_refused(tickers, tmp_path):
     run = tickers()
     before = run.guest()

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How a guest's component's processor time is divided while somebody is built for it. No system calls. */
+#ifndef SERVERS_INIT_TURN_H
+#define SERVERS_INIT_TURN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A budget in each period, in ticks: 0 < budget <= period, as SCHED_CONFIGURE takes it. A budget equal to its
+ * period is never used up: it is the length of a turn. */
+struct turn {
+    uint64_t budget, period;
+};
+
+/* turn_serving, turn_building - the parts of who serves and of who builds, or sets itself up.
+ *   whole what the component has undivided
+ *   us    ticks of a microsecond, at least the kernel's least budget
+ * The builder's turn is no longer than the component's own (or TURN_US); it has an eighth of the processor at
+ * least, since init hears nobody meanwhile (docs/limits.md, "Management"). */
+#define TURN_US 100u /* chosen: guests hardly notice */
+struct turn turn_serving(struct turn whole, uint64_t us);
+struct turn turn_building(struct turn whole, uint64_t us);
+
+#endif

@@ -3,11 +3,12 @@
  *
  * memory.c hands out slots and untyped memory, space.c maps, image.c reads ELF files, build.c executes the
  * description, supervise.c waits for what happens then, watch.c finds a VMM that hangs, timed.c stops one at
- * a tick for a test, share.c divides processor time (turn.c says how), restart.c replaces one under its guest, report.c says
- * what a dead one leaves, manage.c does what the management channel asks, upgrade.c keeps programs that came
- * by it, create.c makes guests that no description names, rings.c keeps what a guest said last, audit.c
- * looks at the kernel's tables, graph.c shows all of them. One record of the description is one step;
- * whatever fails names the step and ends the machine (fail()). Nothing is taken back on that path. */
+ * a tick for a test, share.c divides processor time (turn.c says how), restart.c replaces one under its
+ * guest, report.c says what a dead one leaves, manage.c does what the management channel asks, upgrade.c
+ * keeps programs that came by it, create.c makes guests that no description names, rings.c keeps what a guest
+ * said last, audit.c looks at the kernel's tables, graph.c shows all of them. One record of the description
+ * is one step; whatever fails names the step and ends the machine (fail()). Nothing is taken back on that
+ * path. */
 #ifndef SERVERS_INIT_INIT_H
 #define SERVERS_INIT_INIT_H
 

@@ -19,8 +19,8 @@ struct turn turn_serving(struct turn whole, uint64_t us)
     return (struct turn){ budget, whole.budget == whole.period ? budget : at_least(whole.period, budget) };
 }
 
-/* In every second period, as the guests' turns follow each other; more often, rather than longer, for one that
- * has little. */
+/* In every second period, as the guests' turns follow each other; more often, rather than longer, for one
+ * that has little. */
 struct turn turn_building(struct turn whole, uint64_t us)
 {
     uint64_t budget = at_least(whole.budget * BUILDS / 64, TURN_US * us);

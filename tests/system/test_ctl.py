@@ -252,6 +252,13 @@ def renamed_vmm(folder):
     return other_vmm(folder, "servers/vmm/program.c", "-UUMBRA_VERSION '-DUMBRA_VERSION=\"next\"'")
 
 
+def slow_vmm(folder):
+    """It takes a fifth of a second more before it is ready."""
+    wait = "    for (uint64_t t = host_tsc(); host_tsc() - t < 200000000;)\n        ;\n"
+    place = "    if (supervisor_ready("
+    return other_vmm(folder, "servers/vmm/main.c", change=lambda text: text.replace(place, wait + place))
+
+
 def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
     run = tickers()
     old = run.guest()["program"]
@@ -269,9 +276,7 @@ def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
 
 def test_a_paused_guest_stands_still_though_a_program_for_it_gets_ready(tickers, tmp_path):
     run = tickers(2)
-    slow = "    for (uint64_t t = host_tsc(); host_tsc() - t < 200000000;)\n        ;\n"
-    place = "    if (supervisor_ready("
-    run.channel.upload("vmm0", other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(place, slow + place)))
+    run.channel.upload("vmm0", slow_vmm(tmp_path))
     run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n{"id":7002,"command":"pause","guest":"vmm0"}\n')
     run.until(lambda: run.guest()["state"] == "paused", "pause")
     before = run.guest()
@@ -286,7 +291,7 @@ def test_a_paused_guest_stands_still_though_a_program_for_it_gets_ready(tickers,
 
 def test_an_upgrade_whose_guest_is_stopped_meanwhile_is_refused(tickers, tmp_path):
     run = tickers(2)
-    run.channel.upload("vmm0", renamed_vmm(tmp_path))
+    run.channel.upload("vmm0", slow_vmm(tmp_path))
     run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n{"id":7002,"command":"stop","guest":"vmm0"}\n')
     run.until(lambda: run.guest()["state"] == "stopped", "stop")
     assert (run.ask("upgraded")["phase"], run.ask("upgraded")["text"]) == ("refused", "its guest has ended")

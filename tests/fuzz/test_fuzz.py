@@ -2,6 +2,7 @@
 """The kept corpora, run again; and what a run of the fuzzer does with a corpus and a finding, by a toy target."""
 import argparse
 import re
+import subprocess
 import sys
 
 import pytest
@@ -120,3 +121,28 @@ def test_a_finding_is_pinned_and_counted(toy, tmp_path, capsys):
     assert len(pinned) == 1 and pinned[0][:2] == b"bu" and pinned[0] in inputs and b"b" in inputs
     assert (tmp_path / "page.md").read_text().splitlines()[-1].endswith("| 1 |")
     assert "a finding, pinned in" in capsys.readouterr().err
+
+
+def git(folder, *words):
+    done = subprocess.run(["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_minutes_count_as_of_this_code_until_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    git(tmp_path, "init", "-q")
+    for name in ("pic.c", "pic.h", "else.c"):
+        (tmp_path / name).write_text("int a;\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "a")
+    first, paths = git(tmp_path, "rev-parse", "--short=12", "HEAD"), ["pic.c", ":(glob)*.h"]
+    (tmp_path / "else.c").write_text("int b;\n")
+    assert fuzz.unchanged(first, paths)
+    assert not fuzz.unchanged(first + "-dirty", paths) and not fuzz.unchanged("0123456789ab", paths)
+    (tmp_path / "pic.h").write_text("int b;\n")
+    assert not fuzz.unchanged(first, paths)
+
+
+def test_a_targets_code_is_what_it_is_built_from():
+    assert {"servers/vmm/dev/pic.c", ":(glob)servers/vmm/dev/*.h", "kernel/include"} <= set(fuzz.code_of(fuzz.by_name("pic")))
+    assert "idl" in fuzz.code_of(fuzz.by_name("idl-dispatch"))

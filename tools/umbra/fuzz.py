@@ -222,11 +222,36 @@ def tell(line):
         page.write_text(page.read_text().rstrip("\n") + "\n" + line + "\n")
 
 
-def minutes_so_far(name):
-    """Of all runs that docs/fuzzing.md tells of."""
+def runs_of(name):
+    """(commit, minutes) of all runs that docs/fuzzing.md tells of."""
     page = layout.ROOT / PAGE
-    rows = re.findall(r"^\| \d{4}-\d\d-\d\d \| [^|]+ \| `%s` \| ([\d.]+) \|" % re.escape(name), page.read_text() if page.is_file() else "", re.M)
-    return sum(map(float, rows))
+    rows = re.findall(r"^\| \d{4}-\d\d-\d\d \| ([^ |]+) \| `%s` \| ([\d.]+) \|" % re.escape(name), page.read_text() if page.is_file() else "",
+                      re.M)
+    return [(commit, float(minutes)) for commit, minutes in rows]
+
+
+def minutes_so_far(name):
+    return sum(minutes for _, minutes in runs_of(name))
+
+
+def code_of(target):
+    """What a change of makes another program of it, as git names it: sources, headers beside them, interfaces, the kernel's."""
+    sources = [path for path in layout.fuzz_sources(target.source) if not path.startswith("build/")]
+    folders = {os.path.dirname(path) for path in sources}
+    generated = ["idl"] if len(sources) < len(layout.fuzz_sources(target.source)) else []
+    return sources + [":(glob)%s/*.h" % folder for folder in sorted(folders)] + generated + ["kernel/include"]
+
+
+def unchanged(commit, paths):
+    """Since that commit; of one that git does not know, or of changes that were never committed, nothing is."""
+    words = ["git", "-C", str(layout.ROOT), "diff", "--quiet", commit, "--", *paths]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
+def minutes_on_this_code(target):
+    runs, paths = runs_of(target.name), code_of(target)
+    same = {commit for commit in dict(runs) if unchanged(commit, paths)}
+    return sum(minutes for commit, minutes in runs if commit in same)
 
 
 def fuzz(target, minutes, seed):
@@ -260,7 +285,8 @@ def fuzz(target, minutes, seed):
 def command(options):
     if options.fuzz == "list":
         for target in TARGETS:
-            print("%-14s %-28s %6.1f minutes  %s" % (target.name, target.shown_as, minutes_so_far(target.name), target.reads))
+            print("%-14s %-28s %6.1f minutes %7.1f on this code  %s" % (
+                target.name, target.shown_as, minutes_so_far(target.name), minutes_on_this_code(target), target.reads))
         return 0
     target = by_name(options.fuzz)
     deps.ensure("fuzz", options)

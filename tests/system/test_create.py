@@ -8,7 +8,7 @@ import time
 
 import pytest
 from test_ctl import NEEDED, OPTIONS, SECONDS, SLACK, STEP, TICKER, TURNS, Tickers, renamed_vmm, whole_lines
-from umbra import control, images, layout, system
+from umbra import control, images, layout, machine, system
 from umbra.errors import Failure
 
 pytestmark = pytest.mark.needs(*NEEDED)
@@ -278,12 +278,12 @@ TINY = [layout.module_output("debug", "guests/" + n) for n in ("real_ten", "long
 
 @pytest.mark.needs(*TINY)
 def test_a_guest_whose_component_keeps_no_state_goes_as_others_do(boot, tmp_path):
+    port = machine.settings() or ("control.serial_irq = irq 5", "control.serial_ports = ioport 0x3e8..0x3ef")
     text = (layout.ROOT / "systems/tiny.idl").read_text().replace("../idl", str(layout.ROOT / "idl")).replace(
         'vmm1.vm.kernel = module "long_touch";', "vmm1.vm.spare = true; memmgr.spaces.spare = 4M; vmm0.vm.autostart = false;").replace(
         "component console console;", "component console console; component control control;").replace(
         "vmm1.supervisor ->", "vmm1.supervisor, control.supervisor ->").replace(
-        "console.prefix", "connect control.management -> init.management; control.serial_irq = irq 5;"
-        "control.serial_ports = ioport 0x3e8..0x3ef; console.prefix")
+        "console.prefix", "connect control.management -> init.management; %s; console.prefix" % "; ".join(port))
     (tmp_path / "places.idl").write_text(text)
     system.compiler("compile", str(tmp_path / "places.idl"), "-o", str(tmp_path))
     files = [layout.server_output("debug", n) for n in ("init", "memmgr", "console", "control", "tinyvmm")] + TINY

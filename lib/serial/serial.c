@@ -9,6 +9,7 @@ enum {
     IER_EMPTY = 2,
     LSR_READY = 1,
     LSR_EMPTY = 0x20,
+    IIR_MODEM = 0, /* never asked for; an absent device may read as 0, too */
     IIR_NONE = 1,
     IIR_RECEIVED = 4,
     IIR_ID = 0xf
@@ -88,5 +89,7 @@ uint32_t serial_read(const struct serial *u, uint8_t *to)
 
 bool serial_pending(const struct serial *u)
 {
-    return !(in(u, IIR) & IIR_NONE);
+    uint8_t id = in(u, IIR) & IIR_ID;
+
+    return id != IIR_MODEM && !(id & IIR_NONE);
 }

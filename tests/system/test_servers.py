@@ -84,5 +84,5 @@ def test_a_console_that_dies_leaves_a_report(headless):
     assert outcome.status == 0, outcome.said
     [path] = re.findall(r"a component died; its report: (\S+)", outcome.said)
     text = (layout.ROOT / path).read_text()
-    assert re.match(r"crashed: page fault at 0x\w+, address 0x8, error code 0x4\n", text)
+    assert re.match(r"crashed: page fault at 0x\w+, address 0x8, error code 0x[46]\n", text)    # TCG reads before it writes
     assert re.search(r"^at 0x\w+  port_given\b", text, re.M), text

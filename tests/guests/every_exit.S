@@ -4,6 +4,7 @@
  * interrupts anywhere. It sums up what it reads and what its handlers count, says the sum on the serial port, and ends by a
  * triple fault. What it says depends on nothing but what its processor and devices do. */
     .code16
+#include "exits.inc"
     .set ROUNDS, 2048
     .set BUFFER, 0x9000
     cli
@@ -77,11 +78,7 @@ round:
     pop %si
     pop %ds
     add BUFFER + 20, %esi
-    pushf
-    mov %sp, %bx
-    orb $1, %ss:1(%bx)
-    popf                        /* single step: one trap after the next instruction */
-    nop
+    single_step
     sti                         /* a tick may have waited for it: an exit when it can be taken */
     test $7, %bp
     jnz 3f
@@ -89,47 +86,11 @@ round:
 3:  dec %bp
     jnz round
     cli
-    mov $8, %cx
-4:  rol $4, %esi
-    mov %si, %ax
-    and $15, %al
-    add $'A', %al               /* a digit is a letter of A to P */
-    call put
-    loop 4b
-    mov $10, %al
-    call put
-    lidt none
-    int3
-put:
-    mov $0x3f8, %dx
-    out %al, %dx
-    ret
-step:                           /* counts, and lets the program go on without steps */
-    inc %esi
-    push %bp
-    mov %sp, %bp
-    andb $0xfe, 7(%bp)
-    pop %bp
-    iret
-tick:
-    push %ax
-    mov $0x20, %al
-    out %al, $0x20
-    pop %ax
-    iret
-none:
-    .word 0
-    .long 0
+    say_sum
+    step_handler
+    tick_handler
 init:
-    .macro port number, value
-    .word \number
-    .byte \value
-    .endm
-    port 0x20, 0x11
-    port 0x21, 0x20
-    port 0x21, 0x04
-    port 0x21, 0x01
-    port 0x21, 0xfe
+    pic_ports 0xfe
     port 0x43, 0x34             /* 1193182 / 1193 */
     port 0x40, 0xa9
     port 0x40, 0x04

@@ -5,6 +5,7 @@
  * tried out: STEPS rounds, each STEP ticks later than the one before. It waits with interrupts off. What it says on the
  * serial port is what its processor does, and how many interrupts came: one a timer, one each that it sends itself. */
     .code16
+#include "exits.inc"
     .set WAIT, 125000           /* ticks of the APIC's timer; the CMOS clock's period is 122070 */
     .set EARLY, -64             /* of the first round: after what the program knows */
     .set STEP, 8
@@ -90,21 +91,7 @@ each:
     jb each
     dec %bp
     jnz round
-    mov $8, %cx
-5:  rol $4, %esi
-    mov %si, %ax
-    and $15, %al
-    add $'A', %al               /* a digit is a letter of A to P */
-    call put
-    loop 5b
-    mov $10, %al
-    call put
-    lidt none
-    int3
-put:
-    mov $0x3f8, %dx
-    out %al, %dx
-    ret
+    say_sum
 strikes:
     .word strike_hlt, strike_window, strike_cpuid, strike_cr, strike_dr, strike_invlpg, strike_msr, strike_io
     .word strike_instruction, strike_page, strike_exception, strike_event
@@ -144,37 +131,19 @@ strike_page:
     mov %fs:0x100, %al
     ret
 strike_exception:               /* single step: one trap after the next instruction */
-    pushf
-    mov %sp, %bx
-    orb $1, %ss:1(%bx)
-    popf
-    nop
+    single_step
     ret
 strike_event:                   /* a clock's own, and it can be taken */
     sti
     ret
-step:                           /* counts, and lets the program go on without steps */
-    inc %esi
-    push %bp
-    mov %sp, %bp
-    andb $0xfe, 7(%bp)
-    pop %bp
-    iret
+    step_handler
 timer:
     movb $1, fired
 sent:
     inc %esi
     movl $0, %gs:0xb0(%edi)
     iret
-tick:
-    push %ax
-    mov $0x20, %al
-    out %al, $0x20
-    pop %ax
-    iret
-none:
-    .word 0
-    .long 0
+    tick_handler
 descriptors:
     .quad 0
     .quad 0x00cf92000000ffff
@@ -184,15 +153,7 @@ flat:
 fired:
     .byte 0
 init:
-    .macro port number, value
-    .word \number
-    .byte \value
-    .endm
-    port 0x20, 0x11
-    port 0x21, 0x20
-    port 0x21, 0x04
-    port 0x21, 0x01
-    port 0x21, 0xff             /* so the PIT has no deadlines */
+    pic_ports 0xff              /* so the PIT has no deadlines */
     port 0x43, 0x34
     port 0x40, 60               /* 20 kHz */
     port 0x40, 0

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The format of recordings: what is written is what is read; what nobody wrote is refused, wherever it
  * breaks. */
-// USES: servers/vmm/record/*.c
-#include "servers/vmm/record/record.h"
+// USES: servers/vmm/record/*.c tests/host/record/any.c
+#include "any.h"
 #undef CHECK
 #include "check.h"
 
@@ -10,18 +10,6 @@
 #include <string.h>
 
 #define RECORDS_MAX 4096
-
-/* A record of any kind; what is not of its kind is 0. */
-struct any {
-    enum record_kind kind;
-    struct record_begin begin;
-    struct boot_cpu cpu;
-    struct umbra_exit_page exit;
-    struct record_access access;
-    struct record_text text;
-    struct record_answer answer;
-    uint64_t end;
-};
 
 static struct record_codec writer, reader;
 static struct umbra_exit_page last_exit; /* an answer is coded against it */
@@ -126,32 +114,9 @@ static void make(struct any *x, enum record_kind kind)
 
 static void code(struct record_codec *c, struct any *x)
 {
-    switch (x->kind) {
-    case RECORD_BEGIN:
-        record_begin(c, &x->begin);
-        break;
-    case RECORD_START:
-        record_start(c, &x->cpu);
-        break;
-    case RECORD_EXIT:
-        record_exit(c, &x->exit);
+    any_code(c, x, &last_exit);
+    if (x->kind == RECORD_EXIT)
         last_exit = x->exit;
-        break;
-    case RECORD_ACCESS:
-        record_access(c, &x->access);
-        break;
-    case RECORD_GIVE:
-        record_give(c, &x->text);
-        break;
-    case RECORD_TAKE:
-        record_take(c, &x->text);
-        break;
-    case RECORD_ANSWER:
-        record_answer(c, &last_exit, &x->answer);
-        break;
-    default:
-        record_end(c, &x->end);
-    }
 }
 
 /* --- a file of them --- */
@@ -206,10 +171,7 @@ static unsigned read_all(const uint8_t *from, size_t bytes)
     while ((kind = record_next(&reader)) != RECORD_NOTHING) {
         x.kind = kind;
         code(&reader, &x);
-        CHECK(reader.why || x.kind != RECORD_ACCESS || x.access.bytes <= RECORD_DATA_MAX);
-        CHECK(reader.why || x.kind != RECORD_ANSWER || x.answer.reply.op_words <= REPLY_OPS_MAX);
-        CHECK(reader.why || (x.kind != RECORD_GIVE && x.kind != RECORD_TAKE) ||
-              x.text.bytes <= RECORD_DATA_MAX);
+        CHECK(reader.why || any_in_bounds(&x));
         n += !reader.why;
     }
     free(exact);

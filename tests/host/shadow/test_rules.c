@@ -3,7 +3,7 @@
  * have more tests in the files beside this one; the table there names them. */
 // USES: servers/vmm/shadow/*.c tests/model/*.c tests/host/support/gmem_host.c
 // USES: tests/host/shadow/machine.c tests/host/shadow/justify.c tests/host/shadow/world.c
-#include "layout.h"
+#include "tables/setups.h"
 
 #include <servers/vmm/shadow/internal.h>
 #include <string.h>
@@ -44,14 +44,9 @@ TEST(rule_1_walks_of_the_processors_own_accord_are_justified)
 TEST(rule_2_stale_is_legal_until_the_flush_and_absence_is_never_kept)
 {
     struct world *w = quiet_world();
-    for (uint32_t i = 0; i < 4; i++)
-        put(w, 4, i, (uint64_t)(0x20 + i) << 12 | HOT);
-    start(w);
-    for (uint32_t i = 0; i < 4; i++)
-        reads(w, PAGE(i));
+    read_pages(w, 4);
     CHECK_EQ(reads(w, PAGE(9)).outcome, ACCESS_FAULT);
-    writes(w, TABLE_VA(4, 20), 1);
-    writes(w, TABLE_VA(4, 20), 0); /* out of sync */
+    unsync(w);
     writes(w, TABLE_VA(4, 0), 0);
     writes(w, TABLE_VA(4, 1), 0x21000 | P | US | A | D);
     CHECK_EQ(reads(w, PAGE(0)).outcome, ACCESS_OK);
@@ -64,14 +59,6 @@ TEST(rule_2_stale_is_legal_until_the_flush_and_absence_is_never_kept)
     finish(w);
 }
 
-/* A directory out of sync: by a write in an event's delivery. */
-static void directory_unsynced(struct world *w, uint64_t gfn)
-{
-    world_access(
-        w, (struct world_access){ .va = TABLE_VA(gfn, 100), .write = true, .value = 0, .delivering = true });
-    CHECK(!shadow_is_table(w->s, (gfn_t){ gfn }));
-}
-
 TEST(rule_3_invlpg_ends_upper_entries_and_the_whole_of_a_large_page)
 {
     struct world *w = quiet_world();
@@ -82,12 +69,12 @@ TEST(rule_3_invlpg_ends_upper_entries_and_the_whole_of_a_large_page)
     reads(w, PAGE(7));
     reads(w, 0x420000);
     reads(w, 0x421000);
-    directory_unsynced(w, 3);
+    unsync_directory(w, 3);
     writes(w, TABLE_VA(3, 0), 0x6000 | UPPER);
     CHECK_EQ(reads(w, PAGE(7)).gpa, 0x20000);
     world_invlpg(w, PAGE(7));
     CHECK_EQ(reads(w, PAGE(7)).gpa, 0x21000);
-    directory_unsynced(w, 3);
+    unsync_directory(w, 3);
     writes(w, TABLE_VA(3, 2), 0);
     world_invlpg(w, 0x421000);
     CHECK_EQ(reads(w, 0x420000).outcome, ACCESS_FAULT);
@@ -223,11 +210,7 @@ TEST(rule_6_frames_are_not_cut_off)
 TEST(rule_7_memory_that_goes_or_comes_is_seen_at_once)
 {
     struct world *w = usual_world();
-    for (uint32_t i = 0; i < 8; i++)
-        put(w, 4, i, (uint64_t)(0x20 + i) << 12 | HOT);
-    start(w);
-    for (uint32_t i = 0; i < 8; i++)
-        reads(w, PAGE(i));
+    read_pages(w, 8);
     world_hole(w, 0x22);
     CHECK_EQ(reads(w, PAGE(2)).outcome, ACCESS_MMIO);
     CHECK_EQ(writes(w, PAGE(3), 1).outcome, ACCESS_OK);
@@ -268,15 +251,10 @@ TEST(rule_8_a_table_is_also_memory)
 TEST(rule_13_a_device_that_writes_a_table_is_a_guest_that_does)
 {
     struct world *w = usual_world();
-    for (uint32_t i = 0; i < 8; i++)
-        put(w, 4, i, (uint64_t)(0x20 + i) << 12 | HOT);
-    start(w);
-    for (uint32_t i = 0; i < 8; i++)
-        reads(w, PAGE(i));
+    read_pages(w, 8);
     world_dma(w, 0x4000 + 2 * 8, 8, 0x28000 | HOT);
     CHECK_EQ(reads(w, PAGE(2)).gpa, 0x28000); /* in sync: at once */
-    writes(w, TABLE_VA(4, 20), 1);
-    writes(w, TABLE_VA(4, 20), 0);
+    unsync(w);
     world_dma(w, 0x4000 + 3 * 8, 8, 0x29000 | HOT);
     world_invlpg(w, PAGE(3));
     CHECK_EQ(reads(w, PAGE(3)).gpa, 0x29000);
@@ -303,7 +281,7 @@ TEST(rights_that_come_in_an_upper_table_out_of_sync_are_seen_at_the_next_fault)
     put(w, 3, 1, 0x5000 | UPPER);
     start(w);
     reads(w, PAGE(7));
-    directory_unsynced(w, 3);
+    unsync_directory(w, 3);
     reads(w, PAGE(8));
     writes(w, TABLE_VA(3, 0), 0x4000 | UPPER);
     CHECK_EQ(writes(w, PAGE(7), 1).outcome, ACCESS_OK);

@@ -28,6 +28,7 @@
 #define DATA      0xe000ull
 #define PT        0x4000ull
 #define PT32      0x9000ull
+#define PDPT      0x7000ull
 #define HZ        1000000000ull
 #define A_AND_D   0x60u
 
@@ -47,6 +48,7 @@ static struct rig {
     struct umbra_exit_page exit;
     struct umbra_reply_page reply;
     struct vmm_setup setup;
+    struct shadow_tuning tuning;
     struct cpuid_host host;
     struct incarnation first, second;
     uint8_t *before, *after; /* guest memory at the exit; as the first left it */
@@ -58,22 +60,23 @@ static void put(uint64_t at, unsigned bytes, uint64_t value)
     memcpy(r.mem->base + at, &value, bytes);
 }
 
-/* Tables of each format for the same addresses: all of memory, and the devices behind it. */
+/* Tables of each format for the same addresses: all of memory, and the devices behind it. Accessed and dirty
+ * already, most of them: what a VMM sets there it does not take back, and then cannot be compared. */
 static void make_tables(void)
 {
     for (unsigned i = 0; i < LINEAR_PAGES; i++) {
         uint64_t at = i < PAGES ? (uint64_t)i << PAGE_SHIFT : devices[i - FIRST_DEVICE];
-        put(PT + 8 * i, 8, at | 7);
-        put(PT32 + 4 * i, 4, at | 7);
+        put(PT + 8 * i, 8, at | (i % 8 == 7 ? 7 : 0x67));
+        put(PT32 + 4 * i, 4, at | (i % 8 == 7 ? 7 : 0x67));
     }
-    put(0x1000, 8, 0x2007);
-    put(0x6000, 8, 0x2007);
-    put(0x2000, 8, 0x3007);
-    put(0x3000, 8, PT | 7);
-    put(0x7000, 8, 0x3001);
-    put(0x7020, 8, 0x3001);
-    put(0x8000, 4, PT32 | 7);
-    put(0xa000, 4, PT32 | 7);
+    put(0x1000, 8, 0x2027);
+    put(0x6000, 8, 0x2027);
+    put(0x2000, 8, 0x3027);
+    put(0x3000, 8, PT | 0x27);
+    put(PDPT, 8, 0x3001);
+    put(PDPT + 0x20, 8, 0x3001);
+    put(0x8000, 4, PT32 | 0x27);
+    put(0xa000, 4, PT32 | 0x27);
 }
 
 enum { REAL, PROTECTED, TWO_LEVELS, PAE, LONG, MODES };
@@ -120,6 +123,25 @@ static void begin(unsigned mode)
     memcpy(r.exit.seg, cpu.seg, sizeof(cpu.seg));
     r.exit.rflags = cpu.rflags;
     r.exit.rip = cpu.rip;
+}
+
+/* Somebody has changed entries of them; of the four pointers of PAE paging after they were loaded, as no
+ * processor loads bad ones. */
+static void change_tables(struct fuzz_input *in, unsigned n, unsigned mode)
+{
+    uint64_t at[3], value[3];
+
+    for (unsigned i = 0; i < n; i++) {
+        at[i] = (1 + fuzz_byte(in) % 10) * PAGE_BYTES;
+        at[i] += fuzz_byte(in) % 48 * 8;
+        value[i] = fuzz_value(in);
+        if (at[i] / PAGE_BYTES != PDPT / PAGE_BYTES)
+            put(at[i], 8, value[i]);
+    }
+    begin(mode);
+    for (unsigned i = 0; i < n; i++)
+        if (at[i] / PAGE_BYTES == PDPT / PAGE_BYTES)
+            put(at[i], 8, value[i]);
 }
 
 /* --- what a kernel takes (kernel/obj/vcpu.c, kernel/arch/x86_64/svm_state.c) --- */
@@ -272,11 +294,14 @@ static bool is_16(const struct umbra_exit_page *x)
     return !(r.segment->state.efer & EFER_LMA && cs & BIT(9)) && !(cs & BIT(10));
 }
 
-static uint64_t some_address(struct fuzz_input *in)
+/* A bit of the input is left over: *other. */
+static uint64_t some_address(struct fuzz_input *in, bool *other)
 {
-    uint8_t page = fuzz_byte(in);
-    return ((uint64_t)(page % LINEAR_PAGES) << PAGE_SHIFT) + (page & 0x40 ? 0xff0 : 0) +
-           fuzz_byte(in) % 0x40 * 8;
+    uint8_t page = fuzz_byte(in), offset = fuzz_byte(in);
+
+    *other = offset & 0x80;
+    return ((uint64_t)(page % LINEAR_PAGES) << PAGE_SHIFT) + (page & 0x40 ? 0xff0 : 0) + offset % 0x40 * 8 +
+           (page & 0x80 ? 1ull << 30 : 0);
 }
 
 static void give_code(const uint8_t *bytes, unsigned n)
@@ -327,12 +352,13 @@ static void page_exit(struct fuzz_input *in)
                                         { 0x48, 0x87, 0x03 }, { 0xf3, 0x48, 0xab },
                                         { 0x88, 0x03 },       { 0xf0, 0x0f, 0xb1, 0x03 } };
     uint8_t how = fuzz_byte(in);
-    uint64_t at = some_address(in);
+    bool other; /* the instruction's address is not the fault's */
+    uint64_t at = some_address(in, &other);
 
     if (how & 0x80)
         give_code(moves[how & 7], 4);
     r.exit.kind = EXIT_PAGE;
-    r.exit.gpr[RBX] = r.exit.gpr[RDI] = at;
+    r.exit.gpr[RBX] = r.exit.gpr[RDI] = other ? at ^ 0x100 : at;
     r.exit.info[0] = how & 0x40 ? r.exit.rip : at;
     r.exit.info[1] = (how & 0x40 ? 0x10 : how & 8 ? 2 : 0) | (how & 0x20 ? 1 : 0) | (r.exit.cpl == 3 ? 4 : 0);
     if (how & 0x10 && how & 7) { /* it broke off the delivery of an event, as a kernel says it */
@@ -356,6 +382,7 @@ static void register_exit(struct fuzz_input *in)
     static const uint16_t roots[] = { 0x1000, 0x6000, 0x7000, 0x7020, 0x8000, 0xa000 };
     uint8_t first = fuzz_byte(in), which = first % sizeof(two), n = 0, code[4];
     uint8_t rex = first & 0x80 && r.segment->state.efer & EFER_LMA ? 0x40 | (first >> 4 & 7 & 5) : 0;
+    bool other;
     uint8_t value = fuzz_byte(in), modrm = fuzz_byte(in), reg = (modrm & 7) | (rex & 1 ? 8 : 0);
 
     if (rex)
@@ -366,7 +393,7 @@ static void register_exit(struct fuzz_input *in)
     give_code(code, n);
     r.exit.kind = two[which] == 0x01 && (modrm & 0x38) == 0x38 ? EXIT_INVLPG : kinds[which];
     r.exit.gpr[reg] = value & 0x80   ? fuzz_value(in)
-                      : value & 0x40 ? some_address(in)
+                      : value & 0x40 ? some_address(in, &other)
                       : value & 0x20 ? roots[value % 6]
                                      : r.segment->state.cr0 ^ 1ull << (value & 31);
     if (kinds[which] == EXIT_MSR) {
@@ -439,11 +466,8 @@ static void take_exit(struct fuzz_input *in)
 static void make_rig(void)
 {
     static cptr_t caps[TABLES];
-    static struct shadow_tuning tuning;
-
     for (unsigned i = 0; i < TABLES; i++)
         caps[i] = 100 + i;
-    tuning = shadow_default_tuning();
     r.mem = gmem_host_new(PAGES);
     r.segment = calloc(1, sizeof(*r.segment)); /* exactly: the sanitizer sees each byte beside it */
     r.kept_segment = malloc(sizeof(*r.segment));
@@ -458,7 +482,7 @@ static void make_rig(void)
                                   .memory_bytes = BYTES,
                                   .tables = caps,
                                   .table_count = TABLES,
-                                  .tuning = &tuning,
+                                  .tuning = &r.tuning,
                                   .cpuid = &r.host,
                                   .tsc_hz = HZ,
                                   .seconds = 1767225600 };
@@ -475,10 +499,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     memset(r.segment, 0, sizeof(*r.segment));
     memset(&r.host, mode & 0x80 ? 0xff : 0, sizeof(r.host));
     r.host.enlighten = mode >> 6 & 1;
+    r.tuning = shadow_default_tuning();
+    if (!(mode & 0x80))
+        r.tuning.unsync_born = 0; /* so that writes to tables are emulated */
     make_tables();
-    for (unsigned i = mode >> 4 & 3; i; i--) /* the guest's tables are what it likes */
-        put((1 + fuzz_byte(&in) % 10) * PAGE_BYTES + fuzz_byte(&in) % 48 * 8, 8, fuzz_value(&in));
-    begin(mode % 16 % MODES);
+    change_tables(&in, mode >> 4 & 3, mode % 16 % MODES);
     if (!(mode & 8)) { /* the processor has fetched from there: short ways need that */
         r.exit.seq++;
         r.exit.kind = EXIT_PAGE;

@@ -146,3 +146,5 @@ def test_minutes_count_as_of_this_code_until_it_changes(tmp_path, monkeypatch):
 def test_a_targets_code_is_what_it_is_built_from():
     assert {"servers/vmm/dev/pic.c", ":(glob)servers/vmm/dev/*.h", "kernel/include"} <= set(fuzz.code_of(fuzz.by_name("pic")))
     assert "idl" in fuzz.code_of(fuzz.by_name("idl-dispatch"))
+    assert {"kernel/obj/cap.c", "kernel/arch/x86_64/asid.h"} <= set(fuzz.code_of(fuzz.by_name("kernel")))      # by an include
+    assert "servers/vmm/gmem/gmem.h" in fuzz.code_of(fuzz.by_name("core"))

@@ -62,7 +62,9 @@ ltl served { <> (answered == EXITS || stopped) }
 #define COUNTS(i) (sum_seq[i] != NEVER && sum_seq[i] < seq)
 
 /* C: servers/vmm/core/undo.c note_word: w->old = ; w->check =
- * C: servers/vmm/core/undo.c undo_note */
+ * C: servers/vmm/core/undo.c undo_note
+ * C: servers/vmm/core/vmm.h VMM_SET: dev_touch( ; = (value)
+ * C: servers/vmm/dev/dev.h DEV_SET: dev_touch( ; (field) = */
 inline set(i, value)
 {
     if
@@ -237,7 +239,7 @@ serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ;
 dead_of_itself:
     skip;
 dead: /* C: servers/init/restart.c restart: stop_guest ; may_go_on ; hand_over
-       * C: servers/init/restart.c may_go_on: deaths + 1 ; DEATHS_MAX */
+       * C: servers/init/restart.c may_go_on: c->deaths + 1 : 1 ; return c->deaths < DEATHS_MAX */
     skip;
     d_step {
         noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;

@@ -28,6 +28,7 @@ SECONDS = 900                       # of a replay; a hang, as in replay.c and FL
 CLANG = ("clang", "-std=gnu11", "-O1", "-g", "-w", "-fno-omit-frame-pointer", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=all")
 FLAGS = ("-print_final_stats=1", "-timeout=60", "-report_slow_units=60", "-rss_limit_mb=2048", "-detect_leaks=0")
+INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 NO_BUILD = "the target does not build"
 FUZZED = "fuzzed"
 
@@ -74,8 +75,11 @@ TARGETS = (
     Target("fwcfg", "vmm", "accesses"),
     Target("console", "system", "rings of hostile guests, typed bytes, deaths of the console"),
     Target("description", "init", "system descriptions with a right checksum", 4096),
+    Target("image", "init", "programs as an upgrade brings them"),
+    Target("report", "init", "what a program that died has left: its trace, exit, stack, code"),
     Target("recording", "vmm", "recordings", 4096),
     Target("policy", "vmm", "writes to control registers and MSRs, hosts' CPUID"),
+    Target("core", "vmm", "exits of guests in any mode, and deaths of the VMM at each", 512),
     Target("shadow", "vmm", "what a guest does to its page tables and its processor", 128),
     Target("kernel", "kernel", "system calls of hostile processes, faults, interrupts, exits, time", 4096),
 )
@@ -234,12 +238,27 @@ def minutes_so_far(name):
     return sum(minutes for _, minutes in runs_of(name))
 
 
+def included(paths):
+    """What these files include by quotes, and what that includes: headers of other folders, a source with its insides in the open."""
+    folders = [d for flag, d in zip(layout.HOST_FLAGS, layout.HOST_FLAGS[1:]) if flag == "-I"]
+    found, todo = set(), list(paths)
+    while todo:
+        path = todo.pop()
+        found.add(path)
+        for name in INCLUDE.findall((layout.ROOT / path).read_text()):
+            there = (os.path.normpath(os.path.join(folder, name)) for folder in (os.path.dirname(path), *folders))
+            file = next((p for p in there if (layout.ROOT / p).is_file()), None)     # what is generated is not looked at
+            todo += [file] if file and file not in found else []
+    return sorted(found - set(paths))
+
+
 def code_of(target):
-    """What a change of makes another program of it, as git names it: sources, headers beside them, interfaces, the kernel's."""
+    """What a change of makes another program of it, as git names it: sources, headers beside them and what they include, interfaces, the
+    kernel's."""
     sources = [path for path in layout.fuzz_sources(target.source) if not path.startswith("build/")]
     folders = {os.path.dirname(path) for path in sources}
     generated = ["idl"] if len(sources) < len(layout.fuzz_sources(target.source)) else []
-    return sources + [":(glob)%s/*.h" % folder for folder in sorted(folders)] + generated + ["kernel/include"]
+    return sources + [":(glob)%s/*.h" % folder for folder in sorted(folders)] + included(sources) + generated + ["kernel/include"]
 
 
 def unchanged(commit, paths):
@@ -305,7 +324,8 @@ class Kept:
             return Outcome(False, NO_BUILD, str(failure))
         done = replay(self.target)
         inputs = re.search(r"^(\d+) inputs$", done.stdout, re.M)
-        figure = "%.0f minutes in %s, %s inputs of them kept" % (minutes_so_far(self.target.name), PAGE, inputs[1] if inputs else "no")
+        figure = "%.0f minutes in %s, %.0f with this code, %s inputs of them kept" % (
+            minutes_so_far(self.target.name), PAGE, minutes_on_this_code(self.target), inputs[1] if inputs else "no")
         if done.returncode or not inputs or inputs[1] == "0":
             return Outcome(False, "a finding" if done.returncode else "no corpus", done.stdout + done.stderr)
         return Outcome(True, figure, "")

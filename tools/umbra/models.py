@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Models in Promela (tests/verify/*.pml): spin makes a checker of each, gcc builds it, and it looks at every state for one claim.
 
-A model ties its steps to the sources by lines `C: file function` in comments: the file must define the function; with `: a ; b ; c`
+A model ties its steps to the sources by lines `C: file function` in comments: the file must define the function, or macro; with `: a ; b ; c`
 behind it these texts stand in it in this order. Searches are exhaustive: one that is cut short, by depth, memory or time, fails.
 """
 import collections
@@ -45,8 +45,9 @@ def is_liveness(file, ltl):
 
 
 def body(text, function):
-    """The text of a function's definition, or None. Functions begin and end in the first column (.clang-format)."""
-    found = re.search(r"^[\w][\w \t*()]*?\b%s\([^;{]*\)\s*\n\{\n.*?^\}" % function, text, re.M | re.S)
+    """The text of a function's definition, or of a macro's with arguments; or None. Functions begin and end in the first column
+    (.clang-format)."""
+    found = re.search(r"^#define %s\((?:[^\n]*\\\n)*[^\n]*$" % function, text, re.M) or re.search(r"^[\w][\w \t*()]*?\b%s\([^;{]*\)\s*\n\{\n.*?^\}" % function, text, re.M | re.S)
     return found and found[0]
 
 

@@ -525,7 +525,11 @@ TEST(lapic_software_disabled_holds_what_it_has_and_accepts_nothing)
 {
     struct rig r;
     rig_init(&r);
-    wr(&r, TIMER, 0x40), wr(&r, INITIAL, 100);
+    for (uint32_t reg = TIMER; reg <= ERROR; reg += 0x10) {
+        wr(&r, reg, 0x40);
+        CHECK_EQ(rd(&r, reg) & MASKED, 0);
+    }
+    wr(&r, INITIAL, 100);
     self(&r, 0x51);
     wr(&r, SVR, 0xff);
     for (uint32_t reg = TIMER; reg <= ERROR; reg += 0x10)

@@ -282,3 +282,20 @@ TEST(a_downgrade_of_any_entry_keeps_no_more_than_was_said)
             for (unsigned k = 0; k < 4; k++)
                 downgrade_once(SMALL_FRAME | flags | (k & 1 ? PTE_NX : 0), rights, k >> 1);
 }
+
+TEST(what_is_read_back_of_a_shadow_table_has_no_address)
+{
+    for (unsigned index = 0; index < TABLE_ENTRIES; index += 73)
+        for (unsigned bit = 0; bit < 64; bit++) {
+            struct invocation v = {
+                .caller = &caller, .label = SHADOW_READ_BITS, .words = 2, .w = { index, 1 }
+            };
+            tables_init();
+            *shadow_entry(1, index) = BIT(bit);
+            v.cap = cspace_slot(&caller, 1);
+            check_note("entry %u bit %u", index, bit);
+            CHECK_EQ(invoke(&v), ERR_OK);
+            CHECK_EQ(v.result_words, 1);
+            CHECK_EQ(v.r[0], bit >= PAGE_SHIFT && bit < 52 ? 0 : BIT(bit));
+        }
+}

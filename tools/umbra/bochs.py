@@ -165,6 +165,7 @@ class Relay:
 
     def __init__(self, port, path):
         self.port, self.client = port, None
+        path.unlink(missing_ok=True)    # of a run before, as QEMU does
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)      # a path may be longer than an address of a socket
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind("/proc/self/fd/%d/%s" % (folder, path.name))

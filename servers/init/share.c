@@ -30,7 +30,7 @@ static void set(struct init *in, const struct component *c, cptr_t sched, struct
 static void divide(struct init *in, struct component *c)
 {
     if (!c->divided)
-        set(in, c, c->sched, turn_serving(whole(in, c), tick_us(in)), c->d->priority);
+        set(in, c, c->sched, turn_serving(whole(in, c)), c->d->priority);
     c->divided = true;
 }
 

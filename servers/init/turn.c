@@ -12,9 +12,9 @@ static uint64_t at_least(uint64_t n, uint64_t least)
     return n < least ? least : n;
 }
 
-struct turn turn_serving(struct turn whole, uint64_t us)
+struct turn turn_serving(struct turn whole)
 {
-    uint64_t budget = at_least(whole.budget * SERVES / 64, us);
+    uint64_t budget = at_least(whole.budget * SERVES / 64, TURN_LEAST);
 
     return (struct turn){ budget, whole.budget == whole.period ? budget : at_least(whole.period, budget) };
 }
@@ -23,7 +23,7 @@ struct turn turn_serving(struct turn whole, uint64_t us)
  * that has little. */
 struct turn turn_building(struct turn whole, uint64_t us)
 {
-    uint64_t budget = at_least(whole.budget * BUILDS / 64, TURN_US * us);
+    uint64_t budget = at_least(at_least(whole.budget * BUILDS / 64, TURN_US * us), TURN_LEAST);
     uint64_t seldom = 2 * whole.period, often = LEAST * budget;
 
     return (struct turn){ budget, at_least(seldom < often ? seldom : often, budget) };

@@ -14,11 +14,12 @@ struct turn {
 
 /* turn_serving, turn_building - the parts of who serves and of who builds, or sets itself up.
  *   whole what the component has undivided
- *   us    ticks of a microsecond, at least the kernel's least budget
+ *   us    ticks of a microsecond
  * The builder's turn is no longer than the component's own (or TURN_US); it has an eighth of the processor at
  * least, since init hears nobody meanwhile (docs/limits.md, "Management"). */
-#define TURN_US 100u /* chosen: guests hardly notice */
-struct turn turn_serving(struct turn whole, uint64_t us);
+#define TURN_US    100u  /* chosen: guests hardly notice */
+#define TURN_LEAST 1000u /* ticks: the kernel takes no smaller budget */
+struct turn turn_serving(struct turn whole);
 struct turn turn_building(struct turn whole, uint64_t us);
 
 #endif

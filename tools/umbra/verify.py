@@ -165,6 +165,8 @@ PROPERTIES = (
              Tests(("short_paths_do_what_the_complete_path_does",)), short=False),
     Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
              Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
+    Property("kernel.epoch-steps", COMPARED, "three programs that attack shadow tables, whole; 12 deaths of a VMM while its guest begins", Tests((
+        "test_epochs.py", "test_the_steps_of_the_replay_are_the_models")), short=False),
     model("vmm.once", "exit once", EXIT),
     model("vmm.undone", "exit undone", EXIT),
     model("vmm.undone-twice", "exit undone", TWICE, EXITS=1, MORE=2),

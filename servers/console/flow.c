@@ -106,6 +106,7 @@ uint32_t flow_to_wake(struct flow *f)
 static void decide(struct flow *f, uint8_t from)
 {
     struct console_typed *t = &f->state->typed;
+    struct input_trace seen = { .guest = INPUT_NOBODY };
 
     t->after = f->state->in;
     t->what = TYPED_NOTHING;
@@ -117,9 +118,15 @@ static void decide(struct flow *f, uint8_t from)
         t->guest = t->after.current;
         t->what = full ? TYPED_LOST : TYPED_GIVEN;
         t->count = 1 + (full ? g->input->lost : g->input->produced);
+        seen = (struct input_trace){ .position = g->input->produced,
+                                     .count = t->count,
+                                     .released = taken,
+                                     .answered = UMBRA_DEBUG ? answered(g) : 0,
+                                     .guest = t->guest };
     }
     flow_step();
     t->decided = true;
+    input_decided(&f->state->trace, seen);
     flow_step();
 }
 
@@ -133,21 +140,26 @@ static void perform(struct flow *f)
         ring->data[(t->count - 1) % CONSOLE_INPUT_BYTES] = t->byte;
         flow_step();
         __atomic_store_n(&ring->produced, t->count, __ATOMIC_RELEASE);
+        input_step(&s->trace, INPUT_GIVEN);
         f->wake |= 1ul << t->guest;
     } else if (t->what == TYPED_LOST) {
         ring->lost = t->count;
+        input_step(&s->trace, INPUT_LOST);
     }
     flow_step();
     s->in = t->after;
     flow_step();
     /* in this order: a decision without a byte is harmless, a byte without one is decided again */
     s->received = NOTHING_RECEIVED;
+    input_step(&s->trace, INPUT_EMPTIED);
     flow_step();
     s->typed.decided = false;
+    input_step(&s->trace, INPUT_DONE);
 }
 
 void flow_typed(struct flow *f)
 {
+    input_begin(&f->state->trace, INPUT_RECEIVED, (uint8_t)f->state->received);
     if (!f->state->typed.decided)
         decide(f, (uint8_t)f->state->received);
     perform(f);
@@ -183,7 +195,7 @@ static void begin(struct flow *f, bool framed)
     s->out = (struct framer){ .framed = framed };
     s->in = (struct deframer){ .framed = framed };
     s->line.length = s->line.left = 0;
-    s->trace.lines = 0;
+    s->trace.lines = s->trace.inputs = 0;
     s->typed.decided = false;
     flow_step();
     s->magic = CONSOLE_STATE_MAGIC;
@@ -197,8 +209,10 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
         s->line.left--;
         line_step(&s->trace, LINE_COUNTED);
     }
-    if (s->magic == CONSOLE_STATE_MAGIC && left->getting)
+    if (s->magic == CONSOLE_STATE_MAGIC && left->getting) {
         s->received = left->byte;
+        input_begin(&s->trace, INPUT_KEPT, left->byte);
+    }
     flow_step();
     if (!sensible(f)) {
         begin(f, framed);
@@ -208,8 +222,10 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
         line_step(&s->trace, LINE_FOUND);
         settle(f);
     }
-    if (s->typed.decided || s->received != NOTHING_RECEIVED)
+    if (s->typed.decided || s->received != NOTHING_RECEIVED) {
+        input_found(&s->trace, s->typed.decided, (uint8_t)s->received);
         flow_typed(f);
+    }
     for (uint32_t i = 0; i < CONSOLE_GUESTS; i++)
         f->wake |= (uint64_t)f->guest[i].there << i;
     return true;

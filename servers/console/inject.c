@@ -7,11 +7,13 @@
 #include "sys/sys.h"
 #include <stdlib.h>
 
-#define NOWHERE ((void *)8)
+#define NOWHERE    ((void *)8)
+#define BYTE_STEPS 6u /* that flow_typed makes with a byte */
 
 static struct {
     enum inject_way way;
-    uint64_t steps; /* that are still made; 0: no plan, or it is due */
+    uint64_t steps;  /* that are still made; 0: no plan, or it is due */
+    uint32_t within; /* of INJECT_TYPED: the step of a byte, from 1 on */
     bool due;
 } plan;
 
@@ -27,6 +29,7 @@ void inject_open(const struct console_config *c, uint32_t incarnation)
         return;
     plan.way = (enum inject_way)(c->inject >> incarnation % ways * 4 & 15);
     plan.steps = c->inject_at + (uint64_t)incarnation * c->inject_every;
+    plan.within = 1 + incarnation / ways % BYTE_STEPS;
 }
 
 static void die(enum inject_way way)
@@ -52,9 +55,24 @@ static void die(enum inject_way way)
     }
 }
 
+/* Which step this is of a byte that was read; 0: there is none. */
+static uint32_t step_of_byte(void)
+{
+    const struct console_state *s = (const struct console_state *)STATE_ADDRESS;
+    static uint32_t step;
+
+    if (s->typed.decided)
+        step++;
+    else
+        step = s->received != NOTHING_RECEIVED;
+    return step;
+}
+
 void flow_step(void)
 {
     __asm__ volatile("" ::: "memory");
+    if (step_of_byte() == plan.within && plan.due && plan.way == INJECT_TYPED)
+        die(INJECT_CRASH);
     if (plan.steps && --plan.steps == 0)
         die(plan.way);
 }

@@ -17,6 +17,7 @@ enum inject_way {
     INJECT_PUT,        /* with the next byte that was given to the UART, before that is counted */
     INJECT_GET,        /* with the next one that was read, before it is stored */
     INJECT_STAND,      /* it waits for what never comes */
+    INJECT_TYPED,      /* in the midst of a byte that was read, at one of its steps after the other */
 };
 
 #if UMBRA_DEBUG

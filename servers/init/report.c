@@ -81,7 +81,7 @@ void report_take(struct init *in, struct component *c, const struct process *p, 
     r->due = true;
     r->looked = r->has_regs = r->has_exit = false;
     r->calls = 0;
-    r->lines.lines = 0;
+    r->lines.lines = r->lines.inputs = 0;
     r->of = p;
     r->incarnation = p->info->incarnation;
     const struct console_head *head = (const void *)(uintptr_t)c->done;

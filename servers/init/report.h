@@ -34,7 +34,7 @@ struct report {
     uint64_t answered;           /* of the guest's exits */
     struct umbra_exit_page exit; /* the last one delivered */
     struct trace_pages trace;
-    struct console_trace lines; /* of a console */
+    struct console_trace lines; /* of a console; what was typed, too */
 
     uint32_t made;        /* reports so far */
     uint32_t text, texts; /* where the next text goes; how many are kept */

@@ -142,6 +142,7 @@ static void say_exit(struct out *o, const struct report *r)
         kind_name(x->kind), x->seq > r->answered ? "not answered" : "answered", x->rip, length, x->info[0],
         x->info[1], x->info[2], x->interrupted, x->events);
     say_guest(o, x, &r->trace.state);
+    say(o, "input taken %lu", r->trace.state.input_taken);
     unsigned n = report_exits(r->trace.ring, x->seq, last);
     for (unsigned i = 0; i < n; i++) {
         snprintf(entries, sizeof(entries), " entries %lu", last[i].produced);
@@ -164,6 +165,19 @@ static void say_lines(struct out *o, const struct console_trace *t)
     }
 }
 
+static void say_inputs(struct out *o, const struct console_trace *t)
+{
+    static const char letters[17] = INPUT_STEP_LETTERS "......";
+    char steps[17], guest[16];
+
+    for (uint64_t n = t->inputs > INPUT_TRACES ? t->inputs - INPUT_TRACES : 0; n < t->inputs; n++) {
+        const struct input_trace *i = &t->input[n % INPUT_TRACES];
+        snprintf(guest, sizeof(guest), i->guest == INPUT_NOBODY ? "nobody" : "guest %u", i->guest);
+        say(o, "typed %lu: %#x to %s behind %lu, count %lu, released %lu, answered %lu, steps %s", n, i->byte,
+            guest, i->position, i->count, i->released, i->answered, steps_text(i->steps, letters, steps));
+    }
+}
+
 size_t report_write(const struct report *r, const char *name, char *to)
 {
     struct out o = { to, 0 };
@@ -179,5 +193,6 @@ size_t report_write(const struct report *r, const char *name, char *to)
     if (r->has_exit)
         say_exit(&o, r);
     say_lines(&o, &r->lines);
+    say_inputs(&o, &r->lines);
     return o.bytes;
 }

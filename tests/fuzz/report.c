@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Fuzz target: what init reads of a program that died: its trace ring and state, a console's lines, its last
- * exit, its stack and code. A VMM that means harm has written all of it.
+/* Fuzz target: what init reads of a program that died: its trace ring and state, a console's lines and input,
+ * its last exit, its stack and code. A VMM that means harm has written all of it.
  *
  * Oracles: nothing is read behind any of it; what is taken for a return address lies in the code, behind a
  * call; the text is bounded, whole lines that print, the same each time. */

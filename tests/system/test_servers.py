@@ -6,7 +6,7 @@ import pytest
 from linux_guest import QUIET, needs_verify, verdicts, verifying_guest
 from umbra import layout
 
-WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6, "stand": 7}
+WAYS = {"crash": 1, "exit": 2, "capability": 3, "loop": 4, "put": 5, "get": 6, "stand": 7, "typed": 8}
 LINES = 60
 SHELL = "^/ # "
 NUMBERS = "for i in $(seq 1 400); do echo $1-$i-of-the-output; done"

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What VMMs did with exits in a run in which many of them die is a run of the models (tests/verify/exit.pml, output.pml): the steps of each
 exit in the trace rings that reports of deaths show, judged by tests/verify/exit.steps. So is what consoles did with its output, judged by
-console.steps and by the exits that made it."""
+console.steps and by the exits that made it; and with what is typed, judged by input.steps and by what VMMs had taken."""
 import re
 
+from linux_guest import QUIET
 from test_restart import SHELL, dies
 from test_servers import dies as consoles_die
 from umbra import steps
 
-SERIAL = 1 << 31    # INJECT_SERIAL
+SERIAL, TYPED, EVENT = 1 << 31, 1 << 30, 1 << 13     # INJECT_SERIAL, INJECT_TYPED, EXIT_EVENT
 
 
 def test_exits_of_a_run_with_deaths_are_steps_of_the_models(headless):
@@ -44,3 +45,21 @@ def test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model(headles
     assert len(made & {(x.guest, x.seq) for x in seen.values()}) >= 20
     assert any("R" in x.steps for x in seen.values()) and any("G" in x.steps for x in seen.values())
     assert steps.line_breaches(steps.automaton(steps.LINES), reports, found) == []
+
+
+def test_bytes_typed_in_a_run_with_deaths_of_both_sides_are_steps_of_the_model(dialogue):
+    """A console dies with the first byte in its register, the next one at a step of a byte, and so on for each step. In virtual time: on a
+    busy machine nobody hangs, and the shell is there at about the same exit."""
+    lines = [b"echo line-%03d-$((%d * 3))\n" % (n, n) for n in range(6)] + [b"poweroff -f\n"]
+    outcome = dialogue([(b"/ # ", line) for line in lines], "--icount", "--append", QUIET, *consoles_die("get", "typed", at=30, every=4, count=16),
+                       *dies("delivery", "store", "reply", at=21500, every=200, stores=5, count=16, kinds=SERIAL | TYPED | EVENT))
+    found, reports = steps.taken(outcome.kernel_log), steps.typed(outcome.kernel_log)
+    assert steps.input_breaches(steps.automaton(steps.INPUT), reports, found) == []
+    assert outcome.status == 0, outcome.said
+    assert re.findall(r"^line-(\d+)-(\d+)\r?$", outcome.console, re.M) == [("%03d" % n, str(3 * n)) for n in range(6)]
+    seen = {x.number: x for report in reports for x in report}
+    assert len(found) >= 12 and len(reports) == 15 and len(seen) >= 30      # the first has nothing to tell of yet
+    assert all(b"".join(lines)[x.number] == x.byte for x in seen.values())
+    assert {pair for x in seen.values() for pair in zip(x.steps, x.steps[1:])} >= set(map(tuple, ("KF", "VF", "DR", "GR", "ER"))), seen
+    both = [(x, t) for x in seen.values() if "D" in x.steps for t in found]
+    assert any(x.answered <= t.upto for x, t in both) and any(x.answered > t.upto for x, t in both)

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Whether what VMMs and consoles really did is what the models let them: reports of deaths (servers/init/report_text.c) show of each of the
-last exits, and of a console's last lines, its steps; the automata of tests/verify/exit.steps and console.steps, written beside the models
-and compared with them, judge them. A line is held against the exit that made its entry, too, where reports have both."""
+last exits, and of a console's last lines and of the last bytes typed, its steps; the automata of tests/verify/exit.steps, console.steps and
+input.steps, written beside the models and compared with them, judge them. A line is held against the exit that made its entry, too, where
+reports have both, and a byte against what its guest had taken when its VMM died."""
 import collections
 import re
 
 from umbra import layout, models
 
-EXITS, LINES = "tests/verify/exit.steps", "tests/verify/console.steps"
-LETTERS = {EXITS: ("lib/vmm_env/trace.h", "TRACE_STEP_LETTERS"), LINES: ("lib/console_env/trace.h", "LINE_STEP_LETTERS")}
+EXITS, LINES, INPUT = "tests/verify/exit.steps", "tests/verify/console.steps", "tests/verify/input.steps"
+LETTERS = {EXITS: ("lib/vmm_env/trace.h", "TRACE_STEP_LETTERS"), LINES: ("lib/console_env/trace.h", "LINE_STEP_LETTERS"),
+           INPUT: ("lib/console_env/trace.h", "INPUT_STEP_LETTERS")}
 RING = 16           # steps that an entry has room for
 DEATHS_MAX = 3      # servers/init/restart.c, tests/verify/exit.pml
 LINE = re.compile(r"^report (\S+) (\d+): (?:exit (\d+) (\w+), (not answered|answered): rip 0x(\w+)|trace (\d+) (\w+) +rip 0x(\w+) .*?"
                   r"(?: steps ([A-Z.]+))?(?: entries (\d+))?, -?\d+ ticks before$|(incarnation|component) )", re.M)
 SHOWN = re.compile(r"^report (\S+) (\d+): line (\d+): guest (\d+), entry (\d+) of exit (\d+), answered (\d+), (\d+) bytes, steps ([A-Z.]*)$", re.M)
+TAKEN = re.compile(r"^report (\S+) (\d+): input taken (\d+)$", re.M)
+TYPED = re.compile(r"^report (\S+) (\d+): typed (\d+): 0x(\w+) to (nobody|guest \d+) behind (\d+), count (\d+), released (\d+), "
+                   r"answered (\d+), steps ([A-Z.]*)$", re.M)
+ROOM = re.compile(r"^const CONSOLE_INPUT_BYTES = (\d+);$", re.M)       # idl/interfaces/console.idl
 
 Step = collections.namedtuple("Step", "letter name model texts following")
 Exit = collections.namedtuple("Exit", "seq kind rip steps produced")
 Line = collections.namedtuple("Line", "number guest position seq answered length steps")
 Death = collections.namedtuple("Death", "guest number seq kind rip answered exits")
+Byte = collections.namedtuple("Byte", "number byte guest position count released answered steps")      # guest None: nobody's
+Taken = collections.namedtuple("Taken", "guest upto bytes exact")       # of its input, by exits up to this one, at most so many bytes
 
 
 def automaton(file=EXITS):
@@ -162,3 +170,78 @@ def line_breaches(steps, reports, found):
             lines += ["line %d: %s" % (x.number, w) for w in why if w]
             before[x.guest] = known[x.number] = x
     return lines
+
+
+# --- what is typed ---
+
+def typed(log):
+    """What each report of a console's death says of the last bytes that were typed, in order."""
+    found = collections.defaultdict(list)
+    for m in TYPED.finditer(log.replace("\r", "")):
+        guest = None if m[5] == "nobody" else int(m[5].removeprefix("guest "))
+        found[m[1], int(m[2])].append(Byte(int(m[3]), int(m[4], 16), guest, *map(int, m.groups()[5:9]), m[10]))
+    return list(found.values())
+
+
+def taken(log):
+    """What each report of a VMM's death says of its guest's input, in order. Only an exit for an event takes any."""
+    bytes_taken = {(m[1], int(m[2])): int(m[3]) for m in TAKEN.finditer(log.replace("\r", ""))}
+    return [Taken(int(d.guest.removeprefix("vmm")), d.seq - (not d.answered), bytes_taken[d.guest, d.number], d.answered or d.kind != "event")
+            for d in deaths(log) if (d.guest, d.number) in bytes_taken]
+
+
+def judge_byte(steps, x, last):
+    """What is wrong with the steps of one byte, or None; the last one of a report may be anywhere."""
+    for a, b in zip(x.steps, x.steps[1:]):
+        following = steps[a].following if a in steps else ()
+        if b not in following and not (x.guest is None and a in "DR" and b == "E"):     # a mark of the line goes nowhere
+            return "%s after %s" % (b, a)
+    if len(x.steps) < RING and x.steps[:1] not in ("V", "K", "F"):
+        return "it begins with '%s'" % x.steps[:1]
+    if not last and x.steps[-1:] != "N":
+        return "the next one follows '%s'" % x.steps
+    if x.guest is None:
+        return "it is nobody's, '%s'" % x.steps if set(x.steps) & set("GL") else None
+    room = int(ROOM.search((layout.ROOT / "idl/interfaces/console.idl").read_text())[1])
+    if x.released > x.position or x.position - x.released > room:
+        return "%d of %d bytes are released" % (x.released, x.position)
+    full = x.position - x.released == room
+    if ("G" if full else "L") in x.steps or not full and x.count != x.position + 1:
+        return "'%s' where %d bytes wait, count %d" % (x.steps, x.position - x.released, x.count)
+    return None
+
+
+def judge_after(x, before):
+    """What is wrong with a byte behind the one of the same guest before it, or None."""
+    if x.position != before.position + ("G" in before.steps):
+        return "it is behind %d bytes, the one before was behind %d, '%s'" % (x.position, before.position, before.steps)
+    if x.released < before.released or x.answered < before.answered:
+        return "what was released, or answered, is less than before"
+    return None
+
+
+def input_breaches(steps, reports, found):
+    """What of these reports no run of the model has, one line each; found: what VMMs had taken when they died."""
+    lines, known = [], {}
+    for report in reports:
+        before = {}
+        for n, x in enumerate(report):
+            old = known.get(x.number, x)
+            more = x.steps[len(old.steps):]
+            why = [judge_byte(steps, x, x is report[-1])]
+            why.append("bytes are missing before it" if x.number != report[0].number + n else None)
+            if old.byte != x.byte or set("DR") & set(old.steps) and old[:-1] != x[:-1] or \
+               len(x.steps) < RING and (not x.steps.startswith(old.steps) or more[:1] not in ("F", "R", "")):
+                why.append("'%s' became '%s'" % (old.steps, x.steps))
+            if set("DR") & set(x.steps) and x.guest is not None:
+                why.append(judge_after(x, before[x.guest]) if x.guest in before else None)
+                why += ["%d bytes were released, exits up to %d had taken %d" % (x.released, t.upto, t.bytes)
+                        for t in found if t.guest == x.guest and x.answered <= t.upto and x.released > t.bytes]
+                why += ["exits up to %d had taken %d bytes, of %d" % (t.upto, t.bytes, x.position)
+                        for t in found if t.guest == x.guest and x.answered > t.upto and x.position < t.bytes]
+                before[x.guest] = x
+            lines += ["byte %d: %s" % (x.number, w) for w in why if w]
+            known[x.number] = x
+    exact = sorted((t for t in found if t.exact), key=lambda t: t.guest)        # in order for each guest
+    return lines + ["exits up to %d had taken %d bytes, those up to %d only %d" % (a.upto, a.bytes, b.upto, b.bytes)
+                    for a, b in zip(exact, exact[1:]) if a.guest == b.guest and b.bytes < a.bytes]

@@ -213,6 +213,9 @@ PROPERTIES = (
     Property("system.console-steps", COMPARED, "the last lines before 16 deaths of consoles, with 16 of VMMs, while Linux boots", Tests((
         "test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
         "test_the_automaton_of_lines_has_the_steps_of_the_model_and_of_the_console")), short=False),
+    Property("system.input-steps", COMPARED, "the last bytes typed before 16 deaths of consoles, with 16 of VMMs, at a shell", Tests((
+        "test_bytes_typed_in_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
+        "test_the_automaton_of_input_has_the_steps_of_the_model_and_of_the_console")), short=False),
 )
 
 

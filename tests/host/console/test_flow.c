@@ -322,6 +322,68 @@ TEST(flow_the_steps_of_a_line_are_noted)
     CHECK_EQ(state.trace.line[0].steps, 0x12536);
 }
 
+/* Of one byte, typed to a console that dies once, at the k-th step, when there is nothing else to do. */
+static uint64_t steps_of_a_byte(uint64_t k, bool full)
+{
+    volatile bool died = false;
+
+    already = full ? CONSOLE_INPUT_BYTES : 0;
+    begin(false);
+    memset(output, 0, sizeof(output));
+    output[0].magic = CONSOLE_MAGIC;
+    typed_bytes = 1;
+    if (setjmp(death))
+        died = true;
+    steps_left = died ? NEVER : k;
+    live(false);
+    CHECK_EQ(state.trace.inputs, 1);
+    CHECK_EQ(state.trace.input[0].byte, 'a');
+    CHECK_EQ(state.trace.input[0].position, already);
+    CHECK_EQ(state.trace.input[0].released, 0);
+    CHECK_EQ(state.trace.input[0].answered, 9);
+    CHECK_EQ(state.trace.input[0].count, full ? 1 : 1 + already);
+    already = 0;
+    return state.trace.input[0].steps;
+}
+
+TEST(flow_the_steps_of_a_typed_byte_are_noted)
+{
+    const struct {
+        uint64_t k, given, lost;
+    } rows[] = {
+        { 3, 0x14689, 0x14789 },     /* before it is read */
+        { 4, 0x234689, 0x234789 },   /* it is in the register */
+        { 5, 0x34689, 0x34789 },     /* it is stored, and nothing noted */
+        { 6, 0x134689, 0x134789 },   /* it is received */
+        { 7, 0x145689, 0x145789 },   /* decided */
+        { 9, 0x1465689, 0x1475789 }, /* given, or lost */
+        { NEVER, 0x14689, 0x14789 },
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        check_note("row %u", i);
+        CHECK_EQ(steps_of_a_byte(rows[i].k, false), rows[i].given);
+        CHECK_EQ(steps_of_a_byte(rows[i].k, true), rows[i].lost);
+    }
+    CHECK_EQ(steps_of_a_byte(11, false), 0x14685689); /* the next may come, but for the decision */
+    CHECK_EQ(steps_of_a_byte(10, true), 0x14785789);
+}
+
+TEST(flow_a_mark_of_the_line_is_noted_as_nobodys)
+{
+    run_with_death(true, NEVER, NEVER);
+    CHECK_EQ(state.trace.inputs, typed_bytes);
+    const struct input_trace *last = state.trace.input;
+    uint64_t n = typed_bytes - 3; /* ff 01 ! */
+
+    CHECK_EQ(last[n % INPUT_TRACES].guest, INPUT_NOBODY);
+    CHECK_EQ(last[n % INPUT_TRACES].byte, 0xff);
+    CHECK_EQ(last[n % INPUT_TRACES].steps, 0x1489);
+    CHECK_EQ(last[(n + 2) % INPUT_TRACES].guest, 1);
+    CHECK_EQ(last[(n + 2) % INPUT_TRACES].position, 4);
+    CHECK_EQ(last[(n + 2) % INPUT_TRACES].steps, 0x14689);
+}
+
 TEST(flow_a_state_without_sense_is_begun_anew)
 {
     struct flow f = { .state = &state };

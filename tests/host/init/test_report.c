@@ -151,6 +151,35 @@ TEST(report_has_a_consoles_last_lines_and_their_steps)
     free(r);
 }
 
+TEST(report_has_the_last_bytes_typed_and_their_steps)
+{
+    struct report *r = fresh();
+
+    r->has_exit = false;
+    for (uint64_t n = 0; n < INPUT_TRACES + 2; n++) {
+        input_begin(&r->lines, INPUT_RECEIVED, (uint8_t)(0x20 + n));
+        input_decided(&r->lines, (struct input_trace){
+                                     .position = 50 + n, .count = 51 + n, .released = 48, .answered = 9 });
+        input_step(&r->lines, INPUT_GIVEN);
+        input_step(&r->lines, INPUT_EMPTIED);
+        input_step(&r->lines, INPUT_DONE);
+    }
+    input_begin(&r->lines, INPUT_KEPT, 'x');
+    input_found(&r->lines, false, 'x');
+    char *text = text_of(r);
+    CHECK(strstr(text,
+                 "\ntyped 17: 0x31 to guest 0 behind 67, count 68, released 48, answered 9, steps VDGEN\n"));
+    CHECK(strstr(text, "\ntyped 18: 0x78 to nobody behind 0, count 0, released 0, answered 0, steps KF\n"));
+    CHECK(strstr(text, "\ntyped 3: ") && !strstr(text, "\ntyped 2: "));
+    free(text);
+    memset(&r->lines, 0xff, sizeof(r->lines));
+    text = text_of(r);
+    CHECK(strstr(text, "\ntyped 18446744073709551614: ") !=
+          NULL); /* the largest report of a console is whole */
+    free(text);
+    free(r);
+}
+
 /* Whatever stands in what the dead one could write, the text is bounded and of printable lines. */
 TEST(report_of_garbage_is_bounded_text)
 {
@@ -205,6 +234,7 @@ TEST(report_names_exit_registers_and_calls)
     r->exit.gpr[R15] = 0x7777;
     r->answered = 6;
     r->trace.state.cr3 = 0x5000;
+    r->trace.state.input_taken = 40;
     trace(r, 6);
     char *text = text_of(r);
     CHECK(strncmp(text, "crashed: page fault at 0x401234", 31) == 0);
@@ -213,6 +243,7 @@ TEST(report_names_exit_registers_and_calls)
     CHECK(strstr(text, "\nexit 7 page, not answered: rip 0xabc info 0x123 0x6 0 ") != NULL);
     CHECK(strstr(text, "r15 0000000000007777\n") != NULL);
     CHECK(strstr(text, " cr3 5000 ") != NULL);
+    CHECK(strstr(text, "\ninput taken 40\n") != NULL);
     CHECK(strstr(text, "\ntrace 6 io          rip 0x1006 info 0 0 steps B, 40 ticks before\n") != NULL);
     free(text);
     r->answered = 7;

@@ -415,6 +415,8 @@ static void do_start(struct init *in, struct component *c, struct process *p, co
 
     must(in, sys_invoke2(p->tcb, TCB_SET_SCHED, first ? c->sched : p->sched, c->d->priority),
          "give the thread its scheduling context");
+    if (!first)
+        c->preparing = c->looks = 0;
     start_process(in, p);
 }
 

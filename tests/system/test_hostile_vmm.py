@@ -75,3 +75,11 @@ def test_a_vmm_that_goes_on_though_it_shall_wait_has_no_turn_of_its_own(hostile)
     run.until(lambda: run.guest()["successor"], "one that waits")
     run.more(3, guest=1)
     assert share(run, 1, 30) >= 45
+
+
+def test_a_vmm_that_never_gets_ready_to_wait_is_found_out(hostile):
+    """Half of its guest's turn is for it till then."""
+    run = hostile(READY, "if (p.env.info->incarnation) for (;;) __asm__ volatile(\"\");")
+    run.until(lambda: run.log().count("who was to take over is dead") == 3, "three deaths")
+    run.more(3, guest=1)
+    assert share(run, 1, 30) >= 45 and share(run, 0, 30) >= 45

@@ -304,6 +304,11 @@ def test_a_guest_whose_component_keeps_no_state_goes_as_others_do(boot, tmp_path
         try:
             live(channel)
             live(channel)
+            channel.ask("start", guest="vmm0")      # described with autostart = false
+            while next(g for g in channel.guests() if g["name"] == "vmm0")["state"] != "ended":
+                assert time.monotonic() < end
+            with pytest.raises(control.Refused, match="cannot do this"):
+                channel.ask("start", guest="vmm0")
         except Failure as error:
             pytest.fail("%s\n%s" % (error, log.read_text(errors="replace")))
 

@@ -34,7 +34,7 @@ enum {
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_RINGS    0x260000000000ul /* the consoles of guests, INIT_RINGS_STEP each */
 #define INIT_HEAP     (2ul << 20)
-#define INIT_PRIORITY 255u             /* as the kernel starts it */
+#define INIT_PRIORITY 255u /* as the kernel starts it */
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
 /* Bits of the notification that init waits on with its endpoint. */

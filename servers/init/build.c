@@ -2,6 +2,7 @@
 /* Executes the description: one record, one step, in order; the checker (lib/desc) has said that each step's
  * names, groups, slots and addresses make sense. Grants exactly what the records say and nothing else. */
 #include "init.h"
+#include "turn.h"
 #include <string.h>
 
 #define IPC           ((struct umbra_ipc_buffer *)BOOT_IPC_ADDRESS)
@@ -234,15 +235,27 @@ static void make_memory(struct init *in, const struct desc_component *d, struct 
 }
 
 static cptr_t make_sched(struct init *in, const struct desc_component *d, struct pool *pool,
-                         struct slots *slots, uint64_t budget_us, uint64_t period_us)
+                         struct slots *slots, struct turn t)
 {
     cptr_t sched = objects_new(in, pool, slots, OBJ_SCHED, 0, 1);
-    uint64_t us = TICKS_A_US(in->boot->tsc_hz);
 
-    must(in,
-         sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, budget_us * us, period_us * us, d->priority),
+    must(in, sys_invoke4(sched, SCHED_CONFIGURE, SLOT_SCHEDCONTROL, t.budget, t.period, d->priority),
          "configure the scheduling context");
     return sched;
+}
+
+static struct turn described(const struct init *in, const struct desc_component *d)
+{
+    uint64_t us = TICKS_A_US(in->boot->tsc_hz);
+
+    return (struct turn){ d->budget_us * us, d->period_us * us };
+}
+
+/* What an incarnation has besides the component's time: a guest's VMM nothing, also if it goes on though it
+ * is to wait. */
+static struct turn own_turn(const struct init *in, const struct component *c)
+{
+    return c->guest ? (struct turn){ TURN_LEAST, BIT(48) } : described(in, c->d);
 }
 
 /* Which incarnation a fault or a call is of stands in the badge. */
@@ -259,7 +272,7 @@ static void make_thread(struct init *in, struct component *c, struct process *p,
     struct sys_message m = { .tag = TAG(TCB_WRITE_REGS, 6),
                              .w = { entry, BOOT_STACK_TOP - 8, BOOT_INFO_ADDRESS, 0 } };
 
-    p->sched = make_sched(in, d, &p->quota, &p->slots, c->budget_us, d->period_us);
+    p->sched = make_sched(in, d, &p->quota, &p->slots, own_turn(in, c));
     must(in, sys_invoke4(p->tcb, TCB_CONFIGURE, p->cnode, p->space.vspace, ipc, fault),
          "configure the thread");
     IPC->words[4] = IPC->words[5] = 0;
@@ -402,6 +415,8 @@ static void do_start(struct init *in, struct component *c, struct process *p, co
 
     must(in, sys_invoke2(p->tcb, TCB_SET_SCHED, first ? c->sched : p->sched, c->d->priority),
          "give the thread its scheduling context");
+    if (!first)
+        c->preparing = c->looks = 0;
     start_process(in, p);
 }
 
@@ -585,7 +600,7 @@ void build_system(struct init *in)
         if (r->op == DESC_OP_CONNECTION)
             know_connection(in, (const void *)r);
         if (r->op == DESC_OP_COMPONENT)
-            c->sched = make_sched(in, c->d, NULL, &in->slots, c->d->budget_us, c->d->period_us);
+            c->sched = make_sched(in, c->d, NULL, &in->slots, described(in, c->d));
         if (c->guest && c->guest->spare) {
             if (r->op == DESC_OP_COMPONENT)
                 keep_free(in, c);

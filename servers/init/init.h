@@ -33,7 +33,8 @@ enum {
 #define INIT_STATES   0x240000000000ul /* the beginnings of their state segments */
 #define INIT_IMAGES   0x250000000000ul /* programs that came by the management channel, 2 MB each */
 #define INIT_RINGS    0x260000000000ul /* the consoles of guests, INIT_RINGS_STEP each */
-#define INIT_PRIORITY 255u             /* as the kernel starts it */
+#define INIT_HEAP     (2ul << 20)
+#define INIT_PRIORITY 255u /* as the kernel starts it */
 /* In the badges of faults and calls: of the incarnation in process[1]. */
 #define INIT_BADGE_OTHER BIT(32)
 /* Bits of the notification that init waits on with its endpoint. */
@@ -167,6 +168,9 @@ struct component {
     /* The exit it was busy with, or what a server had done, and the ticks spent on it since. */
     uint64_t watched, spent;
     uint64_t used; /* ticks of processor time, all incarnations */
+    /* Who is to wait and sets itself up: ticks spent on that, and looks at it. */
+    uint64_t preparing;
+    uint32_t looks;
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
@@ -374,6 +378,8 @@ void background_begin(struct init *in, struct component *c);
 void background_end(struct init *in, struct component *c);
 /* Nobody is built any more: all of it is for who serves. */
 void share_whole(struct init *in, struct component *c);
+/* Who is to wait sets itself up: adds what it has used since this was asked last. */
+void share_preparing(struct component *c);
 
 /* supervise.c */
 _Noreturn void supervise(struct init *in);
@@ -400,10 +406,11 @@ void upgrade_died(struct init *in, struct component *c, uint64_t answered);
 void watch_begin(struct init *in);
 /* The timer fires then. */
 void watch_at(struct init *in, uint64_t tsc);
-/* The next one that hangs; NULL: no more of them, and the timer is set. */
 /* The exit page of c's guest. */
 void watch_exits(struct init *in, struct component *c);
-struct component *watch_next(struct init *in);
+/* The next one that hangs, or whose other process does not get ready to wait (*p); NULL: no more of them, and
+ * the timer is set. */
+struct component *watch_next(struct init *in, struct process **p);
 /* Processor time that the component has used, in ticks. */
 uint64_t watch_used(struct component *c);
 

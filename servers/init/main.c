@@ -10,7 +10,7 @@
 #define DEBUG_EXIT_PORT 0xf4
 #define BOCHS_EXIT_PORT 0x8900
 
-LIBC_ROOT_HEAP(2 << 20);
+LIBC_ROOT_HEAP(INIT_HEAP);
 
 static struct init state;
 

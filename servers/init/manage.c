@@ -244,7 +244,7 @@ err_t management_act_impl(void *self, uint64_t badge, uint32_t number, guest_act
         return ERR_RANGE;
     if (!fits(c, action))
         return ERR_WRONG_STATE;
-    if (!c->restartable && action != GUEST_ACTION_STOP)
+    if (!c->restartable && action != GUEST_ACTION_STOP && phase_of(c) != GUEST_PHASE_WAITING)
         return ERR_NO_SUPPORT; /* nothing of its guest outlives it */
     return perform(in, c, action);
 }

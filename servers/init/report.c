@@ -197,17 +197,16 @@ void report_now(struct init *in, struct component *c)
 
 const char *report_text(const struct init *in, const struct component *c, size_t *bytes)
 {
-    struct report *r = c->report;
+    static char joined[REPORT_KEPT * REPORT_TEXT_BYTES + 1];
+    const struct report *r = c->report;
 
     (void)in;
     *bytes = 0;
-    if (!r)
-        return "";
-    for (uint32_t i = 0; i < r->texts; i++) {
+    for (uint32_t i = 0; r && i < r->texts; i++) {
         uint32_t k = (r->text + REPORT_KEPT - r->texts + i) % REPORT_KEPT;
-        memcpy(r->joined + *bytes, r->kept[k], r->bytes[k]);
+        memcpy(joined + *bytes, r->kept[k], r->bytes[k]);
         *bytes += r->bytes[k];
     }
-    r->joined[*bytes] = 0;
-    return r->joined;
+    joined[*bytes] = 0;
+    return joined;
 }

@@ -40,8 +40,9 @@ struct report {
     uint32_t text, texts; /* where the next text goes; how many are kept */
     size_t bytes[REPORT_KEPT];
     char kept[REPORT_KEPT][REPORT_TEXT_BYTES];
-    char joined[REPORT_KEPT * REPORT_TEXT_BYTES + 1];
 };
+/* All components may have one, and malloc's own part. */
+BUILD_ASSERT(DESC_COMPONENTS_MAX * sizeof(struct report) <= INIT_HEAP * 3 / 4);
 
 /* report_text.c */
 /* clean_text - copies a client's text, other characters than those of ASCII that print as `?`, so that it

@@ -69,10 +69,27 @@ static struct process *next_of(struct component *c)
     return &c->process[c->now == &c->process[0]];
 }
 
+static uint64_t consumed(cptr_t sched)
+{
+    uint64_t used = 0;
+
+    sys_invoke(sched, SCHED_CONSUMED, 0, 0, 0, 0, 0, &used);
+    return used;
+}
+
+void share_preparing(struct component *c)
+{
+    struct process *next = next_of(c);
+
+    if (next->state == PROCESS_STARTED)
+        c->preparing += consumed(c->guest ? c->builder : next->sched);
+}
+
 void background_begin(struct init *in, struct component *c)
 {
     struct process *next = next_of(c);
 
+    share_preparing(c);
     if (c->guest)
         divide(in, c);
     if (c->guest && next->state != PROCESS_NONE) /* it may hold that part, dead or not */
@@ -90,8 +107,10 @@ void background_end(struct init *in, struct component *c)
 
     if (!c->guest)
         return;
-    if (next->state != PROCESS_STARTED)
+    if (next->state != PROCESS_STARTED) {
         share_whole(in, c);
-    else
-        sys_invoke2(next->tcb, TCB_SET_SCHED, c->builder, PRIORITY(c));
+        return;
+    }
+    consumed(c->builder); /* by init */
+    sys_invoke2(next->tcb, TCB_SET_SCHED, c->builder, PRIORITY(c));
 }

@@ -222,6 +222,7 @@ static void died(struct init *in, struct component *c, struct process *p, const 
             upgrade_refused(in, c, text);
         else
             c->failures++;
+        share_whole(in, c);
         printf("init: %s: who was to take over is dead\n", c->name);
         return;
     }
@@ -405,18 +406,25 @@ static void handle_fault(struct init *in, const struct umbra_message *m)
 
 static void handle_hanging(struct init *in)
 {
+    uint64_t us = in->boot->tsc_hz / 1000000;
     struct component *c;
+    struct process *p;
     char text[64];
 
-    while ((c = watch_next(in))) {
-        sys_invoke0(c->now->tcb, TCB_SUSPEND);
+    while ((c = watch_next(in, &p))) {
+        sys_invoke0(p->tcb, TCB_SUSPEND);
+        if (p != c->now) {
+            snprintf(text, sizeof(text), "not ready after %lu us", c->preparing / us);
+            died(in, c, p, "hangs", text);
+            continue;
+        }
         if (c->silent)
             snprintf(text, sizeof(text), "no sign of life behind step %lu", c->watched);
         else
-            snprintf(text, sizeof(text), "%lu us %s %lu", c->spent / (in->boot->tsc_hz / 1000000),
-                     c->guest ? "on exit" : "behind step", c->watched);
+            snprintf(text, sizeof(text), "%lu us %s %lu", c->spent / us, c->guest ? "on exit" : "behind step",
+                     c->watched);
         c->spent = c->silent = 0;
-        died(in, c, c->now, "hangs", text);
+        died(in, c, p, "hangs", text);
     }
 }
 

@@ -58,6 +58,13 @@ static bool may_upgrade(const struct component *c)
     return !c->ended && !c->paused && c->now->state == PROCESS_READY;
 }
 
+/* Its guest went over to a new program that has not answered an exit yet: the old one may have to come back.
+ */
+static bool on_trial(struct init *in, const struct component *c)
+{
+    return c->upgrade_phase == UPGRADE_PHASE_DONE && restart_answered(in, c) == c->upgraded_at;
+}
+
 err_t management_upload_impl(void *self, uint64_t badge, uint32_t number, uint32_t size, uint32_t crc)
 {
     struct init *in = self;
@@ -68,7 +75,7 @@ err_t management_upload_impl(void *self, uint64_t badge, uint32_t number, uint32
         return ERR_RANGE;
     if (!c->restartable)
         return ERR_NO_SUPPORT;
-    if (!may_upgrade(c))
+    if (!may_upgrade(c) || on_trial(in, c))
         return ERR_WRONG_STATE;
     if (c->upgrading)
         upgrade_refused(in, c, "another upload began");

@@ -2,18 +2,20 @@
 /* A VMM that hangs: too much processor time spent on one exit; a server: without having done anything. Looked
  * at now and then, so that the exit path bears nothing of it; processor time, not time: who is kept from
  * running by others does not hang. A server that waits for what never comes uses none: it is asked for a sign
- * of life now and then, by its notification, and whoever lives does something then. */
+ * of life now and then, by its notification, and whoever lives does something then. Of who sets itself up to
+ * wait the processor time counts until it does. */
 #include "init.h"
 #include "libc/libc.h"
 #include <umbra/vcpu.h>
 
-#define LOOK_MS  100u   /* chosen */
-#define HANG_MS  500u   /* chosen: loading a guest's images takes some 100 in the emulator */
-#define AUDIT_MS 10000u /* chosen: of the largest guest, in the emulator */
-#define IDLE_MS  1000u  /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
-#define PING     10u    /* chosen: looks; who has done nothing for so long is asked for a sign of life */
-#define SILENT   31u    /* chosen: looks; three were asked for and none came */
-#define NOBODY   (~0ull)
+#define LOOK_MS   100u   /* chosen */
+#define HANG_MS   500u   /* chosen: loading a guest's images takes some 100 in the emulator */
+#define AUDIT_MS  10000u /* chosen: of the largest guest, in the emulator */
+#define IDLE_MS   1000u  /* chosen: of a server; the longest step of one is the zeroing of 16 MB */
+#define PING      10u    /* chosen: looks; who has done nothing for so long is asked for a sign of life */
+#define SILENT    31u    /* chosen: looks; three were asked for and none came */
+#define PREPARING 300u   /* chosen: looks; a VMM that is to wait waits for nobody till then */
+#define NOBODY    (~0ull)
 
 void watch_at(struct init *in, uint64_t tsc)
 {
@@ -108,10 +110,25 @@ static bool server_hangs(struct init *in, struct component *c)
     return c->silent == SILENT;
 }
 
-struct component *watch_next(struct init *in)
+/* Who is to wait does not get so far: part of its guest's turn is for it till then. */
+static bool never_ready(const struct init *in, struct component *c)
+{
+    if (c->process[c->now == &c->process[0]].state != PROCESS_STARTED)
+        return false;
+    share_preparing(c);
+    return c->preparing > in->boot->tsc_hz / 1000 * HANG_MS || ++c->looks == PREPARING;
+}
+
+struct component *watch_next(struct init *in, struct process **p)
 {
     while (in->watch_place < in->desc.header.components) {
-        struct component *c = &in->component[in->watch_place++];
+        struct component *c = &in->component[in->watch_place];
+        if (c->restartable && !c->ended && never_ready(in, c)) {
+            *p = &c->process[c->now == &c->process[0]];
+            return c;
+        }
+        in->watch_place++;
+        *p = c->now;
         if (!c->restartable || c->ended)
             continue;
         if (c->guest ? hangs(in, c) : c->done && server_hangs(in, c))

@@ -304,6 +304,11 @@ def test_a_guest_whose_component_keeps_no_state_goes_as_others_do(boot, tmp_path
         try:
             live(channel)
             live(channel)
+            channel.ask("start", guest="vmm0")      # described with autostart = false
+            while next(g for g in channel.guests() if g["name"] == "vmm0")["state"] != "ended":
+                assert time.monotonic() < end
+            with pytest.raises(control.Refused, match="cannot do this"):
+                channel.ask("start", guest="vmm0")
         except Failure as error:
             pytest.fail("%s\n%s" % (error, log.read_text(errors="replace")))
 
@@ -333,6 +338,14 @@ def test_a_guest_with_a_small_share_has_a_next_vmm_soon_and_others_are_heard_mea
         run.more(1)
         heard.append(run.ticks()[-1])
     assert heard[-1] - began < SOON and max(b - a for a, b in zip(heard, heard[1:])) <= 3 * STEP, heard
+
+
+def test_deaths_are_reported_in_a_system_as_large_as_can_be(places):
+    """47 places: each has memory for the report of its deaths, and so have servers that die later."""
+    run = places(pool=4 * MB, count=47)
+    run.channel.request("crash-control")
+    run.until(lambda: "control: crashed" in run.log() and run.connect_if_served(), "channel after its crash")
+    assert re.match("crashed: ", run.channel.crash_report("control"))
 
 
 def test_another_kernel_than_the_described_guests_comes_as_a_module(places):

@@ -424,6 +424,23 @@ def test_an_audit_finds_what_a_faulty_vmm_leaves_in_its_shadow_tables(boot, tmp_
     assert found and re.match(r"table \d+ entry \d+: (writer that the guest forbids|leaf with more rights)", found["first"]), found
 
 
+def test_a_program_that_hangs_before_it_answers_gives_way_though_another_one_is_on_its_way(tickers, tmp_path):
+    """Which is refused till the one before has answered: else there were nothing to give way to."""
+    run = tickers()
+    before = run.guest()
+    hangs = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
+        "        vmm_begin(&p->vmm);\n", "        vmm_begin(&p->vmm);\n        for (;;)\n            __asm__ volatile(\"\");\n"))
+    run.channel.upload("vmm0", hangs)
+    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n')
+    run.until(lambda: run.ask("upgraded")["phase"] == "done", "program that took over")
+    with pytest.raises(control.Refused, match="not in a state"):
+        run.ask("upload", bytes=4096, crc=0)
+    run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
+    run.more(3)
+    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
+    run.upgrade(renamed_vmm(tmp_path))
+
+
 @needs_verify
 def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
     machine, path = boot_verifying(boot, tmp_path, "--scale", "4", "storm", "memory", "cow", "fpu", "timers")

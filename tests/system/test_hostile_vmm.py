@@ -44,6 +44,7 @@ def test_a_vmm_that_calls_init_without_end_does_not_keep_others_waiting(hostile)
     run = hostile(SERVES, 'static unsigned exits; if (exits++ == 20) for (;;) supervisor_log(CAP_SUPERVISOR, "%s");' % ("x" * 400))
     run.until(lambda: "x" * 400 in run.log(), "first line")
     run.more(20, guest=1)
+    assert share(run, 1, 30) >= 45
     assert run.largest_gap(1) < STEP + TURNS and whole_lines(run.text[1])
     run.ask("stop")
     assert run.guest()["state"] == "stopped"
@@ -65,3 +66,20 @@ def test_an_audit_that_nobody_asked_for_is_none(hostile):
     assert "forged" not in run.log()
     with pytest.raises(control.Refused, match="not in a state"):
         run.ask("audited")
+
+
+def test_a_vmm_that_goes_on_though_it_shall_wait_has_no_turn_of_its_own(hostile):
+    """It says that it is ready without waiting for the answer."""
+    run = hostile(READY, "if (p.env.info->incarnation) { struct sys_message ready = { .tag = TAG(SUPERVISOR_READY_LABEL, 0) }; "
+                         "sys_send(CAP_SUPERVISOR, &ready); for (;;) __asm__ volatile(\"\"); }")
+    run.until(lambda: run.guest()["successor"], "one that waits")
+    run.more(3, guest=1)
+    assert share(run, 1, 30) >= 45
+
+
+def test_a_vmm_that_never_gets_ready_to_wait_is_found_out(hostile):
+    """Half of its guest's turn is for it till then."""
+    run = hostile(READY, "if (p.env.info->incarnation) for (;;) __asm__ volatile(\"\");")
+    run.until(lambda: run.log().count("who was to take over is dead") == 3, "three deaths")
+    run.more(3, guest=1)
+    assert share(run, 1, 30) >= 45 and share(run, 0, 30) >= 45

@@ -202,7 +202,7 @@ struct component {
     struct stop stop;
 };
 
-#define IMAGES_MAX 33u /* two a guest, and one on its way */
+#define IMAGES_MAX 33u /* chosen: two each of 16 guests, and one on its way */
 struct upload {
     struct component *of; /* NULL: none is under way */
     uint8_t *to;

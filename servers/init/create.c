@@ -157,6 +157,7 @@ void create_reclaim(struct init *in)
             more = true;
             continue;
         }
+        rings_pass(c);
         rings_clear(c);
         printf("init: place %s is free\n", desc_name(&in->desc, c->d->name));
         in->graph_due = in->graph;

@@ -202,7 +202,7 @@ struct component {
     struct stop stop;
 };
 
-#define IMAGES_MAX 33u /* two a guest, and one on its way */
+#define IMAGES_MAX 33u /* chosen: two each of 16 guests, and one on its way */
 struct upload {
     struct component *of; /* NULL: none is under way */
     uint8_t *to;
@@ -358,6 +358,9 @@ void rings_settle(struct init *in, struct component *c, uint64_t upto);
 void rings_drop_input(struct component *c);
 /* All is shown, or it is no console. */
 bool rings_empty(const struct component *c);
+/* What the console has in hand of a guest that is gone is none of the next one's: once, before rings_clear.
+ */
+void rings_pass(struct component *c);
 /* For another guest. */
 void rings_clear(struct component *c);
 

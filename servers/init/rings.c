@@ -77,6 +77,19 @@ bool rings_empty(const struct component *c)
            c->rings.output->produced == __atomic_load_n(&c->rings.input->output_taken, __ATOMIC_ACQUIRE);
 }
 
+/* A console that was stopped in the midst of an entry, or of a byte that was typed, counts it whenever it, or
+ * the next one, goes on: by a store of the position behind it (servers/console/flow.c). Who comes here next
+ * begins behind it in any case. */
+void rings_pass(struct component *c)
+{
+    struct console_input *in = c->rings.input;
+
+    if (!c->rings.output || !in)
+        return;
+    __atomic_store_n(&in->output_taken, in->output_taken + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&in->produced, in->produced + 1, __ATOMIC_RELEASE);
+}
+
 /* The console's positions go on, contents do not, and all that the guest before could write is as it was
  * before any: whatever that one made of its ring, its magic number too. */
 void rings_clear(struct component *c)

@@ -178,6 +178,7 @@ void upgrade_ready(struct init *in, struct component *c)
         return;
     }
     c->upgraded_at = c->stopped_exit;
+    c->failures = 0; /* they were the other program's */
     say(c, UPGRADE_PHASE_DONE, "");
 }
 

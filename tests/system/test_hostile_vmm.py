@@ -4,7 +4,7 @@ it. Their guests may be lost; nobody else loses anything, waits, or is lied to. 
 import argparse
 
 import pytest
-from test_ctl import NEEDED, OPTIONS, SLACK, STEP, TICKER, TURNS, Tickers, other_vmm, whole_lines
+from test_ctl import NEEDED, OPTIONS, SLACK, STEP, TICKER, TURNS, Tickers, other_vmm, renamed_vmm, whole_lines
 from umbra import control, images, layout, system
 
 pytestmark = pytest.mark.needs(*NEEDED)
@@ -83,3 +83,17 @@ def test_a_vmm_that_never_gets_ready_to_wait_is_found_out(hostile):
     run.until(lambda: run.log().count("who was to take over is dead") == 3, "three deaths")
     run.more(3, guest=1)
     assert share(run, 1, 30) >= 45 and share(run, 0, 30) >= 45
+
+
+def test_a_sound_program_behind_one_whose_vmms_never_got_ready_has_one_that_waits(hostile, tmp_path):
+    run = hostile(READY, "if (p.env.info->incarnation) __builtin_trap();")
+    run.until(lambda: run.log().count("who was to take over is dead") == 3, "three deaths")
+    run.upgrade(renamed_vmm(tmp_path))
+    run.until(lambda: run.guest()["successor"], "one that waits")
+
+
+def test_a_vmm_that_signals_the_console_without_end_leaves_its_neighbour_a_quarter(hostile):
+    """The console's half of the processor comes before all guests, the other half is shared: docs/limits.md."""
+    run = hostile(SERVES, "static unsigned exits; if (exits++ == 20) for (;;) sys_signal(CAP_WRITTEN);")
+    run.more(20, guest=1)
+    assert share(run, 1, 30) >= 25

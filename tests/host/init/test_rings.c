@@ -73,6 +73,21 @@ TEST(rings_of_the_next_guest_hold_nothing_whatever_the_one_before_wrote)
         }
 }
 
+TEST(rings_of_the_next_guest_begin_behind_what_a_console_that_hangs_has_in_hand)
+{
+    struct component c = hostile(CONSOLE_MAGIC, 701);
+
+    rings_pass(&c); /* it has taken entry 700, and decided on byte 5000 */
+    rings_clear(&c);
+    output.magic = CONSOLE_MAGIC;
+    output.entry[output.produced++ % CONSOLE_OUTPUT_ENTRIES].length = 7; /* the next guest's first entry */
+    input.output_taken = 701;                                            /* the next console counts them */
+    input.produced = 5001;
+    CHECK_EQ(output.produced - input.output_taken, 1);
+    CHECK_EQ(output.entry[input.output_taken % CONSOLE_OUTPUT_ENTRIES].length, 7);
+    CHECK_EQ(output.input_taken, input.produced);
+}
+
 TEST(rings_of_a_guest_that_ended_show_what_was_answered_and_no_more)
 {
     static struct init in;

@@ -59,14 +59,14 @@ def test_two_guests_do_not_mix_their_consoles(linux):
     machine, shared, seen = linux(2), console.Shared(2), [b"", b""]
     while not all(b"/ # " in text for text in seen):
         begin = len(machine.output)
-        assert machine.receive(SECONDS) and len(machine.output) > begin, seen
+        assert machine.receive(SECONDS * machine.patience) and len(machine.output) > begin, seen
         for number, data in shared.receive(machine.output[begin:]):
             seen[number] += data
     for number in (1, 0):
         machine.send(shared.send(number, b"echo guest-%d-\xc3\xbf\n" % number))
     while not all(b"\nguest-%d-" % n in text.replace(b"\r", b"") for n, text in enumerate(seen)):
         begin = len(machine.output)
-        assert machine.receive(30) and len(machine.output) > begin, seen
+        assert machine.receive(30 * machine.patience) and len(machine.output) > begin, seen
         for number, data in shared.receive(machine.output[begin:]):
             seen[number] += data
     assert b"guest-1" not in seen[0] and b"guest-0" not in seen[1]

@@ -252,6 +252,12 @@ def renamed_vmm(folder):
     return other_vmm(folder, "servers/vmm/program.c", "-UUMBRA_VERSION '-DUMBRA_VERSION=\"next\"'")
 
 
+def vmm_that_begins_with(folder, code):
+    """Each exit's handling does."""
+    place = "        vmm_begin(&p->vmm);\n"
+    return other_vmm(folder, "servers/vmm/main.c", change=lambda text: text.replace(place, "%s        %s\n" % (place, code)))
+
+
 def slow_vmm(folder):
     """It takes a fifth of a second more before it is ready."""
     wait = "    for (uint64_t t = host_tsc(); host_tsc() - t < 200000000;)\n        ;\n"
@@ -317,9 +323,7 @@ def test_a_program_that_dies_before_it_answers_an_exit_gives_way_to_the_old_one(
     """It said that it was ready, and the guest was handed over to it."""
     run = tickers()
     before = run.guest()
-    dead = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
-        "        vmm_begin(&p->vmm);\n", "        vmm_begin(&p->vmm);\n        inject_crash();\n"))
-    run.channel.upload("vmm0", dead)
+    run.channel.upload("vmm0", vmm_that_begins_with(tmp_path, "inject_crash();"))
     run.ask("upgrade")
     run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
     assert run.ask("upgraded")["text"] == "the new program died before it answered an exit"
@@ -428,9 +432,7 @@ def test_a_program_that_hangs_before_it_answers_gives_way_though_another_one_is_
     """Which is refused till the one before has answered: else there were nothing to give way to."""
     run = tickers()
     before = run.guest()
-    hangs = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
-        "        vmm_begin(&p->vmm);\n", "        vmm_begin(&p->vmm);\n        for (;;)\n            __asm__ volatile(\"\");\n"))
-    run.channel.upload("vmm0", hangs)
+    run.channel.upload("vmm0", vmm_that_begins_with(tmp_path, "for (;;) __asm__ volatile(\"\");"))
     run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n')
     run.until(lambda: run.ask("upgraded")["phase"] == "done", "program that took over")
     with pytest.raises(control.Refused, match="not in a state"):

@@ -14,6 +14,7 @@ BASE = 1 << 64
 PAGE = 4096
 out = open(gdb.parse_and_eval("$trace_path").string(), "w")
 to_come = int(gdb.parse_and_eval("$trace_steps")) or -1
+last = None
 
 
 def number(expression):
@@ -109,17 +110,17 @@ def enter():
 class Place(gdb.Breakpoint):
     def __init__(self, function, tell):
         super().__init__("*" + hex(number("(unsigned long)&" + function)), internal=True)
-        self.tell, self.last = tell, None
+        self.tell = tell
 
     def stop(self):
         """True once there are steps enough. QEMU stops twice at one place, seldom, where an interrupt comes between: nothing has
         changed then."""
-        global to_come
+        global to_come, last
         line = self.tell()
-        if line and not (line == self.last and line[0] == "change"):
+        if line and not (line == last and line[0] == "change"):
             out.write(" ".join([line[0], *("%x" % x for x in line[1:])]) + "\n")
             to_come -= 1
-        self.last = line
+        last = line
         return to_come == 0
 
 

@@ -11,6 +11,7 @@ import dataclasses
 from umbra import layout, models
 
 STEPS = "tests/verify/epoch.steps"
+STEP_NAMES = ("set up", "link", "fill", "downgrade", "clear", "table ends", "taken", "epoch", "flush", "new ASID", "same ASID")
 PRESENT, WRITABLE, USER, DIRTY, LARGE, NO_EXECUTE = 1, 2, 4, 1 << 6, 1 << 7, 1 << 63
 ADDRESS = 0x000ffffffffff000
 ACCESSED_DIRTY = 0x60       # the processor sets them by itself
@@ -51,9 +52,6 @@ def strangers(steps):
         word = models.in_order(models.source(model[:-len(".pml")]).read_text(), texts)
         lines += ["%s: '%s' does not stand where %s has it" % (model, word, name)] if word else []
     return lines
-
-
-STEP_NAMES = ("set up", "link", "fill", "downgrade", "clear", "table ends", "taken", "epoch", "flush", "leave", "new ASID", "same ASID")
 
 
 def parse(text):
@@ -197,7 +195,7 @@ class Replay:
         self.beginning = None
 
     def leave(self, vm):
-        """It has no guest space any more."""
+        """It has no guest space any more; no step of the model."""
         self.left.add(vm)
         self.seen["leave"] += 1
 

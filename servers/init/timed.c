@@ -133,7 +133,7 @@ static bool stops(struct init *in, struct component *c, uint64_t now, char *text
         s->at = 0;
         return false;
     }
-    bool counts = !s->period || has_served(in, c);
+    bool counts = s->period ? has_served(in, c) : !c->paused;
     if (s->period && counts) {
         s->left--;
         s->made++;

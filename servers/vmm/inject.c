@@ -72,6 +72,7 @@ struct book {
     uint32_t turn[EXIT_KINDS]; /* deaths */
     uint32_t besides;          /* deaths */
     uint64_t by_plan;          /* exit of the last death by plan */
+    uint64_t typed;            /* first exit after something was typed; 0: none yet */
     struct tally made[EXIT_KINDS][STORES_MAX + 1];
     uint8_t died[EXIT_KINDS][PLACES];
 };
@@ -275,10 +276,18 @@ static bool may_die_again(const struct vmm *v)
     return BOOK->by_plan != v->exit->seq || (!plan.kinds && BOOK->row < 2);
 }
 
+static bool too_early(const struct vmm *v)
+{
+    if (!(plan.kinds & INJECT_TYPED))
+        return v->exit->seq < plan.at;
+    if (!BOOK->typed && v->state->input_taken)
+        BOOK->typed = v->exit->seq;
+    return !BOOK->typed || v->exit->seq - BOOK->typed < plan.at;
+}
+
 static bool is_due(const struct vmm *v)
 {
-    if (plan.way == INJECT_NONE || v->exit->seq < plan.at ||
-        (plan.kinds & INJECT_TYPED && !v->state->input_taken))
+    if (plan.way == INJECT_NONE || too_early(v))
         return false;
     if ((plan.kinds || plan.places) && !plan.answered && !plan.first && !may_die_again(v))
         return false;

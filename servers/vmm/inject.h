@@ -43,7 +43,7 @@ enum inject_way {
 };
 
 #define INJECT_SERIAL       BIT(31) /* of inject_kinds: accesses to the first serial port */
-#define INJECT_TYPED        BIT(30) /* of inject_kinds: none before something was typed */
+#define INJECT_TYPED        BIT(30) /* of inject_kinds: exits count from when something was typed */
 #define INJECT_SERIAL_PORTS 0x3f8
 
 _Noreturn void inject_crash(void);

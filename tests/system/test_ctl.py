@@ -445,7 +445,8 @@ def test_a_program_that_hangs_before_it_answers_gives_way_though_another_one_is_
 
 @needs_verify
 def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
-    machine, path = boot_verifying(boot, tmp_path, "--scale", "4", "storm", "memory", "cow", "fpu", "timers")
+    """Amid its work, and no later than when it asks for a line: on a busy machine the program comes slowly."""
+    machine, path = boot_verifying(boot, tmp_path, "--scale", "4", "storm", "memory", "cow", "fpu", "timers", "echo", "segments")
     image = renamed_vmm(tmp_path)
     with control.open_channel(str(path), SECONDS) as channel:
         while channel.guests()[0]["state"] != "running":
@@ -454,6 +455,8 @@ def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
         machine.expect("^verify storm ok", SECONDS * 3)
         channel.upgrade("vmm0")
         assert channel.guests()[0]["program"].startswith("umbra next ")
+        machine.expect(r"^echo 1\? ", SECONDS * 3)
+        machine.send("end\n")
         machine.expect("^verify all ok", SECONDS * 3)
 
 

@@ -40,13 +40,28 @@ static uint64_t permute(const struct pool *p, uint64_t n)
     return left << p->half | right;
 }
 
+/*@ requires \valid(p) && \valid(back + (0 .. frames - 1)) && \valid(place + (0 .. frames - 1));
+    requires \separated(p, back + (0 .. frames - 1), place + (0 .. frames - 1));
+    assigns *p, place[0 .. frames - 1];
+    ensures is_pool(p);
+    ensures its_tables: p->frames == frames && p->back == back && p->place == place;
+    ensures all_in: \forall integer f; 0 <= f < frames ==> place[f] == FRAME_IN;
+    ensures counted: p->left == frames && p->backs == 0;
+    ensures from_the_first: p->cursor == 0; */
 void pool_init(struct pool *p, uint64_t seed, uint32_t frames, uint32_t *back, uint8_t *place)
 {
     *p = (struct pool){
         .seed = seed, .frames = frames, .half = 1, .back = back, .place = place, .left = frames
     };
+    /*@ loop invariant 0 < p->half <= HALF_MAX;
+        loop assigns p->half;
+        loop variant HALF_MAX - p->half; */
     while (p->half < HALF_MAX && 1ull << 2 * p->half < frames)
         p->half++;
+    /*@ loop invariant 0 <= f <= frames;
+        loop invariant \forall integer i; 0 <= i < f ==> place[i] == FRAME_IN;
+        loop assigns f, place[0 .. frames - 1];
+        loop variant frames - f; */
     for (uint32_t f = 0; f < frames; f++)
         place[f] = FRAME_IN;
 }
@@ -186,6 +201,9 @@ bool frame_returned(struct pool *p, uint32_t frame)
            move(p, frame, FRAME_OUT_DIRTY, FRAME_OUT_DIRTY);
 }
 
+/*@ requires is_pool(p);
+    assigns \nothing;
+    ensures asked: \result <==> frame < p->frames && p->place[frame] == FRAME_OUT_DIRTY; */
 bool frame_is_dirty(const struct pool *p, uint32_t frame)
 {
     return frame < p->frames && p->place[frame] == FRAME_OUT_DIRTY;
@@ -257,9 +275,19 @@ uint32_t pool_left(const struct pool *p)
     return p->left;
 }
 
+/*@ requires \valid(c) && \valid(frame_of + (0 .. gfns - 1)) && \separated(c, frame_of + (0 .. gfns - 1));
+    assigns *c, frame_of[0 .. gfns - 1];
+    ensures its_table: c->gfns == gfns && c->frame_of == frame_of;
+    ensures its_quota: c->quota == quota;
+    ensures has_nothing: c->mapped == 0 &&
+        \forall integer g; 0 <= g < gfns ==> frame_of[g] == POOL_NO_FRAME; */
 void client_init(struct client *c, uint32_t quota, uint32_t *frame_of, uint32_t gfns)
 {
     *c = (struct client){ .quota = quota, .gfns = gfns, .frame_of = frame_of };
+    /*@ loop invariant 0 <= i <= gfns;
+        loop invariant \forall integer g; 0 <= g < i ==> frame_of[g] == POOL_NO_FRAME;
+        loop assigns i, frame_of[0 .. gfns - 1];
+        loop variant gfns - i; */
     for (uint32_t i = 0; i < gfns; i++)
         frame_of[i] = POOL_NO_FRAME;
 }
@@ -362,9 +390,19 @@ uint32_t client_drop(struct client *c, struct pool *p, uint64_t gfn)
     return f;
 }
 
+/*@ requires \valid_read(c) && \valid_read(c->frame_of + (0 .. c->gfns - 1));
+    requires \valid(runs) && \valid(splits) && \separated(runs, splits, c, c->frame_of + (0 .. c->gfns - 1));
+    assigns *runs, *splits;
+    ensures bounds: *splits <= *runs <= c->gfns;
+    ensures of_something: *runs > 0 <==>
+        \exists integer g; 0 <= g < c->gfns && c->frame_of[g] != POOL_NO_FRAME; */
 void client_shape(const struct client *c, uint32_t *runs, uint32_t *splits)
 {
     *runs = *splits = 0;
+    /*@ loop invariant 0 <= g <= c->gfns && *splits <= *runs <= g;
+        loop invariant *runs > 0 <==> \exists integer i; 0 <= i < g && c->frame_of[i] != POOL_NO_FRAME;
+        loop assigns g, *runs, *splits;
+        loop variant c->gfns - g; */
     for (uint32_t g = 0; g < c->gfns; g++) {
         if (c->frame_of[g] == POOL_NO_FRAME)
             continue;

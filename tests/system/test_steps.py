@@ -59,6 +59,7 @@ def test_bytes_typed_in_a_run_with_deaths_of_both_sides_are_steps_of_the_model(d
     assert re.findall(r"^line-(\d+)-(\d+)\r?$", outcome.console, re.M) == [("%03d" % n, str(3 * n)) for n in range(6)]
     seen = {x.number: x for report in reports for x in report}
     assert len(found) >= 12 and len(reports) == 15 and len(seen) >= 30      # the first has nothing to tell of yet
+    assert all(t.bytes > 0 for t in found)      # no VMM died before something was typed
     assert all(b"".join(lines)[x.number] == x.byte for x in seen.values())
     assert {pair for x in seen.values() for pair in zip(x.steps, x.steps[1:])} >= set(map(tuple, ("KF", "VF", "DR", "GR", "ER"))), seen
     both = [(x, t) for x in seen.values() if "D" in x.steps for t in found]

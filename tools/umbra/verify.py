@@ -182,6 +182,7 @@ PROPERTIES = (
     Property("vmm.registers", "tested", "each register of each device, by the tables of its test", Tests((
         "test_lapic.c", "test_ioapic.c", "test_pic.c", "test_pit.c", "test_cmos.c", "test_uart.c", "test_fwcfg.c", "test_bus.c")), short=False),
     Property("memmgr.pool", ALL_INPUTS, "each of 32751 frames, 5 seeds", Tests(("pool_gives_every_frame_once",)), short=False),
+    proof("memmgr.begins", POOL, "pool_init frame_is_dirty client_init client_shape", 115),
     proof("memmgr.lent-once", POOL, "mix permute next_number is_in hand_out pool_take", 167),
     proof("memmgr.zeroed", POOL, "move frame_zeroed frame_given pool_back frame_returned pool_learned distrust pool_leave", 196),
     proof("memmgr.quota", POOL, "inside pool_left client_may_map client_has_all client_take client_drop", 154),

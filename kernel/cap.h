@@ -48,9 +48,8 @@ enum view_kind { VIEW_WINDOW, VIEW_EXIT, VIEW_REPLY, VIEW_PUBLIC };
 void cap_insert(struct cap *dest, struct cap *parent);
 /* The same for n in a row. */
 void cap_insert_row(struct cap *first, unsigned n, struct cap *parent);
-/* cap_derive - check and make in dest a child of src with rights narrowed. badge 0: none.
- * NOT_DERIVABLE, TOO_DEEP, SLOT_OCCUPIED, RANGE (badge on a badged capability, or on a type without). */
-err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge);
+/* cap_derive - make in dest a child of src with rights narrowed, as cap_derive_check (obj/derive.h) allows
+ * it. badge 0: none. */
 void cap_derive(struct cap *dest, struct cap *src, uint8_t rights, uint64_t badge);
 /* cap_move - dest, empty, takes the place of src, which has no children, in the tree; src is empty then. */
 void cap_move(struct cap *dest, struct cap *src);

@@ -7,6 +7,8 @@
  * vcpu.open stands for what need not be looked at: an exit is pending, not EXIT_BROKEN, no thread receives,
  * and the VM has guest memory. While user code ran, cpu.attention was 0 and cpu.last the thread. */
 #include "fastexit.h"
+#include "lookup.h"
+#include "obj/event.h"
 #include "quick.h"
 #include "shadow.h"
 #include "softtlb.h"

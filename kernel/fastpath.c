@@ -5,6 +5,7 @@
  * tests/host/kernel/test_fastpath.c runs random histories through both and compares all that is left, who
  * runs included. */
 #include "ipc.h"
+#include "lookup.h"
 #include "message.h"
 #include "quick.h"
 

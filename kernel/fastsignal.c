@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Short paths of signals and turns, as fastpath.c: Signal without a waiter, or to one that is more urgent, by
  * a thread or a device; Yield to another. */
+#include "lookup.h"
 #include "quick.h"
 
 /* Who waits for n and would be woken. */

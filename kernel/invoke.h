@@ -97,8 +97,6 @@ void guestspace_bump(struct guestspace *g);
 /* vcpu.c: a thread receives on a vCPU, or answers it; what the guest does next. */
 void vcpu_recv(struct tcb *t, struct vcpu *v);
 err_t vcpu_reply(struct tcb *t, struct vcpu *v, unsigned *index);
-/* An event to inject is one that a processor can inject: BAD_STATE_VALUE. */
-err_t vcpu_check_event(uint64_t event);
 /* The result of a refused or preempted answer, which stopped at operation word index. */
 void vcpu_refused(struct tcb *t, err_t e, unsigned index);
 /* An exit comes to be: it is pending until answered. */

@@ -8,6 +8,7 @@
 #include "invoke.h"
 #include "log.h"
 #include "message.h"
+#include "obj/derive.h"
 
 static void wake(struct tcb *t)
 {

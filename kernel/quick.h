@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the short paths have in common: a lookup, and the processor's time going from one thread to another.
- */
+/* What the short paths have in common: the processor's time going from one thread to another. */
 #ifndef KERNEL_QUICK_H
 #define KERNEL_QUICK_H
 
@@ -9,22 +8,6 @@
 
 #define unlikely(x)   __builtin_expect(!!(x), 0)
 #define always_inline inline __attribute__((always_inline))
-
-/* A one-level CSpace lookup for the thread that runs. Slot 0 never holds what is used. Proved by WP
- * (docs/assurance.md, kernel.lookup). */
-/*@ requires \valid_read(t) && \valid(c) && \separated(t, c);
-    requires its_slots: t->slot_count > 0 ==> \valid_read(t->slots + (0 .. t->slot_count - 1));
-    assigns *c;
-    ensures within: \result ==> p < t->slot_count && \valid_read(*c);
-    ensures the_one_named: \result ==> *c == t->slots + p;
-    ensures refused_only_outside: !\result ==> p >= t->slot_count; */
-static inline bool quick_slot(const struct tcb *t, uint32_t p, struct cap **c)
-{
-    if (p >= t->slot_count)
-        return false;
-    *c = t->slots + p;
-    return true;
-}
 
 /* Where to has peers or a budget that ends, the timer must be armed early enough. */
 static inline bool timer_fits(const struct tcb *to, uint64_t now)

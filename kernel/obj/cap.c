@@ -9,6 +9,8 @@
  * do is not here. */
 #include "cap.h"
 #include "cpu.h"
+#include "derive.h"
+#include "links.h"
 #include "log.h"
 
 #define ORPHAN_STEPS 64u /* chosen: as long as two looks at interrupts are apart */
@@ -89,7 +91,6 @@ const struct cap *cap_next_of(const struct cap *c)
     return c ? c->next : NULL;
 }
 #else
-/*@ assigns \nothing; */
 static inline void boot_link(struct cap *c)
 {
     (void)c;
@@ -104,50 +105,13 @@ static inline void boot_replace(const struct cap *c, struct cap *now)
 static void unlink(struct cap *c)
 {
     boot_replace(c, c->next);
-    if (c->prev)
-        c->prev->next = c->next;
-    else if (c->parent)
-        c->parent->child = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
+    link_out(c);
 }
 
-/*@ predicate may_have_child(struct cap *c, struct cap *parent) = \valid(c) &&
-        (parent == \null || (\valid(parent) && \separated(c, parent) && (parent->child == \null ||
-         (\valid(parent->child) && \separated(parent->child, c, parent))))); */
-
-/*@ requires may_have_child(c, parent);
-    assigns c->parent, c->prev, c->next, parent->child, parent->child->prev;
-    ensures its_parent: c->parent == parent && c->prev == \null;
-    ensures first_child: parent != \null ==> parent->child == c;
-    ensures before_the_others: parent != \null ==> c->next == \old(parent->child);
-    ensures alone: parent == \null ==> c->next == \null;
-    ensures linked_back: c->next != \null ==> c->next->prev == c;
-    ensures children_kept: c->child == \old(c->child); */
-static void link_below(struct cap *c, struct cap *parent)
-{
-    c->parent = parent;
-    c->prev = NULL;
-    c->next = parent ? parent->child : NULL;
-    if (c->next)
-        c->next->prev = c;
-    if (parent)
-        parent->child = c;
-    boot_link(c);
-}
-
-/*@ requires may_have_child(dest, parent);
-    assigns dest->depth, dest->parent, dest->child, dest->prev, dest->next;
-    assigns parent->child, parent->child->prev;
-    ensures deeper: parent != \null && parent->depth < DERIVE_DEPTH_MAX ==> dest->depth == parent->depth + 1;
-    ensures a_root: parent == \null ==> dest->depth == 0;
-    ensures a_leaf: dest->child == \null;
-    ensures a_child: dest->parent == parent && (parent != \null ==> parent->child == dest); */
 void cap_insert(struct cap *dest, struct cap *parent)
 {
-    dest->child = NULL;
-    dest->depth = parent ? parent->depth + 1 : 0;
-    link_below(dest, parent);
+    link_new(dest, parent);
+    boot_link(dest);
 }
 
 void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
@@ -168,64 +132,6 @@ void cap_insert_row(struct cap *first, unsigned n, struct cap *parent)
         parent->child->prev = first;
     parent->child = below;
     boot_link(first);
-}
-
-/*@ requires \valid_read(dest) && \valid_read(src);
-    assigns \nothing;
-    ensures into_an_empty_slot: \result == ERR_OK ==> dest->type == OBJ_NULL;
-    ensures no_second_of_one: \result == ERR_OK ==>
-        src->type != OBJ_UNTYPED && src->type != OBJ_RANGE && src->type != OBJ_VIEW &&
-        src->type != OBJ_PAGETABLE && src->type != OBJ_IRQCONTROL && src->type != OBJ_REPLY;
-    ensures not_of_the_dying: \result == ERR_OK ==> (src->flags & CAP_ZOMBIE) == 0;
-    ensures badge_of_a_type: \result == ERR_OK && badge != 0 ==>
-        src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION;
-    ensures badge_once: \result == ERR_OK && badge != 0 ==> (src->flags & CAP_BADGED) == 0;
-    ensures not_too_deep: \result == ERR_OK ==> src->depth < DERIVE_DEPTH_MAX; */
-err_t cap_derive_check(const struct cap *dest, const struct cap *src, uint64_t badge)
-{
-    if (dest->type != OBJ_NULL)
-        return ERR_SLOT_OCCUPIED;
-    if (src->type == OBJ_UNTYPED || src->type == OBJ_RANGE || src->type == OBJ_VIEW ||
-        src->type == OBJ_PAGETABLE || src->type == OBJ_IRQCONTROL || src->type == OBJ_REPLY ||
-        (src->flags & CAP_ZOMBIE))
-        return ERR_NOT_DERIVABLE;
-    if (badge && ((src->type != OBJ_ENDPOINT && src->type != OBJ_NOTIFICATION) || (src->flags & CAP_BADGED)))
-        return ERR_RANGE;
-    if (src->depth >= DERIVE_DEPTH_MAX)
-        return ERR_TOO_DEEP;
-    return ERR_OK;
-}
-
-/* What a derived capability is, but for its place in the tree. */
-/*@ requires \valid_read(src);
-    assigns \nothing;
-    ensures no_right_more: \result.rights == (src->rights & rights);
-    ensures same_object: \result.type == src->type && \result.obj == src->obj && \result.bits == src->bits;
-    ensures same_place: \result.holder == holder;
-    ensures no_flag_more: \result.flags == (src->flags & (CAP_DEVICE | CAP_BADGED | CAP_LARGE)) ||
-        (badge != 0 && (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION));
-    ensures badge_kept: (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) && badge == 0 ==>
-        \result.d0 == src->d0;
-    ensures badge_given: (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) && badge != 0 ==>
-        \result.d0 == badge;
-    ensures same_ports: src->type == OBJ_IOPORT ==> \result.d0 == src->d0;
-    ensures mapped_nowhere: \result.d1 == 0; */
-static inline struct cap derived(const struct cap *src, uint8_t holder, uint8_t rights, uint64_t badge)
-{
-    struct cap c = { .type = src->type,
-                     .rights = src->rights & rights,
-                     .flags = src->flags & (CAP_DEVICE | CAP_BADGED | CAP_LARGE),
-                     .bits = src->bits,
-                     .holder = holder,
-                     .obj = src->obj };
-
-    if (src->type == OBJ_ENDPOINT || src->type == OBJ_NOTIFICATION) {
-        c.d0 = badge ? badge : src->d0;
-        c.flags |= badge ? CAP_BADGED : 0;
-    } else if (src->type == OBJ_IOPORT) {
-        c.d0 = src->d0;
-    }
-    return c;
 }
 
 void cap_derive(struct cap *dest, struct cap *src, uint8_t rights, uint64_t badge)
@@ -299,6 +205,7 @@ static err_t remove_step(struct cap *slot)
     adopt(zombie);
     unlink(zombie);
     link_below(zombie, c->parent);
+    boot_link(zombie);
     c->flags |= CAP_CONDEMNED; /* it may seem empty now, but must not be used again before it goes */
     return ERR_OK;
 }

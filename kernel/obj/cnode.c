@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* CSpaces: finding capabilities, and the CNode's methods. A CPtr reaches one or two levels (umbra/types.h).
  */
+#include "derive.h"
 #include "invoke.h"
 #include "slots.h"
 

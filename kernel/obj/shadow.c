@@ -9,6 +9,7 @@
 #include "arch/pte.h"
 #include "invoke.h"
 #include "ipc.h"
+#include "lookup.h"
 #include "quick.h"
 #include "shadow.h"
 #include "obj/shadow_ops.h"

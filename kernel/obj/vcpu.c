@@ -4,6 +4,7 @@
  * Invariants: an exit that is pending is delivered again, unchanged, until it is answered by its number (I7);
  * only the kernel writes the exit page; of a refused reply nothing but the operations before the refused one
  * stands. */
+#include "event.h"
 #include "invoke.h"
 #include "ipc.h"
 #include "stretch.h"
@@ -196,23 +197,6 @@ static void copy_reply(const struct umbra_reply_page *shared, struct umbra_reply
         r->dr7 = s->dr7;
     }
     r->tsc_offset = s->tsc_offset;
-}
-
-/*@ assigns \nothing;
-    ensures injectable: \result == ERR_OK <==> event == 0 ||
-        ((event & EVENT_VALID) != 0 && EVENT_TYPE(event) != 1 && EVENT_TYPE(event) <= EVENT_SOFTWARE &&
-         (EVENT_TYPE(event) == EVENT_EXCEPTION ==> EVENT_VECTOR(event) <= 31 && EVENT_VECTOR(event) != 2)); */
-err_t vcpu_check_event(uint64_t event)
-{
-    unsigned type = EVENT_TYPE(event);
-
-    if (!event)
-        return ERR_OK;
-    if (!(event & EVENT_VALID) || type == 1 || type > EVENT_SOFTWARE)
-        return ERR_BAD_STATE_VALUE;
-    if (type == EVENT_EXCEPTION && (EVENT_VECTOR(event) > 31 || EVENT_VECTOR(event) == 2))
-        return ERR_BAD_STATE_VALUE;
-    return ERR_OK;
 }
 
 void vcpu_refused(struct tcb *t, err_t e, unsigned index)

@@ -3,10 +3,10 @@
  *
  * Frames are numbered 0..frames-1 over all ranges. They are handed out in an order that is a permutation
  * keyed by a seed: neighbours in a guest are not neighbours in memory, and no distance between them is
- * frequent. Invariants (I6), proved by WP (docs/assurance.md, memmgr.begins and the three behind it) and tested
- * by tests/host/memmgr/test_pool.c: a frame is given to a guest only out of the pool and only as zero; it gets
- * back into the pool only from a guest and zeroed since; a quota is never exceeded. They do not rest on the
- * order: each frame's place is asked before it moves. */
+ * frequent. Invariants (I6), proved by WP (docs/assurance.md, memmgr.begins and the three behind it) and
+ * tested by tests/host/memmgr/test_pool.c: a frame is given to a guest only out of the pool and only as zero;
+ * it gets back into the pool only from a guest and zeroed since; a quota is never exceeded. They do not rest
+ * on the order: each frame's place is asked before it moves. */
 #ifndef MEMMGR_POOL_H
 #define MEMMGR_POOL_H
 

@@ -192,6 +192,13 @@ def built(request):
         pytest.fail("not built: %s\n%s" % (", ".join(missing), request.session.stash[BUILD_OUTPUT]), pytrace=False)
 
 
+def check_needs(request, files):
+    """A test that boots what no mark of it names would pass or fail by what other tests have had built."""
+    booted = {os.path.relpath(os.path.realpath(layout.ROOT / file), layout.ROOT) for file in files if file}
+    unnamed = booted & {p.output for p in layout.programs()} - set(targets_of(request.node))
+    assert not unnamed, "the test has no mark needs(...) of " + ", ".join(sorted(unnamed))
+
+
 @pytest.fixture
 def boot(request):
     """boot(modules=[(path, arguments)], cmdline="", ...) starts the machine with the kernel and gives a qemu.Machine:
@@ -202,6 +209,7 @@ def boot(request):
     def start(**words):
         name = "%s-%s" % (request.node.path.stem, re.sub(r"\W+", "_", request.node.name))
         words.setdefault("kernel", layout.kernel_output(options.profile))
+        check_needs(request, [words["kernel"], *(module for module, _ in words.get("modules", ()))])
         booted = machine.start(qemu.Config(name=name, qemu=options.qemu, **words)).__enter__()
         running.append(booted)
         return booted

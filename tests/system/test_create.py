@@ -8,6 +8,7 @@ import time
 
 import pytest
 from test_ctl import NEEDED, OPTIONS, SECONDS, SLACK, STEP, TICKER, TURNS, Tickers, renamed_vmm, whole_lines
+from tiny_guest import EVERY_EXIT
 from umbra import control, images, layout, machine, system
 from umbra.errors import Failure
 
@@ -348,8 +349,9 @@ def test_deaths_are_reported_in_a_system_as_large_as_can_be(places):
     assert re.match("crashed: ", run.channel.crash_report("control"))
 
 
+@pytest.mark.needs(EVERY_EXIT)
 def test_another_kernel_than_the_described_guests_comes_as_a_module(places):
-    run = places(module=[layout.ROOT / layout.module_output("debug", "guests/every_exit")])
+    run = places(module=[layout.ROOT / EVERY_EXIT])
     run.create(kernel="module0")
     run.until(lambda: run.text[1] != "" or run.called("new")["ended"] != "", "sign of the other kernel")
     assert "bad image" not in run.called("new")["ended"]

@@ -369,7 +369,8 @@ uint32_t client_take(struct client *c, struct pool *p, uint64_t gfn)
     return f;
 }
 
-/*@ requires is_pool(p) && is_client(c, p) && c->mapped > 0;
+/*@ requires is_pool(p) && is_client(c, p);
+    requires counted_before: gfn < c->gfns && c->frame_of[gfn] != POOL_NO_FRAME ==> c->mapped > 0;
     assigns c->mapped, c->frame_of[0 .. c->gfns - 1], p->place[0 .. p->frames - 1];
     ensures is_pool(p) && is_client(c, p);
     ensures counted: c->mapped == \old(c->mapped) - (\result != POOL_NO_FRAME ? 1 : 0);

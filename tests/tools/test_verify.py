@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from umbra import cli, contracts, deps, layout, models, proofs, seeded, verify
+from umbra import cli, contracts, deps, layout, models, proofs, seeded, testcmd, verify
 
 TOY = """// C: lib/toy.c count: n + 1 ; return
 byte n;
@@ -253,9 +253,35 @@ def test_a_property_that_fails_is_exit_1(tree):
                                           ("kernel.a  proved         FAILS     0.1 s  x; %s\n" % proofs.NOT_SEEN, "proves nothing"),
                                           ("kernel.a  proved         FAILS     0.1 s  x; 6 of 6 goals, expected 7\n", "SURVIVED"),
                                           ("kernel.a  proved         FAILS     0.1 s  x; 6 of 7 goals\n", "caught"),
-                                          ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
+                                          ("kernel.a  model-checked  FAILS     0.1 s  x; %s\n" % models.CHANGED, "proves nothing"),
+                          ("kernel.a  all inputs     FAILS     0.1 s  x; 0 of 1 tests pass\n", "caught"),
+                          ("kernel.a  all inputs     FAILS     0.1 s  x; %s\n" % verify.NOT_RUN, "proves nothing"),
+                          ("kernel.a  all inputs     FAILS     0.1 s  x; %s within 900 s\n" % verify.NOT_RUN, "proves nothing"),
+                          ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
     assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict
+
+
+@pytest.mark.parametrize("said,holds,figure", [("2 passed, 0 failed, 0 skipped\n", True, "2 tests"),
+                                               ("3 passed, 0 failed, 0 skipped\n", False, "3 tests, expected 2"),
+                                               ("1 passed, 0 failed, 0 skipped\n", False, "1 tests, expected 2"),
+                                               ("1 passed, 1 failed, 0 skipped\n", False, "1 of 2 tests pass"),
+                                               ("2 passed, 0 failed, 1 skipped\n", False, "2 of 3 tests pass"),
+                                               ("not built: build/x\n0 passed, 2 failed, 0 skipped\n", False, verify.NOT_RUN),
+                                               ("build.py: no test is called y\n", False, verify.NOT_RUN)])
+def test_a_property_of_tests_holds_if_all_of_them_are_there_and_pass(monkeypatch, said, holds, figure):
+    monkeypatch.setattr(verify.subprocess, "run", lambda *_words, **_more: subprocess.CompletedProcess((), 0, said, ""))
+    outcome = verify.Tests(("test_x.c",), 2).check()
+    assert (outcome.holds, outcome.figure) == (holds, figure)
+
+
+def test_each_property_of_tests_knows_how_many_they_are():
+    done = subprocess.run([sys.executable, str(layout.ROOT / "build.py"), "test", "--list", "--no-install"], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, cwd=layout.ROOT, timeout=300)
+    answers = [testcmd.answers_to(item) for item in done.stdout.splitlines()]
+    for p in verify.PROPERTIES:
+        if isinstance(p.by, verify.Tests):
+            assert sum(bool(names & set(p.by.names)) for names in answers) == p.by.wanted, p.name
 
 
 def test_every_property_that_is_proved_or_model_checked_has_a_fault_that_breaks_it():

@@ -24,7 +24,8 @@ FAIR = re.compile(r"^ltl (\w+)\s*\{[^}]*\} /\* weakly fair", re.M)
 SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
 NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
 ALL = "all_of_them"
-NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM)
+CHANGED = "the sources have changed"
+NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM, CHANGED)
 STATES = re.compile(r"^\s*(\d+) states, stored", re.M)
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
@@ -152,7 +153,7 @@ class Claim:
     def check(self):
         gone = lost(self.file)
         if gone:
-            return Outcome(False, "the sources have changed", "\n".join(gone))
+            return Outcome(False, CHANGED, "\n".join(gone))
         together = tuple(PLAN[self.file, self.sizes])
         why, report = "", ""
         if self.ltl in together and len(together) > 1:

@@ -48,10 +48,11 @@ def judge(done, names):
 
 
 def judge_one(done, name):
+    from umbra import verify as table
     row = re.search(r"^%s +\S.*?  (holds|FAILS) .*$" % re.escape(name), done.stdout if done else "", re.M)
     if row is None:
         return "its property did not run"
-    if any(text in row[0] for text in (*models.NO_VERDICT, fuzz.NO_BUILD, proofs.NOT_SEEN)):
+    if any(text in row[0] for text in (*models.NO_VERDICT, fuzz.NO_BUILD, proofs.NOT_SEEN, table.NOT_RUN)):
         return "proves nothing"
     if proofs.OTHER_NUMBER in row[0]:   # all that is left to prove is proved: the contract did not notice
         return "SURVIVED"

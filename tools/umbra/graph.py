@@ -6,6 +6,7 @@ differences() gives a line for each capability, right, mapping or binding that i
 itself is not looked at: it holds everything. Only names are init's word: they are places in its own CSpace, and no two names may be of one
 object."""
 import collections
+import itertools
 import re
 import struct
 import sys
@@ -249,7 +250,8 @@ class Checker:
             self.differ(where + "%s with rights %x, described %x", name, c.rights, rights)
         if data is not None and c.d0 != data:
             self.differ(where + "%s with badge or bound %x, described %x", name, c.d0, data)
-        if bool(c.flags & ORIGINAL) != original or c.flags & ZOMBIE:
+        given = kind in ("endpoint", "notification") and bool(data)
+        if bool(c.flags & ORIGINAL) != original or bool(c.flags & BADGED) != given or c.flags & ZOMBIE:
             self.differ(where + "%s with flags %x", name, c.flags)
 
     def check_cnode(self, p):
@@ -274,7 +276,7 @@ class Checker:
             c = self.dump.at.get(cnode.obj + index * SLOT_BYTES)
             if c is None or c.slot in self.explained:
                 continue
-            made = own and c.type in ("range", "pagetable", "frame") and any(inside(u, c.obj, size(c)) for u in pieces)
+            made = own and c.type in ("range", "pagetable") and any(inside(u, c.obj, size(c)) for u in pieces)
             if made:
                 self.explained.add(c.slot)
                 self.names.setdefault((c.type, c.obj), "made by " + p.name)
@@ -369,6 +371,8 @@ class Checker:
             for a in range(address, address + bytes_, PAGE):
                 put(a, PAGE, None, rights, name)
         path = None if p.other_image else self.program(d["module"])
+        if not path and not p.other_image:
+            self.differ("%s: its program, %s, is not there", p.name, d["module"])
         for page, rights in (image_pages(path) if path else {}).items():
             put(page, PAGE, None, rights, "image")
         up = lambda n: -(-n // PAGE) * PAGE
@@ -439,7 +443,7 @@ class Checker:
 
     def check_memory(self):
         """Guests' memory: of ranges that their manager made, each frame once, within the quota."""
-        taken = {}
+        taken = []
         ranges = [c for c in self.dump.caps if c.type == "range"]
         blocks = {b: c for c in ranges for b in range(c.obj // LARGE, -(-(c.obj + size(c)) // LARGE))} if ranges else {}
         for g in self.guests.values():
@@ -447,17 +451,18 @@ class Checker:
             manager = self.cnode_of(g["manager"])
             leaves = self.dump.leaves.get(space.obj, [])
             for leaf in leaves:
-                obj, gfn = leaf.entry & PTE_ADDRESS, leaf.address // PAGE
+                obj, gfn, bytes_ = leaf.entry & PTE_ADDRESS, leaf.address // PAGE, PAGE << 9 * (leaf.level - 1)
                 owner = blocks.get(obj // LARGE)
-                if not (owner and inside(owner, obj, PAGE)):
-                    owner = next((c for c in ranges if inside(c, obj, PAGE)), None)
+                if not (owner and inside(owner, obj, bytes_)):
+                    owner = next((c for c in ranges if inside(c, obj, bytes_)), None)
                 if owner is None or not manager or not manager.obj <= owner.slot < manager.obj + size(manager):
                     self.differ("%s gfn %x: frame %x is of no range of its manager", g["name"], gfn, obj)
-                if obj in taken:
-                    self.differ("%s gfn %x: frame %x is %s's, too", g["name"], gfn, obj, taken[obj])
-                taken[obj] = g["name"]
-                if gfn >= g["pages"]:
+                taken.append((obj, obj + bytes_, gfn, g["name"]))
+                if gfn + bytes_ // PAGE > g["pages"]:
                     self.differ("%s gfn %x: it may have %x pages", g["name"], gfn, g["pages"])
+        for (_, end, _, other), (obj, _, gfn, name) in itertools.pairwise(sorted(taken)):
+            if obj < end:
+                self.differ("%s gfn %x: frame %x is %s's, too", name, gfn, obj, other)
 
     def cnode_of(self, index):
         return next((self.dump.cptr(p.cnode) for p in self.dump.processes if p.index == index and p.now), None)

@@ -31,6 +31,8 @@ FLAGS = ("-print_final_stats=1", "-timeout=60", "-report_slow_units=60", "-rss_l
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 NO_BUILD = "the target does not build"
 FUZZED = "fuzzed"
+INTERFACES = "idl"                                      # compiler and descriptions, of which headers are made
+GENERATED_FROM = [INTERFACES, "tests/idl", "tests/fuzz/support"]      # and what idl_faces.py makes a source of
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
@@ -239,7 +241,8 @@ def minutes_so_far(name):
 
 
 def included(paths):
-    """What these files include by quotes, and what that includes: headers of other folders, a source with its insides in the open."""
+    """What these files include by quotes, and what that includes: headers of other folders, a source with its insides in the open. Of a
+    header that the tree does not have all that it is made of."""
     folders = [d for flag, d in zip(layout.HOST_FLAGS, layout.HOST_FLAGS[1:]) if flag == "-I"]
     found, todo = set(), list(paths)
     while todo:
@@ -247,8 +250,11 @@ def included(paths):
         found.add(path)
         for name in INCLUDE.findall((layout.ROOT / path).read_text()):
             there = (os.path.normpath(os.path.join(folder, name)) for folder in (os.path.dirname(path), *folders))
-            file = next((p for p in there if (layout.ROOT / p).is_file()), None)     # what is generated is not looked at
-            todo += [file] if file and file not in found else []
+            file = next((p for p in there if (layout.ROOT / p).is_file() and not p.startswith("build/")), None)
+            if file is None:
+                found.add(INTERFACES)
+            elif file not in found:
+                todo.append(file)
     return sorted(found - set(paths))
 
 
@@ -257,7 +263,7 @@ def code_of(target):
     kernel's."""
     sources = [path for path in layout.fuzz_sources(target.source) if not path.startswith("build/")]
     folders = {os.path.dirname(path) for path in sources}
-    generated = ["idl"] if len(sources) < len(layout.fuzz_sources(target.source)) else []
+    generated = GENERATED_FROM if len(sources) < len(layout.fuzz_sources(target.source)) else []
     return sources + [":(glob)%s/*.h" % folder for folder in sorted(folders)] + included(sources) + generated + ["kernel/include"]
 
 

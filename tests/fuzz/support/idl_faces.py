@@ -10,7 +10,7 @@ from umbra_idl import gen_stubs
 from umbra_idl.check import check
 from umbra_idl.diagnostics import Report
 from umbra_idl.parser import load
-from umbra_idl.types import Array, Bytes, Cap, String, is_scalar
+from umbra_idl.types import Array, Bytes, Cap, String, StructType, is_scalar
 from umbra_idl.wire import leaves
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -45,22 +45,42 @@ def requires(face, p):
     return "    EXPECT(%s_requires(%s));\n" % (gen_stubs.prefix(face, p), arguments)
 
 
+def digest_items(elem, items, count, depth):
+    if not isinstance(elem, StructType):
+        return "    face_given(%s, %s * sizeof(%s[0]));\n" % (items, count, items)
+    i = "i%d" % depth
+    return "    for (unsigned %s = 0; %s < %s; %s++) {\n%s    }\n" % (i, i, count, i, digest(elem, "%s[%s]" % (items, i), depth + 1))
+
+
+def digest(t, place, depth=0):
+    """Code that takes up a value, but no padding and no part of a buffer behind what counts."""
+    if isinstance(t, StructType):
+        return "".join(digest(field, "%s.%s" % (place, name), depth) for name, field, _ in t.fields)
+    if isinstance(t, String):
+        return "    face_given(%s, strlen(%s));\n" % (place, place)
+    if isinstance(t, Bytes):
+        return "    face_given(%s.data, %s.len);\n" % (place, place)
+    if isinstance(t, Array):
+        items, count = (place + ".items", place + ".count") if t.at_most else (place, t.n)
+        return digest_items(t.elem, items, count, depth)
+    assert is_scalar(t) or isinstance(t, Cap), t
+    return "    face_given(&%s, sizeof(%s));\n" % (place, place)
+
+
 def given(p):
     """Everything that the implementation was given goes into the digest."""
-    lines = []
+    text = ""
     for q in p.params:
         if not q.is_in:
             continue
         data, length = idl_harness.pointers(q, q.is_out)
-        if isinstance(q.type, String):
-            lines.append("    face_given(%s, strlen(%s));" % (data, data))
-        elif isinstance(q.type, Bytes):
-            lines.append("    face_given(%s, %s);" % (data, length))
+        if isinstance(q.type, Bytes):
+            text += "    face_given(%s, %s);\n" % (data, length)
         elif isinstance(q.type, Array):
-            lines.append("    face_given(%s, %s * sizeof(%s[0]));" % (data, length or q.type.n, data))
-        elif is_scalar(q.type) or isinstance(q.type, Cap):
-            lines.append("    face_given(&%s, sizeof(%s));" % (data, data))
-    return "\n".join(lines) + "\n"
+            text += digest_items(q.type.elem, data, length or q.type.n, 0)
+        else:
+            text += digest(q.type, data)
+    return text
 
 
 def procedure(face, p):

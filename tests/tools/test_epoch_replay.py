@@ -51,6 +51,8 @@ BAD = {
     "no windows are flushed": BEGUN + "bump 3000 7\n" + enter(1, epoch=9),
     "an epoch ends that is over": BEGUN + BUMP + "bump 3000 7\n",
     "an epoch begins by no step": BEGUN + enter(1, epoch=9),
+    "memory was taken, and an epoch begins by no step": BEGUN + enter(1) + "taken 3000\n" + AGAIN + LINK + enter(2, epoch=9),
+    "the same for one of two VMs that left": BEGUN + "begun 8000 b000 3000 0 4 7\nleave b000\ntaken 3000\n" + AGAIN + LINK + enter(2, epoch=9),
     "two guest spaces of one epoch": BEGUN + "begun 8000 b000 c000 0 4 7\n",
     "an entry in a table of another epoch": BEGUN + BUMP + FILL,
     "an entry in no table": "change 7000 3 0 9067\n",

@@ -36,6 +36,7 @@ class Space:
     epoch: int = 0          # the last that was seen; 0: none yet
     over: bool = False      # another one has begun, which is not seen yet
     taken: bool = False     # memory was, and no epoch has begun since
+    vms: set = dataclasses.field(default_factory=set)
 
 
 def table_of():
@@ -84,14 +85,19 @@ class Replay:
         self.breaches.append("step %d: %s" % (self.line, text))
 
     def is_epoch(self, space, epoch):
-        """What the kernel says is its epoch now. A newer one that nobody began is of another guest space in its place."""
+        """What the kernel says is its epoch now. A newer one that nobody began is of another guest space in its place: whose memory went,
+        and that no VM has any more."""
         s = self.spaces[space]
-        if epoch > s.epoch and (s.over or s.taken or not s.epoch):
-            s = self.spaces[space] = Space(epoch)
+        if epoch > s.epoch and (s.over or not s.epoch or s.taken and s.vms <= self.left):
+            s = self.spaces[space] = Space(epoch, vms=s.vms if s.over else set())
             if self.owner.setdefault(epoch, space) != space:
                 self.wrong("epoch %d is another guest space's" % epoch)
         if s.over or s.epoch != epoch:
             self.wrong("epoch %d, where %d %s" % (epoch, s.epoch, "is over" if s.over else "is the last that began"))
+
+    def belongs(self, vm, space):
+        self.left.discard(vm)
+        self.spaces[space].vms.add(vm)
 
     # --- tables ---
 
@@ -100,8 +106,8 @@ class Replay:
         self.seen[step] += 1
 
     def begun(self, table, vm, space, form, level, stamp):
-        self.left.discard(vm)
         self.is_epoch(space, stamp)
+        self.belongs(vm, space)
         old = self.tables.get(table)
         if old and old.epoch == stamp and old.vm == vm:
             if old.links:
@@ -185,7 +191,7 @@ class Replay:
 
     def bump(self, space, epoch):
         self.is_epoch(space, epoch)
-        self.spaces[space] = Space(epoch, over=True)
+        self.spaces[space] = Space(epoch, over=True, vms=self.spaces[space].vms)
         self.beginning = space
         self.seen["epoch"] += 1
 
@@ -203,6 +209,7 @@ class Replay:
 
     def enter(self, vcpu, vm, space, epoch, root_epoch, form, asid, control, saw, downgrades, *root):
         self.is_epoch(space, epoch)
+        self.belongs(vm, space)
         if self.spaces[space].taken:
             self.wrong("a guest is entered, and the epoch goes on in which memory was taken")
         if root_epoch != epoch:

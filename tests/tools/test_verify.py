@@ -84,6 +84,17 @@ def test_code_that_the_model_no_longer_stands_for_fails(toy, source, why):
     assert not outcome.holds and why in outcome.why
 
 
+def test_a_place_that_cannot_be_read_is_not_passed_over(toy):
+    check = toy(text=TOY + "/* (C: lib/toy.c count) */\n")
+    assert "of 2 places 'C: file function' 1 can be read" in check("small").why
+
+
+def test_a_constant_that_the_model_has_too_is_compared(toy):
+    text = TOY + "/* C: lib/toy.c MOST: 3u */\n"
+    assert toy(text=text, source=SOURCE + "#define MOST 3u\n")("small").holds
+    assert not toy(text=text, source=SOURCE + "#define MOST 4u\n")("small").holds
+
+
 def test_every_step_of_the_models_names_code_that_is_there():
     found = {file: models.NAMED.findall(models.source(file).read_text()) for file in {file for file, _ in models.claims()}}
     assert {"exit", "output", "input", "epoch"} <= set(found) and all(len(names) > 5 for names in found.values())

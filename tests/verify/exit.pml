@@ -14,7 +14,7 @@
 #ifndef DEATHS
 #define DEATHS 3
 #endif
-#define DEATHS_MAX 3 /* servers/init/restart.c */
+#define DEATHS_MAX 3 /* C: servers/init/restart.c DEATHS_MAX: 3u */
 #ifndef MORE
 #define MORE 1 /* stores to guest memory besides the one that counts exits */
 #endif

@@ -73,7 +73,7 @@ handle:
     :: else -> skip
     fi;
     d_step { answered = seq; settled_bytes = sent - waiting; old_sent = sent; old_waiting = waiting; seq++ }
-    /* the next exit: the guest's end, its own, or that there is room again (C: servers/console/main.c wake) */
+    /* the next exit: the guest's end, its own, or that there is room again. C: servers/console/main.c wake */
     if
     :: sent == BYTES -> ends = true
     :: (sent < BYTES && waiting < FIFO) || (waiting > 0 && produced - taken < RUNNING) -> skip

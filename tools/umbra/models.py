@@ -24,6 +24,7 @@ FAIR = re.compile(r"^ltl (\w+)\s*\{[^}]*\} /\* weakly fair", re.M)
 SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
 NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
 ALL = "all_of_them"
+MENTIONED = re.compile(r"\bC: [\w./]+\.[ch]\b")
 CHANGED = "the sources have changed"
 NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM, CHANGED)
 STATES = re.compile(r"^\s*(\d+) states, stored", re.M)
@@ -46,9 +47,9 @@ def is_liveness(file, ltl):
 
 
 def body(text, function):
-    """The text of a function's definition, or of a macro's with arguments; or None. Functions begin and end in the first column
+    """The text of a function's definition, or of a macro's; or None. Functions begin and end in the first column
     (.clang-format)."""
-    found = re.search(r"^#define %s\((?:[^\n]*\\\n)*[^\n]*$" % function, text, re.M) or re.search(r"^[\w][\w \t*()]*?\b%s\([^;{]*\)\s*\n\{\n.*?^\}" % function, text, re.M | re.S)
+    found = re.search(r"^#define %s\b(?:[^\n]*\\\n)*[^\n]*$" % function, text, re.M) or re.search(r"^[\w][\w \t*()]*?\b%s\([^;{]*\)\s*\n\{\n.*?^\}" % function, text, re.M | re.S)
     return found and found[0]
 
 
@@ -65,8 +66,10 @@ def in_order(text, words):
 
 def lost(file):
     """What a model stands for and the sources do not have, one line each."""
-    lines = []
-    for path, function, words in NAMED.findall(source(file).read_text()):
+    text = source(file).read_text()
+    named, mentioned = NAMED.findall(text), MENTIONED.findall(text)
+    lines = ["%s.pml: of %d places 'C: file function' %d can be read" % (file, len(mentioned), len(named))] if len(named) < len(mentioned) else []
+    for path, function, words in named:
         where = layout.ROOT / path
         text = body(where.read_text(), function) if where.is_file() else None
         if text is None:

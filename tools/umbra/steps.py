@@ -4,6 +4,7 @@ last exits, and of a console's last lines and of the last bytes typed, its steps
 input.steps, written beside the models and compared with them, judge them. A line is held against the exit that made its entry, too, where
 reports have both, and a byte against what its guest had taken when its VMM died."""
 import collections
+import functools
 import re
 
 from umbra import layout, models
@@ -12,7 +13,6 @@ EXITS, LINES, INPUT = "tests/verify/exit.steps", "tests/verify/console.steps", "
 LETTERS = {EXITS: ("lib/vmm_env/trace.h", "TRACE_STEP_LETTERS"), LINES: ("lib/console_env/trace.h", "LINE_STEP_LETTERS"),
            INPUT: ("lib/console_env/trace.h", "INPUT_STEP_LETTERS")}
 RING = 16           # steps that an entry has room for
-DEATHS_MAX = 3      # servers/init/restart.c, tests/verify/exit.pml
 LINE = re.compile(r"^report (\S+) (\d+): (?:exit (\d+) (\w+), (not answered|answered): rip 0x(\w+)|trace (\d+) (\w+) +rip 0x(\w+) .*?"
                   r"(?: steps ([A-Z.]+))?(?: entries (\d+))?, -?\d+ ticks before$|(incarnation|component) )", re.M)
 SHOWN = re.compile(r"^report (\S+) (\d+): line (\d+): guest (\d+), entry (\d+) of exit (\d+), answered (\d+), (\d+) bytes, steps ([A-Z.]*)$", re.M)
@@ -63,13 +63,18 @@ def deaths(log):
     return list(found.values())
 
 
+@functools.cache
+def deaths_max():
+    return int(re.search(r"^#define DEATHS_MAX +(\d+)u", (layout.ROOT / "servers/init/restart.c").read_text(), re.M)[1])
+
+
 def judge(steps, history, answered, kind):
     """What is wrong with the steps that one exit saw, or None."""
     whole = len(history) < RING
     parts = re.split("(?=R)", history)
     if whole and parts and parts[0] == "" and history:
         parts = parts[1:]
-    if history.count("R") >= DEATHS_MAX:
+    if history.count("R") >= deaths_max():
         return "recovered %d times" % history.count("R")
     for number, part in enumerate(parts):
         for a, b in zip(part, part[1:]):

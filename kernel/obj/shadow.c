@@ -390,6 +390,19 @@ static err_t bind(struct invocation *v, struct frame_meta *m)
     return ERR_OK;
 }
 
+/* The guest space in whose present epoch the table was set up; NULL: that epoch is over, or its VM has gone.
+ */
+static struct guestspace *lives_in(const struct frame_meta *m)
+{
+    hpa_t at = hpa_of(META_HFN(m->owner));
+    const struct vm *vm = phys(at);
+
+    if (meta_of(at)->owner != META_VM || !vm->space || vm->space->epoch != m->stamp)
+        return NULL;
+    return vm->space;
+}
+
+/* What another guest of this VM left in its tables is none of its successor's business. */
 static err_t read_bits(struct invocation *v, const struct frame_meta *m)
 {
     if (v->words < 2)
@@ -399,6 +412,8 @@ static err_t read_bits(struct invocation *v, const struct frame_meta *m)
         return ERR_RANGE;
     if (META_KIND(m->owner) != META_SHADOW)
         return ERR_NOT_BOUND;
+    if (!lives_in(m))
+        return ERR_STALE_TABLE;
     const uint64_t *entries = cap_object(v->cap);
     for (uint64_t i = 0; i < n; i++)
         result(v, entries[first + i] & PTE_FLAGS);
@@ -426,10 +441,9 @@ void shadow_finalise(struct cap *c)
     bool holds = meta_level(m->owner) > 1 && META_SHADOW_BLOCKS(m->owner); /* counted links, perhaps */
 
     if (META_KIND(m->owner) == META_SHADOW && ((m->owner & META_SHADOW_USED) || holds)) {
-        hpa_t at = hpa_of(META_HFN(m->owner));
-        struct vm *vm = phys(at);
-        if (meta_of(at)->owner == META_VM && vm->space && vm->space->epoch == m->stamp)
-            guestspace_bump(vm->space);
+        struct guestspace *space = lives_in(m);
+        if (space)
+            guestspace_bump(space);
     }
     softtlb_ended((hpa_t){ c->obj });
     *m = (struct frame_meta){ 0, 0 };

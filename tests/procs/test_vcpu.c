@@ -572,9 +572,11 @@ TEST(a_renewed_vm_begins_without_tables)
     CHECK(begin(&v, hlt, sizeof(hlt)));
     CHECK_OK(vm_reply(&v, NULL));
     CHECK_EQ(v.x->kind, EXIT_HLT);
+    CHECK_OK(sys_invoke2(v.table[5], SHADOW_READ_BITS, 0, 1));
     uint64_t seq = v.x->seq, before = v.x->epoch, rip = v.x->rip, tsc = v.x->tsc;
     sys_invoke(v.vm, VM_RENEW, 0, 0, 0, 0, 0, &epoch);
     CHECK(epoch > before);
+    CHECK_EQ(sys_invoke2(v.table[5], SHADOW_READ_BITS, 0, 1), ERR_STALE_TABLE);
     op(&v, OP_W0(OP_FILL, RWXU, 20, v.table[5]));
     op(&v, 1);
     CHECK_EQ(vm_reply(&v, &index), ERR_STALE_TABLE);

@@ -285,6 +285,8 @@ TEST(a_downgrade_of_any_entry_keeps_no_more_than_was_said)
 
 TEST(what_is_read_back_of_a_shadow_table_has_no_address)
 {
+    struct invocation stale = { .caller = &caller, .label = SHADOW_READ_BITS, .words = 2, .w = { 0, 1 } };
+
     for (unsigned index = 0; index < TABLE_ENTRIES; index += 73)
         for (unsigned bit = 0; bit < 64; bit++) {
             struct invocation v = {
@@ -298,4 +300,8 @@ TEST(what_is_read_back_of_a_shadow_table_has_no_address)
             CHECK_EQ(v.result_words, 1);
             CHECK_EQ(v.r[0], bit >= PAGE_SHIFT && bit < 52 ? 0 : BIT(bit));
         }
+    stale.cap = cspace_slot(&caller, 1);
+    meta_of((hpa_t){ stale.cap->obj })->stamp--;
+    CHECK_EQ(invoke(&stale), ERR_STALE_TABLE);
+    CHECK_EQ(stale.result_words, 0);
 }

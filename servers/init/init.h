@@ -174,6 +174,7 @@ struct component {
     /* When its guest was stopped, and the exits answered by then: the guest's clocks stand still from there
      * on until one more is answered. 0: it was not. */
     uint64_t stopped_at, stopped_exit;
+    uint64_t began_at;      /* exits that were answered when who serves now began to */
     bool waits;             /* to be started for the first time, if the description says so */
     bool paused, stopped;   /* by the management channel */
     struct created created; /* of a place for created guests (guest->spare) */
@@ -335,6 +336,8 @@ void restart_hang(struct init *in, struct component *c);
 void restart_audit(struct init *in, struct component *c);
 /* The number of the last exit of its guest that was answered. */
 uint64_t restart_answered(struct init *in, const struct component *c);
+/* From now on it is p that serves. */
+void restart_serves(struct init *in, struct component *c, struct process *p);
 /* It waits to take over: its call is held, and what holds it is exchanged for what init receives with. */
 void restart_waiting(struct init *in, struct component *c, struct process *p);
 /* What can wait until a guest is served: say what happened, build who takes over next time. */
@@ -402,8 +405,12 @@ struct component *manage_guest(struct init *in, uint32_t number);
 void upgrade_refused(struct init *in, struct component *c, const char *text);
 /* It waits to take over. */
 void upgrade_ready(struct init *in, struct component *c);
-/* c's VMM is dead, with so many exits answered: a program that never answered one was none. */
-void upgrade_died(struct init *in, struct component *c, uint64_t answered);
+/* Its guest went over to a new program that has not answered an exit yet: the old one may have to come back.
+ */
+bool upgrade_on_trial(struct init *in, const struct component *c);
+/* c's VMM went (how: "died"), with so many exits answered: one on trial was none, the next is the old one's.
+ */
+void upgrade_gives_way(struct init *in, struct component *c, uint64_t answered, const char *how);
 
 /* watch.c: VMMs and servers that hang. */
 void watch_begin(struct init *in);

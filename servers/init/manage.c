@@ -188,6 +188,7 @@ static err_t start(struct init *in, struct component *c)
     c->deaths = c->failures = 0;
     c->stopped_at = c->watched = c->spent = 0;
     c->upgraded_at = ~0ull;
+    c->audited = (struct audited){ .asked = false }; /* whoever was asked is no more */
     c->why[0] = 0;
     restart_again(in, c);
     return ERR_OK;

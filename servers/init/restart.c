@@ -108,12 +108,18 @@ static void later(struct init *in, struct component *c)
     sys_invoke1(in->later_timer, TIMER_SET, c->later);
 }
 
+void restart_serves(struct init *in, struct component *c, struct process *p)
+{
+    p->state = PROCESS_READY;
+    c->began_at = c->guest ? restart_answered(in, c) : 0;
+}
+
 /* Its call is answered. */
-static void take_over(struct component *c, struct process *p)
+static void take_over(struct init *in, struct component *c, struct process *p)
 {
     struct umbra_message m = { .tag = TAG(ERR_OK, 0) };
 
-    p->state = PROCESS_READY;
+    restart_serves(in, c, p);
     c->taken_over = true;
     c->spent = 0;
     component_answer(p->reply, &m);
@@ -137,7 +143,7 @@ static bool hand_over(struct init *in, struct component *c)
         c->now = new;
         new->info->stopped_at = c->stopped_at;
         if (new->state == PROCESS_WAITING)
-            take_over(c, new);
+            take_over(in, c, new);
         return true;
     }
     replace(in, c, old); /* nobody waits: in the same place */
@@ -200,7 +206,7 @@ static bool restart_server(struct init *in, struct component *c)
     new->info->left.rip = c->left_rip;
     new->info->left.rdx = c->left_rdx;
     if (new->state == PROCESS_WAITING)
-        take_over(c, new);
+        take_over(in, c, new);
     return true;
 }
 
@@ -209,7 +215,7 @@ bool restart(struct init *in, struct component *c)
     if (!c->guest)
         return restart_server(in, c);
     stop_guest(in, c);
-    upgrade_died(in, c, c->stopped_exit);
+    upgrade_gives_way(in, c, c->stopped_exit, "died");
     if (!may_go_on(in, c)) {
         printf("init: %s: every VMM dies at exit %lu\n", c->name, c->died_at);
         return false;
@@ -269,6 +275,7 @@ void restart_audit(struct init *in, struct component *c)
 bool restart_planned(struct init *in, struct component *c)
 {
     stop_guest(in, c);
+    upgrade_gives_way(in, c, c->stopped_exit, "was replaced");
     c->died_at = c->stopped_exit + 1;
     c->deaths = 0;
     if (!hand_over(in, c))

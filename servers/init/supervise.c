@@ -167,6 +167,8 @@ static void end_component(struct init *in, struct component *c, bool clean)
         upgrade_refused(in, c, "its guest has ended");
     if (in->audit && c->guest)
         audit_system(in);
+    if (c->guest && (!clean || c->stopped))
+        upgrade_gives_way(in, c, restart_answered(in, c), "was stopped");
     if (c->guest)
         background_begin(in, c);
     report_say(in, c);
@@ -262,7 +264,7 @@ err_t supervisor_ready_impl(void *self, uint64_t badge)
             upgrade_ready(in, c);
         return ERR_OK; /* nobody hears it: the call is held */
     }
-    p->state = PROCESS_READY;
+    restart_serves(in, c, p);
     c->taken_over = c->restarts != 0;
     if (!c->taken_over)
         printf("init: %s is ready\n", c->name);
@@ -305,7 +307,8 @@ err_t supervisor_ended_impl(void *self, uint64_t badge, end_reason_t reason, uin
     if (c->ended)
         return ERR_OK;
     clean_text(text, said, sizeof(said), ' ');
-    if ((reason == END_REASON_INTERNAL && c->restartable) || incarnation(c, badge) != c->now) {
+    if ((reason == END_REASON_INTERNAL && c->restartable) || incarnation(c, badge) != c->now ||
+        (!clean && upgrade_on_trial(in, c))) { /* perhaps the old program knows better */
         died(in, c, incarnation(c, badge), reasons[reason], said);
         return ERR_OK;
     }

@@ -58,9 +58,7 @@ static bool may_upgrade(const struct component *c)
     return !c->ended && !c->paused && c->now->state == PROCESS_READY;
 }
 
-/* Its guest went over to a new program that has not answered an exit yet: the old one may have to come back.
- */
-static bool on_trial(struct init *in, const struct component *c)
+bool upgrade_on_trial(struct init *in, const struct component *c)
 {
     return c->upgrade_phase == UPGRADE_PHASE_DONE && restart_answered(in, c) == c->upgraded_at;
 }
@@ -75,7 +73,7 @@ err_t management_upload_impl(void *self, uint64_t badge, uint32_t number, uint32
         return ERR_RANGE;
     if (!c->restartable)
         return ERR_NO_SUPPORT;
-    if (!may_upgrade(c) || on_trial(in, c))
+    if (!may_upgrade(c) || upgrade_on_trial(in, c))
         return ERR_WRONG_STATE;
     if (c->upgrading)
         upgrade_refused(in, c, "another upload began");
@@ -165,6 +163,7 @@ void upgrade_refused(struct init *in, struct component *c, const char *text)
     say(c, UPGRADE_PHASE_REFUSED, text);
     printf("init: %s: upgrade refused: %s\n", c->name, text);
     process_free(in, c, other(c));
+    share_whole(in, c);
 }
 
 void upgrade_ready(struct init *in, struct component *c)
@@ -182,11 +181,14 @@ void upgrade_ready(struct init *in, struct component *c)
     say(c, UPGRADE_PHASE_DONE, "");
 }
 
-void upgrade_died(struct init *in, struct component *c, uint64_t answered)
+void upgrade_gives_way(struct init *in, struct component *c, uint64_t answered, const char *how)
 {
+    char text[sizeof(c->upgrade_text)];
+
     if (c->upgrade_phase != UPGRADE_PHASE_DONE || answered != c->upgraded_at)
         return;
     c->image = c->before;
     process_free(in, c, other(c)); /* it is the new program, too */
-    say(c, UPGRADE_PHASE_REFUSED, "the new program died before it answered an exit");
+    snprintf(text, sizeof(text), "the new program %s before it answered an exit", how);
+    say(c, UPGRADE_PHASE_REFUSED, text);
 }

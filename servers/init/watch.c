@@ -59,16 +59,16 @@ void watch_begin(struct init *in)
 }
 
 /* The exit that a VMM is busy with; NOBODY: the guest runs or waits, or there is no exit yet. */
-static uint64_t busy_with(const struct init *in, const struct component *c)
+static uint64_t busy_with(struct init *in, const struct component *c)
 {
-    struct sys_message m = { .tag = TAG(VM_STATUS, 0) };
-
     if (c->now->state == PROCESS_STARTED)
         return 0; /* sets itself up */
-    if (c->now->state != PROCESS_READY || sys_call(in->group[c->guest->vm].cap, &m) != ERR_OK)
+    if (c->now->state != PROCESS_READY)
         return NOBODY;
-    uint64_t seq = c->exit->seq;
-    return seq > m.w[2] ? seq : NOBODY;
+    uint64_t answered = restart_answered(in, c), seq = c->exit->seq;
+    if (answered == c->began_at) /* the guest does not run before the first answer, received or not */
+        return answered + 1;
+    return seq > answered ? seq : NOBODY;
 }
 
 uint64_t watch_used(struct component *c)
@@ -81,7 +81,7 @@ uint64_t watch_used(struct component *c)
     return c->used;
 }
 
-static bool hangs(const struct init *in, struct component *c)
+static bool hangs(struct init *in, struct component *c)
 {
     uint64_t seq = busy_with(in, c);
 

@@ -432,9 +432,7 @@ def test_a_program_that_hangs_before_it_answers_gives_way_though_another_one_is_
     """Which is refused till the one before has answered: else there were nothing to give way to."""
     run = tickers()
     before = run.guest()
-    run.channel.upload("vmm0", vmm_that_begins_with(tmp_path, "for (;;) __asm__ volatile(\"\");"))
-    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n')
-    run.until(lambda: run.ask("upgraded")["phase"] == "done", "program that took over")
+    begins_with(run, vmm_that_begins_with(tmp_path, SPINS))
     with pytest.raises(control.Refused, match="not in a state"):
         run.ask("upload", bytes=4096, crc=0)
     run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
@@ -458,6 +456,53 @@ def test_a_guest_verifies_itself_over_an_upgrade(boot, tmp_path):
         machine.expect(r"^echo 1\? ", SECONDS * 3)
         machine.send("end\n")
         machine.expect("^verify all ok", SECONDS * 3)
+
+
+SPINS = "for (;;) __asm__ volatile(\"\");"
+
+
+def begins_with(run, image):
+    """The guest has gone over to it, and it answers nothing."""
+    run.channel.upload("vmm0", image)
+    run.channel.send(b'{"id":7001,"command":"upgrade","guest":"vmm0"}\n')
+    run.until(lambda: run.ask("upgraded")["phase"] == "done", "program that took over")
+
+
+@pytest.mark.parametrize("command", ["kill-vmm", "restart-vmm"])
+def test_a_program_that_has_answered_nothing_is_replaced_by_the_old_one(tickers, tmp_path, command):
+    run = tickers()
+    before = run.guest()
+    begins_with(run, vmm_that_begins_with(tmp_path, SPINS))
+    run.ask(command)
+    answer = run.ask("upgraded")
+    assert (answer["phase"], answer["text"]) == ("refused", "the new program was replaced before it answered an exit")
+    run.more(3)
+    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
+    run.upgrade(renamed_vmm(tmp_path))
+
+
+def test_a_guest_that_is_stopped_under_a_program_on_trial_begins_anew_with_the_old_one(tickers, tmp_path):
+    run = tickers()
+    before = run.guest()
+    begins_with(run, vmm_that_begins_with(tmp_path, SPINS))
+    run.ask("stop")
+    answer = run.ask("upgraded")
+    assert (answer["phase"], answer["text"]) == ("refused", "the new program was stopped before it answered an exit")
+    run.ask("start")
+    run.until(lambda: run.guest()["state"] == "running", "guest that begins anew")
+    assert run.guest()["program"] == before["program"]
+
+
+def test_a_program_on_trial_does_not_end_its_guest(tickers, tmp_path):
+    run = tickers()
+    before = run.guest()
+    unable = other_vmm(tmp_path, "servers/vmm/main.c", change=lambda text: text.replace(
+        "enum vmm_end end = vmm_handle(&p->vmm);", "enum vmm_end end = VMM_END_UNKNOWN;"))
+    run.channel.upload("vmm0", unable)
+    run.ask("upgrade")
+    run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
+    run.more(3)
+    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
 
 
 def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):

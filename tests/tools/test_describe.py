@@ -2,6 +2,7 @@
 """The description of what `run` boots: made for the guests that the user asks for."""
 import argparse
 import pathlib
+import re
 
 import pytest
 from umbra import images, layout, run, system
@@ -69,7 +70,7 @@ def test_as_many_guests_and_as_much_memory_as_is_promised_can_be_described(folde
     assert system.describe(OPTIONS, guests)["memory_bytes"] <= system.memory_bytes(guests)
 
 
-@pytest.mark.parametrize("pool, count", [(16 << 20, 1), (256 << 20, 3), (3 << 30, 2)])
+@pytest.mark.parametrize("pool, count", [(16 << 20, 1), (256 << 20, 3), (3 << 30, 2), (1 << 30, 7), (256 << 20, 31)])
 def test_places_for_created_guests_fit_the_machine(folder, pool, count):
     options = argparse.Namespace(**vars(OPTIONS), pool=pool, pool_guests=count, module=[folder / "K2"])
     summary = system.describe(options, [guest(folder)])
@@ -79,9 +80,15 @@ def test_places_for_created_guests_fit_the_machine(folder, pool, count):
 
 
 def test_more_places_or_memory_than_fit_are_one_clear_line():
-    for pool, count, sizes in ((16 << 20, system.GUESTS_MAX - 1, [16 << 20] * 2), (system.GUESTS_MEM_MAX, 1, [16 << 20])):
+    for pool, count, sizes in ((16 << 20, system.GUESTS_MAX - 1, [16 << 20] * 2), (system.GUESTS_MEM_MAX, 1, [16 << 20]),
+                               (1 << 30, 8, [128 << 20]), (512 << 20, 16, [128 << 20]), (256 << 20, 32, [128 << 20])):
         with pytest.raises(Usage):
             system.check_pool(argparse.Namespace(pool=pool, pool_guests=count, module=None), sizes)
+
+
+def test_room_for_page_tables_is_what_memmgr_has():
+    header = (system.layout.ROOT / "servers/memmgr/memmgr.h").read_text()
+    assert system.TABLES_ROOM == 1 << int(re.search(r"#define PIECE_BITS +(\d+)", header)[1]) - 12
 
 
 def test_created_guests_are_called_by_their_names():

@@ -21,6 +21,8 @@ MACHINE_MIN = 1024 * MB
 GUESTS_MAX = 48             # CONSOLE_GUESTS in idl/interfaces/console.idl
 GUEST_FILES_MAX = 18        # BOOT_MODULES_MAX without init, the description and the four servers
 GUESTS_MEM_MAX = 4080 * MB  # memmgr's four pieces of 1 GiB without the guests' paging structures
+TABLES_ROOM = 4096          # page tables of guests and places: the first piece of memmgr's pool
+SCRUB_TABLES = 2            # of its own space for zeroing
 OVERHEAD = 192 * MB         # chosen: kernel, servers and their modules
 HEAP_BASE = 1 * MB          # chosen: of a guest's component, besides what the shadow MMU needs: a table of capabilities, a recorder
 HEAP_TABLE, HEAP_PAGE = 4352, 32    # bytes for a shadow table and for a page of guest memory (shadow_bytes())
@@ -100,6 +102,12 @@ def extra_modules(options):
     return {"module%d" % n: pathlib.Path(path) for n, path in enumerate(getattr(options, "module", None) or [])}
 
 
+def tables_of(bytes_):
+    """As tables_of() in servers/memmgr/main.c: page tables of a guest's memory, one of each level more than that needs."""
+    leaves = -(-bytes_ // (2 * MB))
+    return leaves + leaves // 512 + 2
+
+
 def check_pool(options, sizes):
     """Usage if what is set aside for created guests is too much."""
     found = places(options)
@@ -108,6 +116,9 @@ def check_pool(options, sizes):
             len(sizes), len(found), GUESTS_MAX))
     if sum(sizes) + (options.pool or 0) > GUESTS_MEM_MAX:
         raise Usage("the guests and --pool have more than %dM of memory together" % (GUESTS_MEM_MAX // MB))
+    if found and sum(map(tables_of, sizes + [place.mem for place in found])) + SCRUB_TABLES > TABLES_ROOM:
+        raise Usage("%d places for guests of up to %dM want more page tables than there is room for; fewer --pool-guests, or a smaller --pool"
+                    % (len(found), found[0].mem // MB))
 
 
 def guest_words(number, guest, paging, files, record=False):

@@ -28,7 +28,7 @@ static struct state {
 } * states;
 static unsigned state_count;
 
-enum op { RETYPE, COPY, MOVE, DELETE, REVOKE, OPS };
+enum op { RETYPE, COPY, MOVE, DELETE, REVOKE, OPS }; /* RETYPE: from is how many besides the one */
 
 /* --- what should be --- */
 
@@ -66,20 +66,31 @@ static void take(struct forest *f, unsigned at, unsigned n)
     memset(&f->cap[f->n], 0, (SLOTS - f->n) * sizeof(f->cap[0]));
 }
 
+/* A row of 1 + more, each before the ones of before. */
+static err_t expect_row(struct forest *f, unsigned to, unsigned more)
+{
+    for (unsigned slot = to; slot <= to + more; slot++)
+        if (place_of(f, slot) < f->n)
+            return ERR_SLOT_OCCUPIED;
+    for (unsigned slot = to; slot <= to + more; slot++)
+        insert(f, 0, slot, 1, true);
+    return ERR_OK;
+}
+
 static err_t expect(struct forest *f, enum op op, unsigned from, unsigned to)
 {
     unsigned i = place_of(f, from);
     bool full = place_of(f, to) < f->n, there = i < f->n;
 
+    if (op == RETYPE)
+        return expect_row(f, to, from);
     if (op < DELETE && full)
         return ERR_SLOT_OCCUPIED;
     if ((op == COPY || op == MOVE) && !there)
         return ERR_NO_CAP;
     if (op == MOVE && descendants(f, i))
         return ERR_HAS_CHILDREN;
-    if (op == RETYPE)
-        insert(f, 0, to, 1, true);
-    else if (op == COPY)
+    if (op == COPY)
         insert(f, i + 1, to, f->cap[i].depth + 1u, false);
     else if (op == MOVE)
         f->cap[i].slot = (uint8_t)to;
@@ -126,7 +137,7 @@ static err_t try_once(enum op op, unsigned from, unsigned to)
         k.w[0] = OBJ_ENDPOINT;
         k.w[2] = SLOT_ROOT;
         k.w[3] = FIRST + to;
-        k.w[4] = 1;
+        k.w[4] = 1 + from;
         break;
     case COPY:
     case MOVE:
@@ -187,7 +198,7 @@ TEST(every_small_derivation_tree_is_what_was_done)
         for (unsigned op = 0; op < OPS; op++)
             for (unsigned from = 0; from < SLOTS; from++)
                 for (unsigned to = 0; to < SLOTS; to++) {
-                    if ((op == RETYPE && from) || (op >= DELETE && to))
+                    if ((op == RETYPE && to + from >= SLOTS) || (op >= DELETE && to))
                         continue;
                     try_in(s, (enum op)op, from, to, false);
                     if (op >= DELETE)

@@ -124,12 +124,15 @@ WP = """[kernel] Parsing kernel/toy.h (with preprocessing)
 BROKEN = (WP % "6 / 7").replace("[wp] Proved", "[wp] [Failed] Goal typed_f_ensures\n[wp] Proved")
 DEAD = (WP % "7 / 7").replace("[wp] Proved", "[wp] kernel/toy.h:2: Warning: Failed smoke-test\n[wp] Proved")
 LATE = (WP % "7 / 7").replace("[wp] Proved", "[wp] [Timeout] Goal typed_f_ensures\n[wp] Proved")
+FROM = WP % "7 / 7" + "[wp:pedantic-assigns] kernel/x.h:9: Warning: \n  No \\from specification for assigned pointer '*p'.\n"
+OTHER = WP % "7 / 7" + "[wp:hypothesis] kernel/x.h:9: Warning: \n  Memory model hypotheses for function 'f'.\n"
 UNKNOWN = WP % "7 / 7" + "[wp:pedantic-assigns] kernel/x.h:9: Warning: \n  No 'assigns' specification for function 'g'.\n"
 
 
 @pytest.mark.parametrize("text,holds,figure", [(WP % "7 / 7", True, "7 goals"), (BROKEN, False, "6 of 7 goals"),
                                                (WP % "6 / 6", False, "6 of 6 goals, expected 7"), (DEAD, False, "7 of 7 goals"),
                                                (LATE, False, "7 of 7 goals"), (UNKNOWN, False, "7 of 7 goals"),
+                                               (FROM, True, "7 goals"), (OTHER, False, "7 of 7 goals"),
                                                ("[kernel] Frama-C aborted: invalid user input.\n", False, proofs.NOT_SEEN)])
 def test_a_proof_is_all_goals_that_are_expected_and_no_doubt(text, holds, figure):
     outcome = proofs.judge(text, 7)

@@ -3,12 +3,10 @@
  * longer for it than for the guest itself (tests/system/test_gap.py). While somebody is built who takes over
  * next time, the component's turn is divided: one part for who serves, one for who builds or sets itself up.
  * The latter has a priority of its own, one above the guests', so that a death soon is one again that nobody
- * notices; its budget bounds what it takes of them at a time. A server is built in short turns beside the
- * guests. */
+ * notices; its budget bounds what it takes of them at a time. A server is built so, too, in short turns above
+ * all guests. */
 #include "init.h"
 #include "turn.h"
-
-#define PRIORITY(c) ((c)->d->priority < INIT_PRIORITY ? (c)->d->priority + 1u : INIT_PRIORITY)
 
 static uint64_t tick_us(const struct init *in)
 {
@@ -41,26 +39,24 @@ void share_whole(struct init *in, struct component *c)
     c->divided = false;
 }
 
-static unsigned lowest_priority(const struct init *in)
+/* One above c, or, for a server, above all guests. */
+static unsigned building_priority(const struct init *in, const struct component *c)
 {
-    unsigned lowest = INIT_PRIORITY;
+    unsigned below = c->guest ? c->d->priority : 0;
 
-    for (uint32_t i = 0; i < in->desc.header.components; i++)
-        if (in->component[i].guest && in->component[i].d->priority < lowest)
-            lowest = in->component[i].d->priority;
-    return lowest;
+    for (uint32_t i = 0; i < in->desc.header.components && !c->guest; i++)
+        if (in->component[i].guest && in->component[i].d->priority > below)
+            below = in->component[i].d->priority;
+    return below < INIT_PRIORITY ? below + 1 : INIT_PRIORITY;
 }
 
 static cptr_t builder(struct init *in, struct component *c)
 {
-    uint64_t short_turn = TURN_US * tick_us(in);
+    struct turn t = c->guest ? turn_building(whole(in, c), tick_us(in)) : turn_of_server(tick_us(in));
 
     if (!c->builder)
         c->builder = objects_new(in, NULL, &in->slots, OBJ_SCHED, 0, 1);
-    if (c->guest)
-        set(in, c, c->builder, turn_building(whole(in, c), tick_us(in)), PRIORITY(c));
-    else
-        set(in, c, c->builder, (struct turn){ short_turn, short_turn }, lowest_priority(in));
+    set(in, c, c->builder, t, building_priority(in, c));
     return c->builder;
 }
 
@@ -94,8 +90,7 @@ void background_begin(struct init *in, struct component *c)
         divide(in, c);
     if (c->guest && next->state != PROCESS_NONE) /* it may hold that part, dead or not */
         sys_invoke2(next->tcb, TCB_SET_SCHED, next->sched, c->d->priority);
-    err_t e =
-        sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), c->guest ? PRIORITY(c) : lowest_priority(in));
+    err_t e = sys_invoke2(SLOT_TCB, TCB_SET_SCHED, builder(in, c), building_priority(in, c));
     if (e != ERR_OK)
         fail(in, e, "work in the background for %s", c->name);
 }
@@ -112,5 +107,5 @@ void background_end(struct init *in, struct component *c)
         return;
     }
     consumed(c->builder); /* by init */
-    sys_invoke2(next->tcb, TCB_SET_SCHED, c->builder, PRIORITY(c));
+    sys_invoke2(next->tcb, TCB_SET_SCHED, c->builder, building_priority(in, c));
 }

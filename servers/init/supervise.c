@@ -200,13 +200,15 @@ void supervise_end(struct init *in, struct component *c, bool clean, const char 
 /* Nobody misses it: it is built again, unless it dies over and over. */
 static void rebuild(struct init *in, struct component *c)
 {
+    background_begin(in, c);
     process_free(in, c, c->now);
     if (c->rebuilds++ == REBUILDS_MAX) {
         printf("init: %s is not built again\n", c->name);
         c->ended = c->clean = true;
-        return;
+    } else {
+        build_process(in, c, c->now);
     }
-    build_process(in, c, c->now);
+    background_end(in, c);
 }
 
 /* The incarnation p of c is dead, or said that it cannot go on. */

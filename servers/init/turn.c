@@ -28,3 +28,10 @@ struct turn turn_building(struct turn whole, uint64_t us)
 
     return (struct turn){ budget, at_least(seldom < often ? seldom : often, budget) };
 }
+
+struct turn turn_of_server(uint64_t us)
+{
+    uint64_t budget = at_least(TURN_US * us, TURN_LEAST);
+
+    return (struct turn){ budget, LEAST * budget };
+}

@@ -21,5 +21,8 @@ struct turn {
 #define TURN_LEAST 1000u /* ticks: the kernel takes no smaller budget */
 struct turn turn_serving(struct turn whole);
 struct turn turn_building(struct turn whole, uint64_t us);
+/* turn_of_server - of who builds a server, whose own part is nobody's to divide: an eighth, in turns of
+ * TURN_US. */
+struct turn turn_of_server(uint64_t us);
 
 #endif

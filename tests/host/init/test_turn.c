@@ -43,6 +43,16 @@ TEST(every_share_can_be_divided_and_the_builder_has_an_eighth_in_turns_that_are_
         }
 }
 
+TEST(who_builds_a_server_has_an_eighth_in_short_turns)
+{
+    for (uint64_t us = 1; us < 5000; us += 7) {
+        struct turn t = turn_of_server(us);
+        CHECK(possible(t));
+        CHECK_EQ(t.period, 8 * t.budget);
+        CHECK(t.budget == TURN_US * us || t.budget == TURN_LEAST);
+    }
+}
+
 /* tests/system/test_gap.py counts on it. */
 TEST(of_a_whole_share_the_builder_has_three_quarters_of_every_second_turn)
 {

@@ -3,6 +3,7 @@
  * argument, as the way to others; what a copy keeps. Messages and signals: test_message_rights.c. */
 // USES: kernel/obj/a*.c kernel/obj/cnode.c kernel/obj/[d-v]*.c kernel/[dfils]*.c
 // USES: tests/host/kernel/fake_arch.c tests/host/kernel/world.c tests/host/kernel/cap_inside.c
+#include "obj/derive.h"
 #include "world.h"
 #include <string.h>
 

@@ -226,13 +226,11 @@ struct component_info {
         uint64_t rip, rdx;
     } left;
     uint32_t quota[DESC_QUOTAS]; /* of a server that hands out memory: pages that client i may have now */
-    uint64_t begun; /* the same: bit i: the guest of client i runs, and its component asks for nothing more */
     uint64_t stopped_at; /* the TSC when init last stopped the guest, 0: never (servers/init/restart.c) */
     uint64_t config_bytes;
     uint8_t config[];
 };
 #define COMPONENT_CONFIG_MAX 3072
-BUILD_ASSERT(DESC_QUOTAS <= 64); /* begun */
 
 /* How the segment of a server that hands out guests' memory begins: init reads it. */
 struct manager_state {

@@ -46,16 +46,11 @@ static uint32_t quota_of(const struct component *c)
 
 void create_quotas(const struct init *in, const struct component *c, struct component_info *info)
 {
-    uint64_t begun = 0;
-
     for (uint32_t i = 0; i < in->desc.header.components; i++) {
         const struct component *of = &in->component[i];
         if (of->guest && of->guest->manager == c->d->head.component)
             __atomic_store_n(&info->quota[of->guest->client], quota_of(of), __ATOMIC_RELEASE);
-        if (of->guest && of->guest->manager == c->d->head.component && of->begun)
-            begun |= 1ull << of->guest->client;
     }
-    __atomic_store_n(&info->begun, begun, __ATOMIC_RELEASE);
 }
 
 static struct component *manager_of(struct init *in, const struct component *c)
@@ -70,12 +65,6 @@ static void tell_manager(struct init *in, const struct component *c)
 
     if (m->now->info)
         create_quotas(in, m, m->now->info);
-}
-
-void create_begins(struct init *in, struct component *c, bool begun)
-{
-    c->begun = begun;
-    tell_manager(in, c);
 }
 
 static const volatile struct manager_state *told_by_manager(struct init *in, const struct component *c)
@@ -135,7 +124,7 @@ static void forget(struct init *in, struct component *c)
     c->audited = (struct audited){ .asked = false };
     c->stop = (struct stop){ .at = 0 };
     c->image = c->before = c->offered = (struct image){ NULL, 0 };
-    c->upgrading = c->begun = false;
+    c->upgrading = false;
     c->upgrade_phase = UPGRADE_PHASE_NONE;
     c->upgrade_text[0] = c->why[0] = 0;
     c->now = &c->process[0];

@@ -177,7 +177,6 @@ struct component {
     uint64_t began_at;      /* exits that were answered when who serves now began to */
     bool waits;             /* to be started for the first time, if the description says so */
     bool paused, stopped;   /* by the management channel */
-    bool begun;             /* an exit of its guest was answered, and its manager knows */
     struct created created; /* of a place for created guests (guest->spare) */
     struct {
         struct console_output *output;
@@ -371,8 +370,6 @@ void rings_clear(struct component *c);
 /* create.c */
 /* What clients of the manager c may have now. */
 void create_quotas(const struct init *in, const struct component *c, struct component_info *info);
-/* c's guest runs, or is to begin anew: its manager serves no VMM of a guest that runs. */
-void create_begins(struct init *in, struct component *c, bool begun);
 /* A place for created guests without one. */
 bool create_vacant(const struct component *c);
 /* What a created guest's configuration says instead of the description's. */

@@ -190,7 +190,6 @@ static err_t start(struct init *in, struct component *c)
     c->upgraded_at = ~0ull;
     c->audited = (struct audited){ .asked = false }; /* whoever was asked is no more */
     c->why[0] = 0;
-    create_begins(in, c, false);
     restart_again(in, c);
     return ERR_OK;
 }

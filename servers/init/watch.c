@@ -81,13 +81,6 @@ uint64_t watch_used(struct component *c)
     return c->used;
 }
 
-/* Who has answered an exit has all the memory that its guest is to have. */
-static void look_whether_begun(struct init *in, struct component *c)
-{
-    if (!c->begun && c->now->state == PROCESS_READY && restart_answered(in, c))
-        create_begins(in, c, true);
-}
-
 static bool hangs(struct init *in, struct component *c)
 {
     uint64_t seq = busy_with(in, c);
@@ -136,8 +129,6 @@ struct component *watch_next(struct init *in, struct process **p)
         }
         in->watch_place++;
         *p = c->now;
-        if (c->guest && !c->ended)
-            look_whether_begun(in, c);
         if (!c->restartable || c->ended)
             continue;
         if (c->guest ? hangs(in, c) : c->done && server_hangs(in, c))

@@ -75,19 +75,6 @@ static struct client *client_of(struct memmgr *m, uint64_t badge)
     return &m->client[i];
 }
 
-static bool has_begun(const struct memmgr *m, uint64_t badge)
-{
-    return __atomic_load_n(m->begun, __ATOMIC_ACQUIRE) >> DESC_BADGE_CLIENT(badge) & 1;
-}
-
-/* Whose guest runs asks for nothing any more: what it might would be work at the cost of all guests. */
-static struct client *client_that_begins(struct memmgr *m, uint64_t badge)
-{
-    struct client *c = client_of(m, badge);
-
-    return c && !has_begun(m, badge) ? c : NULL;
-}
-
 static err_t error_of(enum pool_answer a)
 {
     switch (a) {
@@ -180,7 +167,7 @@ static void forget(struct memmgr *m, struct client *c, uint64_t gfn, uint32_t pa
 err_t memory_map_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages, memory_rights_t rights)
 {
     struct memmgr *m = self;
-    struct client *c = client_that_begins(m, badge);
+    struct client *c = client_of(m, badge);
 
     if (!c)
         return ERR_RANGE;
@@ -203,7 +190,7 @@ err_t memory_map_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t p
 err_t memory_protect_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages,
                           memory_rights_t rights)
 {
-    struct client *c = client_that_begins(self, badge);
+    struct client *c = client_of(self, badge);
 
     if (!c)
         return ERR_RANGE;
@@ -216,7 +203,7 @@ err_t memory_protect_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32
 err_t memory_release_impl(void *self, uint64_t badge, uint64_t first_gfn, uint32_t pages, uint32_t *released)
 {
     struct memmgr *m = self;
-    struct client *c = client_that_begins(m, badge);
+    struct client *c = client_of(m, badge);
 
     if (!c || first_gfn >= c->gfns || pages > c->gfns - first_gfn)
         return ERR_RANGE;
@@ -237,9 +224,7 @@ err_t memory_info_impl(void *self, uint64_t badge, struct memory_info *info)
         return ERR_RANGE;
     info->quota_pages = c->quota;
     info->mapped_pages = c->mapped;
-    info->runs = info->splits = 0;
-    if (!has_begun(self, badge))
-        client_shape(c, &info->runs, &info->splits);
+    client_shape(c, &info->runs, &info->splits);
     return ERR_OK;
 }
 
@@ -315,7 +300,6 @@ static void begin(struct memmgr *m, const struct component_info *info)
 
     m->clients = config->memory_clients;
     m->quota = info->quota;
-    m->begun = &info->begun;
     m->next_slot = CAP_FREE;
     m->made = info->incarnation != 0;
     if (m->made && !learn_possible())

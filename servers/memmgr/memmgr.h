@@ -39,7 +39,6 @@ struct memmgr {
     struct client client[CLIENTS_MAX];
     uint32_t clients;
     const uint32_t *quota; /* what each may have now: init changes it */
-    const uint64_t *begun; /* bit i: the guest of client i runs; init changes it */
     struct range range[RANGES_MAX];
     uint32_t ranges, frames;
     bool made; /* by the memmgr before this one: objects are counted, not made */

@@ -92,14 +92,6 @@ def test_a_sound_program_behind_one_whose_vmms_never_got_ready_has_one_that_wait
     run.until(lambda: run.guest()["successor"], "one that waits")
 
 
-def test_a_vmm_that_asks_for_memory_without_end_is_refused(hostile):
-    """memmgr has half of the processor before all guests: it works for those whose guest has not begun."""
-    run = hostile(SERVES, "static unsigned exits; uint32_t n; if (exits++ == 20) for (;;) { memory_release(CAP_MEMORY, 0, 4096, &n); "
-                          "memory_map(CAP_MEMORY, 0, 4096, MEMORY_RIGHTS_READ | MEMORY_RIGHTS_WRITE); }")
-    run.more(20, guest=1)
-    assert share(run, 1, 30) >= 45
-
-
 def test_a_vmm_that_signals_the_console_without_end_leaves_its_neighbour_a_quarter(hostile):
     """The console's half of the processor comes before all guests, the other half is shared: docs/limits.md."""
     run = hostile(SERVES, "static unsigned exits; if (exits++ == 20) for (;;) sys_signal(CAP_WRITTEN);")

@@ -49,12 +49,6 @@ void restart_ping(struct init *in, struct component *c)
     (void)in, (void)c;
 }
 
-void create_begins(struct init *in, struct component *c, bool begun)
-{
-    (void)in;
-    c->begun = begun;
-}
-
 uint64_t restart_answered(struct init *in, const struct component *c)
 {
     (void)in, (void)c;

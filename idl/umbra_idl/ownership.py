@@ -76,6 +76,8 @@ class Ownership:
                     yield r.component, f"would have group {r.fields['group']:#x}, which nobody makes"
                 else:
                     self.owners[r.fields["group"]].add(self.owner_by(r))
+            elif r.op == "COMPONENT":
+                self.owners[r.fields["fault"]].add(INIT)
         for owner, g in self.guests.items():
             for kind in ("vm", "vcpu", "space", "shadow"):
                 self.owners[g[kind]].add(owner)
@@ -86,18 +88,18 @@ class Ownership:
         yield from self.doubles()
 
     def signals(self):
-        """Bindings: what signals a notification belongs to whose notification it is, and faults are told to init."""
+        """Bindings: what signals a notification belongs to whose notification it is."""
         for r in self.records:
             f = r.fields
-            pairs = {"TIMER": lambda: (f["timer"], f["notification"]), "IRQ": lambda: (f["group"], f["notification"]),
-                     "NOTIFY": lambda: (r.component, f["notification"]), "GUEST": lambda: (f["owner"], f["notification"]),
-                     "COMPONENT": lambda: (INIT, f["fault"])}
-            if r.op in pairs:
-                what, to = pairs[r.op]()
-                whose = self.owners.get(what, set()) if r.op in ("TIMER", "IRQ") else {what}
-                heard = self.owners.get(to, set())
-                if whose != heard:
-                    yield self.somebody(whose | heard), f"{r.op} of {self.all(whose)} would signal what is of {self.all(heard)}"
+            if r.op in ("TIMER", "IRQ"):
+                whose = self.owners.get(f["timer" if r.op == "TIMER" else "group"], set())
+            elif r.op in ("NOTIFY", "GUEST"):
+                whose = {r.component if r.op == "NOTIFY" else f["owner"]}
+            else:
+                continue
+            heard = self.owners.get(f["notification"], set())
+            if whose != heard:
+                yield self.somebody(whose | heard), f"{r.op} of {self.all(whose)} would signal what is of {self.all(heard)}"
 
     def doubles(self):
         """Two who send with the same badge, or signal with the same bit, are one to who receives."""

@@ -231,8 +231,8 @@ TEST(served_roots_owe_what_was_lost_meanwhile)
 }
 
 /* Memory taken, narrowed, harvested, an epoch that ends by itself; tables made anew, on the same frames. */
-/* An answer that asks for the window where it is open already is not followed by an entry: what it owed is owed by the next one, be it that
- * the processor has no ASID left (16 under QEMU) and all must go. */
+/* An answer that asks for the window where it is open already is not followed by an entry: what it owed is
+ * owed by the next one, be it that the processor has no ASID left (16 under QEMU) and all must go. */
 TEST(what_an_entry_owes_that_did_not_come_is_owed_by_the_next)
 {
     struct vm_test v;

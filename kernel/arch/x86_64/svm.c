@@ -77,7 +77,8 @@ static ALWAYS_INLINE void prepare_asid(struct vcpu *v, struct vmcb *b)
         set_asid(b, (uint16_t)v->root.tlb.asid, 0);
 }
 
-/* Where no entry follows, nothing was emptied: the root has no ASID, and who gets the next one empties the TLB. */
+/* Where no entry follows, nothing was emptied: the root has no ASID, and who gets the next one empties the
+ * TLB. */
 static void entry_is_off(struct vcpu *v, const struct vmcb *b)
 {
     if (b->tlb_control) {
@@ -192,8 +193,9 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
 
 /* --- loads of CR3 --- */
 
-/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted, or a refused entry
- * left the host's state there, as TCG does. With nested paging it is the guest's own, and cannot be told apart. */
+/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted, or a refused
+ * entry left the host's state there, as TCG does. With nested paging it is the guest's own, and cannot be
+ * told apart. */
 static bool cr3_is_kept(const struct vcpu *v, const struct vmcb *b)
 {
     if (v->nested)

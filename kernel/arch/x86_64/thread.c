@@ -22,8 +22,9 @@ static void fpu_save(void *area)
         __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
 }
 
-/* Where x87 state has no exception pending, AMD's processors before RstrFpErrPtrs (CPUID 8000_0008h EBX[2]) do not restore the addresses
- * of the last instruction: the next guest would see this one's. So they become the kernel's, the same for all. */
+/* Where x87 state has no exception pending, AMD's processors before RstrFpErrPtrs (CPUID 8000_0008h EBX[2])
+ * do not restore the addresses of the last instruction: the next guest would see this one's. So they become
+ * the kernel's, the same for all. */
 static void hide_pointers(void)
 {
     static const uint32_t nothing;

@@ -119,7 +119,7 @@ PAIR = dict(CPUS=2, ASIDS=1, ROOTS=1)
 THREE = "3 processors, 1 taking; a rule without code yet"
 TRIPLE = dict(CPUS=3, ASIDS=1, ROOTS=1, DOWNGRADES=0)
 OUTPUT = "3 bytes, 1 death of each side anywhere"
-MORE_OUTPUT = "4 bytes, 2 deaths of each side anywhere"
+MORE_OUTPUT = "4 bytes, one an exit, 2 deaths of each side anywhere"
 INPUT = "4 bytes, 2 deaths of each side anywhere"
 POOL = "servers/memmgr/pool.c"
 PROPERTIES = (
@@ -209,7 +209,7 @@ PROPERTIES = (
         "test_all_generated_c_of_a_system_compiles", "test_c_reader_reads_what_the_compiler_means"), 4), short=False),
     model("init.third-death", "exit third", EXIT),
     model("system.output-once", "output in_order", OUTPUT),
-    model("system.output-once-more", "output in_order", MORE_OUTPUT, short=False, BYTES=4, VMM_DEATHS=2, CONSOLE_DEATHS=2),
+    model("system.output-once-more", "output in_order", MORE_OUTPUT, short=False, BYTES=4, AT_ONCE=1, VMM_DEATHS=2, CONSOLE_DEATHS=2),
     model("system.output-answered", "output answered_only", OUTPUT),
     model("system.output-ring", "output ring_whole", OUTPUT),
     model("system.output-shown", "output all_shown", OUTPUT + "; liveness"),

@@ -351,7 +351,14 @@ def test_a_property_that_fails_is_exit_1(tree):
                           ("kernel.a  all inputs     FAILS     0.1 s  x; %s within 900 s\n" % verify.NOT_RUN, "proves nothing"),
                           ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
-    assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict
+    done = subprocess.CompletedProcess((), 1, text, "")
+    assert seeded.judge(done, ["kernel.a"]) == verdict
+    assert seeded.judge(done, ["kernel.a"], of_sources=True) == ("caught" if models.CHANGED in text else verdict)
+
+
+def test_a_fault_of_the_sources_is_told_from_one_of_a_model():
+    assert seeded.is_of_sources((layout.ROOT / seeded.FOLDER / "exit-fourth-death.patch").read_text())
+    assert not seeded.is_of_sources((layout.ROOT / seeded.FOLDER / "exit-not-rolled-back.patch").read_text())
 
 
 @pytest.mark.parametrize("said,holds,figure", [("2 passed, 0 failed, 0 skipped\n", True, "2 tests"),

@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
-from umbra import build, layout, machine, qemu  # noqa: E402
+from umbra import build, layout, machine, qemu, testcmd, workers  # noqa: E402
 from umbra.errors import Failure  # noqa: E402
 
 RESULT = re.compile(r"^(ok|FAIL) (\w+)(?:: ?(.*))?$", re.M)
@@ -150,6 +150,11 @@ class ProcFile(CFile):
         if status is None and results.plan_error is None:
             results.plan_error = end
         return results
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        workers.join(config, testcmd.Selection)
 
 
 def pytest_collect_file(file_path, parent):

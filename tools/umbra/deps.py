@@ -36,7 +36,7 @@ NEEDS = {
     "qemu": (_n("QEMU for x86-64", "command:qemu-system-x86_64", "qemu-system-x86"),),
     "lint": (_n("clang-format 14", "command:clang-format-14", "clang-format-14"),
              _n("pyflakes", "import:pyflakes", "python3-pyflakes")),
-    "test": (_n("pytest", "import:pytest", "python3-pytest"),
+    "test": (_n("pytest", "import:pytest", "python3-pytest"), _n("pytest-xdist", "import:xdist", "python3-pytest-xdist"),
              _n("clang", "command:clang", "clang"),
              _n("address sanitizer of clang", "clangfile:libclang_rt.asan-x86_64.a", "libclang-rt-14-dev")),
     "sanitizers": (_n("address sanitizer", "gccfile:libasan.so", "libgcc-12-dev"),),

@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 
-from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest
+from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest, workers
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
@@ -21,6 +21,7 @@ def arguments(parser):
     parser.add_argument("-k", metavar="EXPR", help="only tests whose names match, as in pytest")
     parser.add_argument("--list", action="store_true", help="list the chosen tests, run nothing")
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
+    parser.add_argument("-j", type=int, metavar="N", dest="jobs", help="so many files of tests at once; default: all processors for all tests, else 1")
     machine.add_option(parser)
     parser.add_argument("--self-test", action="store_true",
                         help="apply each mutant of tests/mutants (or those named) to a copy: its test must fail")
@@ -59,8 +60,11 @@ def closing_line(passed, failed, skipped):
 
 def run(options):
     import pytest
-    selection, counter = Selection(options), Counter()
-    status = pytest.main(pytest_words(options), plugins=[selection, counter])
+    selection, counter, count = Selection(options), Counter(), jobs(options)
+    if count > 1:
+        status = pytest.main(workers.words(count) + pytest_words(options), plugins=[workers.Workers(selection), counter])
+    else:
+        status = pytest.main(pytest_words(options), plugins=[selection, counter])
     if status == pytest.ExitCode.USAGE_ERROR:
         raise Usage("the tests were not run; see the message above")
     selection.check(counter.broken)
@@ -75,6 +79,13 @@ def run(options):
     if status == pytest.ExitCode.INTERRUPTED and not counter.broken:
         raise Interrupted()
     return 1 if counter.failed else 0
+
+
+def jobs(options):
+    """On bochs one at a time: its tests are timed by the host's clock, and may come from many runs."""
+    if machine.kind() == "bochs":
+        return 1
+    return options.jobs or (workers.available() if whole(options) else 1)
 
 
 def whole(options):
@@ -147,7 +158,7 @@ class Selection:
         keep = items[:]
         if self.options.names:
             answers = [(item, answers_to(item.nodeid)) for item in items]
-            self.unknown = [n for n in self.options.names if not any(n in names for _, names in answers)]
+            self.unknown += [n for n in self.options.names if not any(n in names for _, names in answers)]
             keep = [item for item, names in answers if not self.unknown and names & set(self.options.names)]
         if machine.kind() == "bochs":
             keep = [item for item in keep if on_bochs(item.nodeid)]

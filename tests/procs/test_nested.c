@@ -406,8 +406,7 @@ TEST(vcpu_that_comes_from_a_nested_vm_is_intercepted_again)
     CHECK(vm_audit(&v));
 }
 
-/* I4: what the processor leaves when it refuses a guest's state is not shown. */
-/* Where the processor leaves its own state in place of the guest's (TCG does), registers and tables are not
+/* I4: where the processor leaves its own state in place of the guest's (TCG does), registers and tables are not
  * the VMM's to see. */
 TEST(a_refused_entry_shows_nothing_of_the_host)
 {

@@ -5,6 +5,8 @@
 #include "support/vm.h"
 
 #define CR3    0x5000ul
+#define RUN    256u /* entries of an operation */
+#define OPS    64u
 #define ROUNDS 1000000ul /* of the guest's loop, two instructions each */
 
 /* The longest path of the kernel is not what the guest does behind a load of CR3 that was served. */
@@ -35,4 +37,42 @@ TEST(the_guest_behind_a_served_load_is_no_stretch_of_the_kernel)
     CHECK_OK(sys_call(SLOT_KERNEL, &m));
     CHECK(m.w[0] < ROUNDS);
     CHECK_EQ(m.w[0] != 0, boot->debug);
+}
+
+/* The kernel's longest path in a reply that writes the same entries over and over, from one frame on or two.
+ */
+static uint64_t longest_reply(struct vm_test *v, bool other_frames)
+{
+    struct sys_message m = { .tag = TAG(KERNEL_STRETCHES, 1), .w = { KERNEL_STRETCHES_FORGET } };
+
+    for (unsigned i = 0; i < OPS; i++) {
+        op(v, OP_W0(OP_FILL_RUN, RWXU, RUN, v->table[5]));
+        op(v, OP_W1_RUN(RUN << (other_frames && i % 2), RUN));
+    }
+    v->r->groups |= STATE_RIP;
+    v->r->rip = 0x1000;
+    if (sys_call(SLOT_KERNEL, &m) != ERR_OK || vm_reply(v, NULL) != ERR_OK || v->x->kind != EXIT_HLT)
+        return 0;
+    m = (struct sys_message){ .tag = TAG(KERNEL_STRETCHES, 1) };
+    return sys_call(SLOT_KERNEL, &m) == ERR_OK ? m.w[0] : 0;
+}
+
+/* I9: an entry that takes another's place is more work, so there are fewer between two looks at interrupts.
+ */
+TEST(replaced_entries_keep_interrupts_off_for_no_longer_than_others)
+{
+    static const uint8_t hlt[] = { 0xf4 };
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, hlt, sizeof(hlt));
+    CHECK_OK(vm_recv(&v));
+    vm_long_tables(&v);
+    op(&v, OP_W0(OP_FILL_RUN, RWXU, 0, v.table[5]));
+    op(&v, OP_W1_RUN(0, 16));
+    vm_long_mode(&v, 0x1000, 0x8000, false);
+    uint64_t same = longest_reply(&v, false), other = longest_reply(&v, true);
+    CHECK(same != 0 || !boot->debug);
+    CHECK(other <= same + same / 2);
+    CHECK(vm_audit(&v));
 }

@@ -230,7 +230,6 @@ TEST(served_roots_owe_what_was_lost_meanwhile)
     CHECK(vm_audit(&v));
 }
 
-/* Memory taken, narrowed, harvested, an epoch that ends by itself; tables made anew, on the same frames. */
 /* An answer that asks for the window where it is open already is not followed by an entry: what it owed is
  * owed by the next one, be it that the processor has no ASID left (16 under QEMU) and all must go. */
 TEST(what_an_entry_owes_that_did_not_come_is_owed_by_the_next)
@@ -253,6 +252,7 @@ TEST(what_an_entry_owes_that_did_not_come_is_owed_by_the_next)
     CHECK(vm_audit(&v));
 }
 
+/* Memory taken, narrowed, harvested, an epoch that ends by itself; tables made anew, on the same frames. */
 TEST(a_guest_runs_on_new_tables_after_its_memory_changed)
 {
     struct vm_test v;

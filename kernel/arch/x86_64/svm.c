@@ -191,6 +191,17 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
     return false;
 }
 
+/* What is unusual goes to the VMCB. False: the guest is not entered. */
+static ALWAYS_INLINE bool decide_entry(struct vcpu *v, struct vmcb *b)
+{
+    if ((v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b)) {
+        entry_is_off(v, b);
+        return false;
+    }
+    softtlb_enter(v, b->asid, b->tlb_control);
+    return true;
+}
+
 /* --- loads of CR3 --- */
 
 /* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted, or a refused
@@ -216,10 +227,7 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
             return SVM_EXIT_INTR;
         prepare_asid(v, b);
         b->cr3 = v->root.table[0].v; /* only long ones are served */
-        if ((v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b)) {
-            entry_is_off(v, b);
-        } else {
-            softtlb_enter(v, b->asid, b->tlb_control);
+        if (decide_entry(v, b)) {
             stretch_end();
             v = svm_run(v);
             stretch_begin(STRETCH_EXIT);
@@ -249,18 +257,15 @@ static void entry_was_refused(struct vcpu *v, struct vmcb *b)
         arch_zero(b->seg, sizeof(*b) - offsetof(struct vmcb, seg));
 }
 
-/* True: the guest is not entered. */
+/* False: the guest is not entered. */
 static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
 {
     prepare_root(v, b);
-    bool exited = (v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b);
-    if (exited)
-        entry_is_off(v, b);
-    else
-        softtlb_enter(v, b->asid, b->tlb_control);
+    bool entered = decide_entry(v, b);
+
     write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
     stretch_end();
-    return exited;
+    return entered;
 }
 
 /* Ways on from svm_exited() by functions of their own, so that it need not keep anything for them. */
@@ -367,7 +372,7 @@ static inline bool event_alone(struct vcpu *v, struct vmcb *b)
 
 static __attribute__((noinline)) _Noreturn void go_on_slowly(struct vcpu *v)
 {
-    if (prepare(v, vmcb_of(v)))
+    if (!prepare(v, vmcb_of(v)))
         __asm__ volatile("jmp svm_not_entered" : : "D"(v) : "memory");
     svm_enter(v);
 }

@@ -406,8 +406,8 @@ TEST(vcpu_that_comes_from_a_nested_vm_is_intercepted_again)
     CHECK(vm_audit(&v));
 }
 
-/* I4: where the processor leaves its own state in place of the guest's (TCG does), registers and tables are not
- * the VMM's to see. */
+/* I4: where the processor leaves its own state in place of the guest's (TCG does), registers and tables are
+ * not the VMM's to see. */
 TEST(a_refused_entry_shows_nothing_of_the_host)
 {
     struct vm_test v;

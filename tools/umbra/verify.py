@@ -151,8 +151,8 @@ PROPERTIES = (
            "an_entry_that_is_replaced_is_a_downgrade_if_and_only_if_something_goes",
            "a_fill_of_any_entry_by_either_way_gives_what_the_guest_space_has", "a_downgrade_of_any_entry_keeps_no_more_than_was_said",
            "a_linked_table_stays_and_a_used_one_that_is_set_up_is_a_downgrade"),
-    inputs("kernel.epochs", "each operation on a table of 3 epochs; each change of each kind of entry; each use of a table; each other way that "
-           "memory goes",
+    inputs("kernel.epochs", "each operation on a table of 3 epochs; each change of each kind of entry; each use of a table; a range, a page "
+           "table of guest memory or a VM that goes, a harvest, a list that is refused in its middle",
            "a_table_of_another_epoch_is_only_set_up_anew", "nothing_is_linked_or_set_that_is_of_another_epoch",
            "whatever_is_taken_from_a_guest_ends_the_epoch", "a_list_that_is_refused_in_its_middle_ends_the_epoch",
            "the_end_of_a_page_table_of_guest_memory_ends_the_epoch", "a_vm_that_leaves_its_guest_space_ends_the_epoch",

@@ -204,6 +204,7 @@ class Counter:
         if report.failed or report.when == "call" or report.skipped:
             self.note(report)
         if report.failed and report.nodeid not in self.counted:
+            say.note("failed: " + report.nodeid)
             self.failed += 1
             self.counted.add(report.nodeid)
         elif report.skipped:

@@ -179,13 +179,13 @@ def test_a_created_guests_program_is_replaced_and_goes_with_it(places, tmp_path)
     old = run.called("new")["program"]
     run.channel.upload("new", renamed_vmm(tmp_path))
     run.channel.upgrade("new")
-    run.more(3, 1)
+    run.goes_on("new", 1)
     new = run.called("new")["program"]
     assert old.startswith("umbra 0") and new.startswith("umbra next ")
     assert run.channel.audit("new")["differences"] == 0
     run.until(lambda: run.called("new")["next"] == new, "successor of the new program")
     run.channel.ask("kill-vmm", guest="new")
-    run.more(3, 1)
+    run.goes_on("new", 1)
     assert run.called("new")["program"] == new and run.called("vmm0")["program"] == old
     assert run.text[1].count("Z") == 1 and whole_lines(run.text[1])
     assert max(run.largest_gap(guest) for guest in range(2)) < STEP + SLACK

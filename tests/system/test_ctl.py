@@ -54,6 +54,14 @@ class Tickers:
             self.look()
         self.more(3, guest)
 
+    def goes_on(self, name="vmm0", guest=0):
+        """Waits until exits of the guest are answered from now on, and shown: its lines alone may have been on their way."""
+        def said():
+            return next(g for g in self.channel.guests() if g["name"] == name)
+        before = said()["exits"]
+        self.until(lambda: said()["exits"] > before + 1 and said()["state"] == "running", "guest that goes on")
+        self.settle(guest)
+
     def ticks(self, guest=0):
         return [int(t, 16) for t in re.findall(r"^([0-9a-f]{16})\n", self.text[guest], re.M)]
 
@@ -149,7 +157,7 @@ def test_a_vmm_that_is_killed_or_replaced_leaves_its_guest_alone(tickers):
     for turn, command in enumerate(("kill-vmm", "restart-vmm", "kill-vmm")):
         run.until(lambda: run.guest()["successor"], "successor")
         run.ask(command)
-        run.more(3)
+        run.goes_on()
         assert run.guest()["incarnation"] == run.guest()["restarts"] == turn + 1
     assert run.largest_gap() < STEP + SLACK
     assert run.text[0].count("Z") == 1
@@ -269,12 +277,12 @@ def test_another_program_takes_over_under_a_running_guest(tickers, tmp_path):
     run = tickers()
     old = run.guest()["program"]
     run.upgrade(renamed_vmm(tmp_path))
-    run.more(3)
+    run.goes_on()
     new = run.guest()["program"]
     assert old.startswith("umbra 0") and new.startswith("umbra next ")
     run.until(lambda: run.guest()["next"] == new, "successor of the new program")
     run.ask("kill-vmm")
-    run.more(3)
+    run.goes_on()
     assert run.guest()["program"] == new and run.guest()["incarnation"] >= 3
     assert run.largest_gap() < STEP + SLACK
     assert run.text[0].count("Z") == 1
@@ -436,8 +444,8 @@ def test_a_program_that_hangs_before_it_answers_gives_way_though_another_one_is_
     with pytest.raises(control.Refused, match="not in a state"):
         run.ask("upload", bytes=4096, crc=0)
     run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
-    run.more(3)
-    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
+    run.goes_on()
+    assert run.guest()["program"] == before["program"]
     run.upgrade(renamed_vmm(tmp_path))
 
 
@@ -476,8 +484,8 @@ def test_a_program_that_has_answered_nothing_is_replaced_by_the_old_one(tickers,
     run.ask(command)
     answer = run.ask("upgraded")
     assert (answer["phase"], answer["text"]) == ("refused", "the new program was replaced before it answered an exit")
-    run.more(3)
-    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
+    run.goes_on()
+    assert run.guest()["program"] == before["program"]
     run.upgrade(renamed_vmm(tmp_path))
 
 
@@ -501,8 +509,8 @@ def test_a_program_on_trial_does_not_end_its_guest(tickers, tmp_path):
     run.channel.upload("vmm0", unable)
     run.ask("upgrade")
     run.until(lambda: run.ask("upgraded")["phase"] == "refused", "refusal")
-    run.more(3)
-    assert run.guest()["program"] == before["program"] and run.guest()["state"] == "running"
+    run.goes_on()
+    assert run.guest()["program"] == before["program"]
 
 
 def test_a_stopped_guest_is_silent_and_the_system_is_there_without_any(tickers):

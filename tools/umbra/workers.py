@@ -34,6 +34,13 @@ class Workers:
         self.selection.unknown = getattr(node, "workeroutput", {}).get("unknown", self.selection.unknown)
 
 
+class Order:
+    """pytest plugin of the others: what ends with files that take a minute leaves no process waiting long for another's."""
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: item.nodeid.startswith("tests/system/"))
+
+
 def join(config, plugin):
     """In one of the processes: the same options, the same choice; plugin(options) makes it."""
     options = argparse.Namespace(**config.workerinput["umbra"])
@@ -41,4 +48,5 @@ def join(config, plugin):
     machine.choose(options)
     selection = plugin(options)
     config.pluginmanager.register(selection)
+    config.pluginmanager.register(Order())
     config.workeroutput["unknown"] = selection.unknown

@@ -126,6 +126,9 @@ static void send(struct tcb *t, struct endpoint *ep)
         deliver(t, to);
         if (!cpu.current)
             cpu.partner = to;
+        else if (t == cpu.current) /* who does not wait gives up its turn all the same: what it has done for
+                                      it is not its time */
+            cpu.turn_over = cpu.reschedule = true;
         return;
     }
     thread_block(t, THREAD_SEND);

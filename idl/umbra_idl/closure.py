@@ -4,12 +4,14 @@
 Connections say in which direction a call may carry capabilities (its interface's cap parameters); over such a call everything
 that one side holds, or could obtain, may come to the other. Servers count as willing to pass on whatever their interfaces
 let them; init holds everything. Nothing else makes a capability: the kernel derives from what a component has. A description in
-which a guest's component could so come to another guest, or to the kernel object, is refused with the chain."""
+which a guest's component could so come to another guest, or to the kernel object, is refused with the chain; and one in which anybody has
+what no connection declares (ownership.py), so that this is looked for in what connections let through alone."""
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from .cheader import constants
+from .ownership import Ownership
 
 C = constants()
 INIT = C["DESC_SYSTEM"]
@@ -159,6 +161,7 @@ class Closure:
 
 def close(system, description, report):
     """Checks a compiled description; raises Failed when anything was reported. Returns the Closure, for audits."""
+    Ownership(system, description).run(report)
     closure = Closure(system, description).run(report)
     report.stop_on_error()
     return closure

@@ -61,7 +61,7 @@ CODES = {
     "E070": "a hardware grant is missing or outside its range",
     "E071": "a setting has the wrong type or is outside its range",
     "E072": "a needed setting is missing",
-    "E073": "two components that run guests share something directly",
+    "E073": "two components that run guests share something directly, or any two what no connection declares",
     "E074": "capabilities could pass from one guest's component to another's",
     "E075": "there is more than one assembly, or none where one is needed",
     "E076": "the same boot module is named for different purposes",

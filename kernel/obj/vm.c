@@ -9,7 +9,7 @@ static err_t bind(struct invocation *v, struct vm *vm)
 
     if (v->words < 1)
         return ERR_SHORT_MESSAGE;
-    err_t e = cspace_cap(v->caller, (cptr_t)arg(v, 0), OBJ_GUESTSPACE, RIGHT_READ, &g);
+    err_t e = cspace_cap(v->caller, (cptr_t)arg(v, 0), OBJ_GUESTSPACE, RIGHT_READ | RIGHT_WRITE, &g);
     if (e != ERR_OK)
         return e;
     if (vm->space)

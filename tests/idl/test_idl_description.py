@@ -174,6 +174,55 @@ def two_guests():
     return next(s for s in map(system_of, SYSTEMS) if sum(bool(i.guest) for i in s.components) > 1)
 
 
+def misplaced(description):
+    """Every record once more as another component's; every binding, fault endpoint and badge as another's; rights of what is shared."""
+    records, ids = description.records, [r.component for r in description.records if r.op == "COMPONENT"]
+    types = {r.fields["group"]: r.fields["type"] for r in records if r.op == "OBJECTS"}
+    of_type = lambda *names: [g for g, t in types.items() if t in [C["OBJ_" + n] for n in names]]
+    ends = {"CAP": "slot", "MAP": "address", "VIEW": "address"}
+    own = {(r.fields["owner"], r.fields[key]) for r in records if r.op == "GUEST" for key in ("vm", "vcpu", "space", "shadow")}
+    for n, r in enumerate(records):
+        f = r.fields
+        if r.op in ends and f["group"] < C["DESC_OWN_CNODE"]:
+            for other in ids:
+                if other != r.component and (other, f["group"]) not in own:
+                    yield f"{r.op} {f} of {r.component} for {other}", records + [Record(r.op, other, f)]
+                    yield f"{r.op} {f} of {r.component} for {other} elsewhere", records + [Record(r.op, other, f | {ends[r.op]: 900 << 12})]
+        changed = []
+        if r.op in ("TIMER", "IRQ", "GUEST", "NOTIFY"):
+            changed += [{"notification": g} for g in of_type("NOTIFICATION")]
+        if r.op == "GUEST":
+            changed += [{key: g} for key, t in (("vm", "VM"), ("vcpu", "VCPU"), ("space", "GUESTSPACE"), ("shadow", "SHADOW"))
+                        for g in of_type(t)]
+            changed += [{"owner": other} for other in ids] + [{"client": f["client"] + 1}]
+        if r.op == "COMPONENT":
+            changed += [{"fault": g} for g in of_type("ENDPOINT")]
+            changed += [{"fault_badge": x.fields["fault_badge"]} for x in records if x.op == "COMPONENT"]
+        if r.op == "CAP" and f["rights"] == C["RIGHT_WRITE"] and types.get(f["group"]) in (C["OBJ_ENDPOINT"], C["OBJ_NOTIFICATION"]):
+            changed += [{"badge": x.fields["badge"]} for x in records if x.op == "CAP" and x.component != r.component and
+                        x.fields["group"] == f["group"] and x.fields["rights"] & C["RIGHT_WRITE"]]
+            changed += [{"badge": 0}, {"rights": 3}, {"rights": 1}, {"count": 2}]
+        if r.op == "MAP" and sum(x.op == "MAP" and x.fields["group"] == f["group"] for x in records) > 1:
+            changed += [{"rights": 4 - f["rights"]}, {"count": f["count"] + 1}, {"first": 1}]
+        for c in changed:
+            if f | c != f:
+                yield f"{r.op} {f} of {r.component} with {c}", records[:n] + [Record(r.op, r.component, f | c)] + records[n + 1:]
+
+
+def test_whatever_no_connection_declares_is_refused():
+    """Of a good description, each record for another, and each binding changed, one by one."""
+    system, tried = two_guests(), 0
+    for what, records in misplaced(describe(system)):
+        description, report = describe(system), Report()
+        description.records = records
+        with pytest.raises(Failed):
+            close(system, description, report)
+            pytest.fail(what)
+        assert {d.code for d in report.items} <= {"E073", "E074", "E080"}
+        tried += 1
+    assert tried >= 300
+
+
 def test_any_grant_of_a_guest_to_another_is_refused():
     """What the checker lets nobody write, added to the records one by one: the closure finds each."""
     system, tried = two_guests(), 0

@@ -31,6 +31,7 @@ TEST(vm_refusals)
     CHECK_EQ(sys_invoke1(vm, VM_BIND, none), ERR_NO_CAP);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, vm), ERR_WRONG_TYPE);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, copy_cap(g, RIGHT_WRITE)), ERR_NO_RIGHT);
+    CHECK_EQ(sys_invoke1(vm, VM_BIND, copy_cap(g, RIGHT_READ)), ERR_NO_RIGHT);
     CHECK_EQ(sys_invoke1(vm, VM_BIND, deepest(g)), ERR_TOO_DEEP);
     CHECK_OK(sys_invoke1(vm, VM_BIND, g));
     CHECK_EQ(sys_invoke1(vm, VM_BIND, new_object(OBJ_GUESTSPACE, 0)), ERR_ALREADY_BOUND);

@@ -50,6 +50,18 @@ def test_a_vmm_that_calls_init_without_end_does_not_keep_others_waiting(hostile)
     assert run.guest()["state"] == "stopped"
 
 
+def test_a_vmm_that_sends_to_init_without_end_does_not_keep_others_waiting(hostile):
+    """It waits for no answer, so that its turn could go on when init has done what it asked for."""
+    run = hostile(SERVES, 'static unsigned exits; if (exits++ == 20) { supervisor_log(CAP_SUPERVISOR, "%s"); for (;;) { struct sys_message m = { '
+                  '.tag = TAG(SUPERVISOR_LOG_LABEL, 51), .w = { 400, %s } }; sys_send(CAP_SUPERVISOR, &m); } }' % (
+                      "x" * 400, ", ".join([hex(int.from_bytes(b"x" * 8, "little"))] * 3)))
+    run.until(lambda: run.log().count("x" * 400) > 20, "lines that were sent")
+    assert share(run, 1, 30) >= 45
+    assert run.largest_gap(1) < STEP + TURNS and whole_lines(run.text[1])
+    run.ask("stop")
+    assert run.guest()["state"] == "stopped"
+
+
 def test_a_vmm_that_says_it_is_done_for_and_goes_on_is_stopped(hostile):
     """Those that were built to wait: after three of them none is built any more, and the last one would be there for good."""
     run = hostile(READY, "if (p.env.info->incarnation) { struct guest_state none = { 0 }; supervisor_ended(CAP_SUPERVISOR, "

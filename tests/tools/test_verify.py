@@ -76,6 +76,83 @@ def test_a_model_that_spin_refuses_fails(toy):
     assert not outcome.holds and outcome.figure == models.NO_BUILD
 
 
+def with_more(option="", behind=""):
+    """The toy with one more option in its loop, in line 7, and more behind that, from line 9 on."""
+    return TOY.replace(":: n == 3 -> break od", "\n%s\n:: n == 3 -> break od;\n%s\nout: skip" % (option, behind))
+
+
+def never(outcome):
+    assert not outcome.holds and outcome.figure == models.UNREACHED, outcome
+    return [line.removeprefix("toy.pml:").removesuffix(" is never done") for line in outcome.why.splitlines()]
+
+
+def test_statements_that_are_never_done_fail_and_are_named(toy):
+    """Also where nothing stands behind a guard, of which pan says nothing."""
+    text = with_more(":: n == 9 -> n = 0\n:: n == 8 -> skip\n:: n == 7 -> goto out\n:: n == 6 -> d_step { n = 1; n = 0 }\n"
+                     ":: n == 5 -> atomic { n = 1; n = 0 }\n:: n < 0 -> break")
+    assert never(toy(text=text)("small")) == ["7: ((n==9))", "7: n = 0", "8: ((n==8))", "9: ((n==7))", "10: ((n==6))", "10: d_step", "11: ((n==5))",
+                                              "11: n = 1", "11: n = 0", "12: ((n<0))"]
+
+
+def test_so_they_are_behind_what_shall_happen(toy):
+    text = with_more(behind="if :: n == 3 -> skip :: else -> skip fi;\nif :: n == 3 -> skip :: else -> n = 2 fi;\n"
+                            "if :: n == 3 -> n = 2; goto out :: n == 9 fi;\nn = 1; n = 0;")
+    assert never(toy(text=text)("reached")) == ["9: else", "10: else", "10: n = 2", "11: ((n==9))", "12: n = 1", "12: n = 0"]
+
+
+def test_so_they_are_behind_a_goto(toy):
+    assert never(toy(text=with_more(behind="goto out; n = 2; n = 1;"))("small")) == ["9: n = 2", "9: n = 1"]
+
+
+def test_what_is_done_once_what_shall_happen_has_happened_counts(toy):
+    assert toy(text=with_more(behind="n = 2; if :: n == 2 -> n = 1 fi;"))("reached").holds
+
+
+def test_that_everybody_waits_for_ever_is_seen_under_fairness(toy):
+    text = TOY.replace("(n == 3) }", "(n == 2) } /* weakly fair */").replace(":: n == 3 -> break", ":: n == 3 -> n == 2; break")
+    outcome = toy(text=text)("reached")
+    assert not outcome.holds and outcome.figure == models.BROKEN
+
+
+@pytest.mark.parametrize("said, holds", [("/* 2 unreached: for a test */", True), ("/* 1 unreached: for a test */", False),
+                                         ("/* 3 unreached: for a test */", False), ("/* 2 unreached: */", False), ("/* unreached: for a test */", False)])
+def test_what_is_not_reached_may_be_said_in_its_line_with_how_much_and_why(toy, said, holds):
+    assert toy(text=with_more(":: n == 9 -> n = 0 " + said))("small").holds == holds
+
+
+def test_what_is_said_to_be_unreached_and_is_reached_fails(toy):
+    assert never(toy(text=with_more(":: n == 0 -> n = 1 /* 2 unreached: for a test */"))("small")) == ["7: says 2 unreached, 0 are"]
+
+
+def test_of_an_inline_each_use_is_looked_at(toy):
+    text = with_more(behind="more(3); more(9);").replace("active", "inline more(x) { if :: n == x -> skip :: n != x -> skip fi }\nactive")
+    assert never(toy(text=text)("small")) == ["6: ((n!=3))", "6: ((n==9))"]
+
+
+def test_a_choice_where_nothing_tells_which_way_it_went_is_refused(toy):
+    outcome = toy(text=with_more(behind="skip; d_step { if :: n == 9 -> n = 0 :: else -> n = 3 fi }"))("small")
+    assert not outcome.holds and outcome.figure == models.NO_BUILD and "near line 9" in outcome.why
+
+
+@pytest.mark.parametrize("guard", [None, "root_set == epoch ->\n            if", "takes > 0 && runs_on != c && space != NONE ->", ":: cached[TLB(c, a)] != NONE ->"])
+def test_a_guard_of_the_model_of_epochs_that_can_never_hold_is_found(tmp_path, monkeypatch, guard):
+    """Every claim holds then: what they are about does not happen."""
+    text = models.source("epoch").read_text()
+    if guard:
+        assert text.count(guard) == 1
+        text = text.replace(guard, guard.replace(":: ", ":: false && ") if guard[0] == ":" else "false && " + guard)
+    monkeypatch.setattr(models, "WORK", tmp_path)
+    monkeypatch.setattr(models, "source", lambda file: tmp_path / (file + ".pml"))
+    models.source("epoch").write_text(text)
+    models.build.cache_clear()
+    models.search.cache_clear()
+    why, report = models.search("epoch", (("ASIDS", 1), ("DOWNGRADES", 0), ("ROOTS", 1)), models.ALL, ("frames", "tables"))
+    assert why == (models.UNREACHED if guard else None)
+    if guard:
+        place = "epoch.pml:%d: " % (text[:text.index("false &&")].count("\n") + 1)
+        assert any(line.startswith(place) and "is never done" in line for line in report.splitlines()), report
+
+
 @pytest.mark.parametrize("source,why", [(SOURCE.replace("count", "sum"), "has no function count"),
                                         (SOURCE.replace("int count(int n)\n{", "int count(int n);"), "has no function count"),
                                         ("int count(int n)\n{\n    return n;\n    n + 1;\n}\n", "'return' does not stand where")])
@@ -268,12 +345,20 @@ def test_a_property_that_fails_is_exit_1(tree):
                                           ("kernel.a  proved         FAILS     0.1 s  x; 6 of 6 goals, expected 7\n", "SURVIVED"),
                                           ("kernel.a  proved         FAILS     0.1 s  x; 6 of 7 goals\n", "caught"),
                                           ("kernel.a  model-checked  FAILS     0.1 s  x; %s\n" % models.CHANGED, "proves nothing"),
+                                          ("kernel.a  model-checked  FAILS     0.1 s  x; %s\n" % models.UNREACHED, "proves nothing"),
                           ("kernel.a  all inputs     FAILS     0.1 s  x; 0 of 1 tests pass\n", "caught"),
                           ("kernel.a  all inputs     FAILS     0.1 s  x; %s\n" % verify.NOT_RUN, "proves nothing"),
                           ("kernel.a  all inputs     FAILS     0.1 s  x; %s within 900 s\n" % verify.NOT_RUN, "proves nothing"),
                           ("kernel.ab  model-checked  FAILS     0.1 s  x; y\n", "its property did not run")])
 def test_the_self_test_calls_caught_what_is_caught(text, verdict):
-    assert seeded.judge(subprocess.CompletedProcess((), 1, text, ""), ["kernel.a"]) == verdict
+    done = subprocess.CompletedProcess((), 1, text, "")
+    assert seeded.judge(done, ["kernel.a"]) == verdict
+    assert seeded.judge(done, ["kernel.a"], of_sources=True) == ("caught" if models.CHANGED in text else verdict)
+
+
+def test_a_fault_of_the_sources_is_told_from_one_of_a_model():
+    assert seeded.is_of_sources((layout.ROOT / seeded.FOLDER / "exit-fourth-death.patch").read_text())
+    assert not seeded.is_of_sources((layout.ROOT / seeded.FOLDER / "exit-not-rolled-back.patch").read_text())
 
 
 @pytest.mark.parametrize("said,holds,figure", [("2 passed, 0 failed, 0 skipped\n", True, "2 tests"),

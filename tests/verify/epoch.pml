@@ -2,8 +2,8 @@
 /* Guest memory and shadow tables that are taken away while guests run: epochs, downgrades, cached roots and ASIDs (I3).
  *
  * A VM with one vCPU, two roots that share the table below them, one guest frame. A TLB keeps, for each ASID, a translation and
- * the way to the table; it may load either whenever the guest runs. memmgr takes the frame away, init the table;
- * both come back with other owners in between. With CPUS 1 this is what the kernel does. With more it is the rule for a kernel of
+ * the way to the table; it may load either whenever the guest runs. memmgr takes the frame away, init the table or root 0;
+ * each comes back with another owner in between. With CPUS 1 this is what the kernel does. With more it is the rule for a kernel of
  * several processors, which is not written: memory is used again only when no processor is in an earlier epoch. */
 #ifndef CPUS
 #define CPUS 1
@@ -26,10 +26,11 @@
 
 /* The GuestSpace, and who has the memory: true while it is this VM's. */
 byte epoch = 1, space = 0;
-bool frame_ours[2] = true, table_ours = true, table_cap = true; /* table_cap: the VMM can name it */
+bool frame_ours[2] = true;
+bool table_ours = true, table_cap = true, root_ours = true, root_cap = true; /* root: 0; cap: the VMM can name it */
 /* The VM's shadow tables: the one leaf, its rights, the links of the two roots, and the stamps. */
 byte leaf = NONE, table_epoch, root_epoch[ROOTS];
-bool leaf_writable, link[ROOTS], table_used;
+bool leaf_writable, link[ROOTS], table_used, root_used; /* root_used: as a root, or it holds links */
 byte downgrades;
 /* The vCPU: which root, on which processor it runs (CPUS: on none). What a root owes to each processor's TLB. */
 byte root, root_set, runs_on = CPUS, saw[CPUS * ROOTS], asid[CPUS * ROOTS];
@@ -68,6 +69,7 @@ inline new_asid(c, r)
  * C: kernel/obj/shadow.c fill: next_frame ; ERR_NOT_IN_GUEST
  * C: kernel/obj/shadow.c op_downgrade: downgraded = true
  * C: kernel/obj/root.c op_set_root
+ * C: kernel/obj/root.c root_hold: META_SHADOW_USED
  * C: kernel/obj/root.c root_enter
  * C: kernel/obj/shadow.c know_current: ERR_STALE_TABLE
  * C: kernel/obj/shadow.c drop_entry: downgraded = true */
@@ -78,33 +80,36 @@ inline operation()
         d_step { leaf = NONE; leaf_writable = false; table_epoch = epoch; table_used = false }
     :: table_cap && table_epoch == epoch && space != NONE && (leaf == NONE || leaf == space) -> /* OP_FILL */
         d_step { leaf = space; leaf_writable = true }
+#if DOWNGRADES > 0
     :: table_epoch == epoch && leaf != NONE && leaf_writable && downs > 0 -> /* OP_DOWNGRADE */
         d_step { leaf_writable = false; downgrades++; downs-- }
     :: table_epoch == epoch && leaf != NONE && downs > 0 -> /* OP_CLEAR */
         d_step { leaf = NONE; leaf_writable = false; downgrades++; downs-- }
     :: root_epoch[0] == epoch && link[0] && downs > 0 -> d_step { link[0] = false; downgrades++; downs-- }
-    :: root_epoch[0] != epoch -> d_step { root_epoch[0] = epoch; link[0] = false }
-    :: table_cap && table_epoch == epoch && root_epoch[0] == epoch && !link[0] -> d_step { link[0] = true; table_used = true }
+#endif
+    :: root_cap && root_epoch[0] != epoch -> d_step { root_epoch[0] = epoch; link[0] = false; root_used = false }
+    :: table_cap && table_epoch == epoch && root_epoch[0] == epoch && !link[0] ->
+        d_step { link[0] = true; table_used = true; root_used = true }
 #if ROOTS > 1
     :: root_epoch[1] != epoch -> d_step { root_epoch[1] = epoch; link[1] = false }
     :: table_cap && table_epoch == epoch && root_epoch[1] == epoch && !link[1] -> d_step { link[1] = true; table_used = true }
     :: root_epoch[1] == epoch && (root != 1 || root_set != epoch) -> set_root(1)
 #endif
-    :: root_epoch[0] == epoch && (root != 0 || root_set != epoch) -> set_root(0)
+    :: root_epoch[0] == epoch && (root != 0 || root_set != epoch) -> set_root(0); root_used = true
     fi
 }
 
 /* A root of a new epoch is a new one, that has no ASID; within an epoch it keeps what it had (the root list). */
 inline set_root(r)
 {
-    d_step {
-        if
-        :: root_set != epoch ->
-            for (i : 0 .. CPUS * ROOTS - 1) { asid[i] = 0 }
-        :: else -> skip
-        fi;
-        root = r; root_set = epoch; i = 0
-    }
+    if
+    :: root_set != epoch ->
+        for (i : 0 .. CPUS * ROOTS - 1) { asid[i] = 0 }
+#if ROOTS > 1
+    :: else -> skip
+#endif
+    fi;
+    root = r; root_set = epoch; i = 0
 }
 
 /* C: kernel/obj/guestspace.c change: perform_narrow ; guestspace_bump
@@ -142,11 +147,13 @@ end_loop:
         :: window[c] != NONE -> used_window = used_window || !frame_ours[window[c]]
         :: atomic { operation() }
         :: d_step { window_epoch[c] = 0; runs_on = CPUS } /* it waits, another processor may have it next */
-        :: CPUS > 1 && window_epoch[c] != epoch -> d_step { window_epoch[c] = epoch; window[c] = NONE }
+#if CPUS > 1
+        :: window_epoch[c] != epoch -> d_step { window_epoch[c] = epoch; window[c] = NONE }
+#endif
         /* The answer: the guest is entered on a root of this epoch only.
          * C: kernel/obj/vcpu.c vcpu_run: root.epoch ; EXIT_ROOT ; arch_vcpu_run */
         :: atomic {
-            root_set == epoch && root_epoch[root] == epoch ->
+            root_set == epoch ->
             if
             :: asid[ROOT(c, root)] == 0 || saw[ROOT(c, root)] != downgrades -> new_asid(c, root)
             :: else -> skip
@@ -161,9 +168,12 @@ end_loop:
     /* The guest: walks, uses what the TLB holds, exits at any time (another processor's wish, too). */
     :: guest_epoch[c] != 0 ->
         if
-        :: link[root] && root_epoch[root] == guest_epoch[c] -> walked[TLB(c, a)] = true
+        :: d_step {
+            used_taken_table = used_taken_table || (root == 0 && !root_ours);
+            walked[TLB(c, a)] = walked[TLB(c, a)] || link[root]
+        }
         :: walked[TLB(c, a)] ->
-            d_step {
+            atomic {
                 used_taken_table = used_taken_table || !table_ours;
                 if
                 :: leaf != NONE && table_ours -> cached[TLB(c, a)] = leaf; cached_writable[TLB(c, a)] = leaf_writable
@@ -181,13 +191,14 @@ end_loop:
         wait_for_all(c);
         frame_ours[f] = false;
         d_step { frame_ours[1 - f] = true; space = 1 - f; f = 0 }
-    /* init's: the table goes. C: kernel/obj/shadow.c shadow_finalise: META_SHADOW_USED ; guestspace_bump */
+    /* init's: the table goes, or root 0.
+     * C: kernel/obj/shadow.c shadow_finalise: META_SHADOW_BLOCKS ; META_SHADOW_USED ; lives_in ; guestspace_bump */
     :: atomic {
-        takes > 0 && runs_on != c && table_cap && table_epoch == epoch ->
+        takes > 0 && runs_on != c && table_cap && table_epoch != 0 ->
         takes--;
         table_cap = false;
         if
-        :: table_used -> bump(c)
+        :: table_used && table_epoch == epoch -> bump(c)
         :: else -> skip
         fi;
         table_epoch = 0
@@ -195,6 +206,19 @@ end_loop:
         wait_for_all(c);
         table_ours = false
     :: atomic { !table_ours -> table_ours = true; table_cap = true; leaf = NONE; leaf_writable = false; table_used = false }
+    :: atomic {
+        takes > 0 && runs_on != c && root_cap && root_epoch[0] != 0 ->
+        takes--;
+        root_cap = false;
+        if
+        :: root_used && root_epoch[0] == epoch -> bump(c)
+        :: else -> skip
+        fi;
+        root_epoch[0] = 0
+    }
+        wait_for_all(c);
+        root_ours = false
+    :: atomic { !root_ours -> root_ours = true; root_cap = true; link[0] = false; root_used = false }
     od
 }
 

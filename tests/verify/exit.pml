@@ -37,7 +37,7 @@ bool pending;
 byte died_at, deaths;
 bool stopped;
 /* Soft: of the incarnation. */
-bool noted[2], counted, stored, resumed;
+bool noted[2], counted, stored, resumed, began;
 byte words, writes, sum, last, more, received, k, n, tmp;
 /* What only the properties see. */
 byte left = DEATHS, was_state[2], was_memory[2], was_argument, in_a_row, answers, ones;
@@ -68,7 +68,7 @@ ltl served { <> (answered == EXITS || stopped) }
 inline set(i, value)
 {
     if
-    :: noted[i] -> skip
+    :: noted[i] -> skip /* 2 unreached: word 1 is set once an exit, by one of two */
     :: else ->
         noted[i] = true;
         d_step { word[words].index = i; word[words].old = state[i] }
@@ -134,7 +134,7 @@ inline recover()
     sum = SUM;
     last = (COUNTS(1) && (!COUNTS(0) || sum_seq[1] > sum_seq[0]) -> 1 : 0);
     if
-    :: !COUNTS(last) || sum_of[last] != sum -> corrupt = true; goto halt
+    :: !COUNTS(last) || sum_of[last] != sum -> corrupt = true; goto halt /* 2 unreached: sound claims it */
     :: else -> skip
     fi
 }
@@ -147,7 +147,7 @@ inline commit()
     :: words > 0 ->
         if
         :: sum_seq[last] != seq -> last = 1 - last
-        :: else -> skip
+        :: else -> skip /* 1 unreached: of a guest that begins, whose first sum (undo_reset) is not here */
         fi;
         sum_seq[last] = NEVER; MAY_DIE; /* half written */
         sum_of[last] = sum; MAY_DIE;
@@ -195,18 +195,29 @@ active proctype system()
 next: /* C: servers/init/restart.c hand_over */
     /* C: servers/vmm/main.c take_over: vmm_resume ; console_withdraw */
     receive();
-    MAY_DIE;
-    recover(); /* C: servers/vmm/core/start.c vmm_resume: undo_recover ; resumed = true */
-    resumed = answered > 0 || in_a_row > 0; /* else the guest begins */
-serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit */
-    skip;
+    if
+    :: !began ->
+        MAY_DIE;
+        recover(); /* C: servers/vmm/core/start.c vmm_resume: undo_recover ; resumed = true */
+        resumed = answered > 0 || in_a_row > 0; /* else the guest begins */
+        began = true
+#if EXITS > 1
+    :: else -> skip
+#endif
+    fi;
+    /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ; vmm_commit */
     d_step {
         noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
         handling = true
     }
     counted = true;
     if
-    :: received == 1 -> tmp = state[0] + 1; set(0, tmp)
+    :: received == 1 -> /* by way of another value: what was there is written down once */
+        do
+        :: k < 2 -> tmp = (k == 0 -> state[0] + 2 : state[0] - 1); k++; set(0, tmp)
+        :: else -> break
+        od;
+        k = 0
     :: else -> skip
     fi;
     /* C: servers/vmm/core/exits.c continue_guest: VMM_SET(v, hidden ; resumed = false */
@@ -224,17 +235,19 @@ serve: /* C: servers/vmm/main.c serve: vmm_begin ; vmm_handle ; console_output ;
     tmp = 0;
     commit();
     handling = false;
+again:
     answer(seq);
     if
     :: skip
-    :: left > 0 -> left--; answer(seq) /* one that is broken answers twice */
+    :: left > 0 -> left--; goto again /* one that is broken answers twice */
     fi;
     MAY_DIE;
     if
     :: answered >= EXITS -> goto halt
-    :: else -> skip; receive()
+#if EXITS > 1
+    :: else -> goto next
+#endif
     fi;
-    goto serve;
 
 dead_of_itself:
     skip;
@@ -243,7 +256,7 @@ dead: /* C: servers/init/restart.c restart: stop_guest ; may_go_on ; hand_over
     skip;
     d_step {
         noted[0] = false; noted[1] = false; words = 0; writes = 0; more = 0; counted = false; stored = false;
-        sum = 0; last = 0; resumed = false; k = 0; n = 0; tmp = 0; received = 0;
+        sum = 0; last = 0; resumed = false; began = false; k = 0; n = 0; tmp = 0; received = 0;
         handling = false;
         deaths = (died_at == answered + 1 -> deaths + 1 : 1);
         died_at = answered + 1;

@@ -77,7 +77,7 @@ flow: /* C: servers/console/flow.c flow_typed: decided ; decide ; perform */
 
 fallen: /* C: servers/init/restart.c keep_registers */
     skip;
-    d_step {
+    atomic {
         if
         :: getting -> received = in_register; getting = false
         :: else -> skip

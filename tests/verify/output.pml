@@ -11,6 +11,9 @@
 #define BYTES 3
 #endif
 #define FIFO 2
+#ifndef AT_ONCE
+#define AT_ONCE 2 /* bytes that the guest may write in one exit (REP OUTSB) */
+#endif
 #define RUNNING 2 /* entries of the ring that may wait while the guest runs */
 #define ROOM (RUNNING + FIFO)
 #ifndef VMM_DEATHS
@@ -41,6 +44,11 @@ ltl ring_whole { [] !broken }
 ltl all_shown { <> (shown == BYTES) } /* weakly fair: the console asks again and again */
 
 #define MAY_DIE if :: skip :: vmm_left > 0 -> vmm_left--; goto dead fi
+#if VMM_DEATHS > 1
+#define MAY_DIE_AGAIN MAY_DIE
+#else
+#define MAY_DIE_AGAIN skip
+#endif
 
 active proctype vmm()
 {
@@ -50,7 +58,10 @@ active proctype vmm()
 handle:
     /* the guest writes while there is room, as it looks whether there is */
     if
-    :: sent < BYTES && waiting < FIFO -> sent++; waiting++
+    :: sent < BYTES && waiting < FIFO -> d_step { sent++; waiting++ }
+#if AT_ONCE > 1
+    :: sent + 1 < BYTES && waiting + 1 < FIFO -> d_step { sent = sent + 2; waiting = waiting + 2 }
+#endif
     :: sent == BYTES || waiting == FIFO -> skip
     fi;
     MAY_DIE;
@@ -89,8 +100,8 @@ dead:
     :: p != t && ring[(p - 1) % ROOM].seq == seq -> p--
     :: else -> break
     od;
-    MAY_DIE;
-    produced = p; MAY_DIE;
+    MAY_DIE_AGAIN;
+    produced = p; MAY_DIE_AGAIN;
     goto handle;
 
 ended: /* C: servers/vmm/ending.c finish: console_end ; report
@@ -105,11 +116,16 @@ ended: /* C: servers/vmm/ending.c finish: console_end ; report
 }
 
 #define MAY_FALL if :: skip :: console_left > 0 -> console_left--; goto fallen fi
+#if CONSOLE_DEATHS > 1
+#define MAY_FALL_AGAIN MAY_FALL
+#else
+#define MAY_FALL_AGAIN skip
+#endif
 
 /* C: servers/console/flow.c settle */
 inline settle()
 {
-    taken = line_position + 1; MAY_FALL
+    taken = line_position + 1
 }
 
 active proctype console()
@@ -119,7 +135,7 @@ active proctype console()
 open: /* C: servers/console/flow.c flow_open: line.left-- ; settle
        * C: servers/console/port.c port_left */
     if
-    :: line_left > 0 -> settle()
+    :: line_left > 0 -> settle(); MAY_FALL_AGAIN
     :: else -> skip
     fi;
 loop:
@@ -145,7 +161,7 @@ loop:
         /* C: servers/console/flow.c commit: l->position = ; l->left = n ; settle */
         line_first = e_first; line_length = e_length; line_position = t; MAY_FALL;
         line_left = e_length; MAY_FALL;
-        settle()
+        settle(); MAY_FALL
     :: else ->
         /* C: servers/console/port.c port_put: syscall ; port_given */
         d_step {
@@ -167,7 +183,7 @@ loop:
 fallen: /* C: servers/init/restart.c restart_server: stop ; keep_registers
          * C: servers/init/restart.c keep_registers */
     skip;
-    d_step {
+    atomic {
         if
         :: putting -> line_left--; putting = false
         :: else -> skip

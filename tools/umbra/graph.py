@@ -3,8 +3,8 @@
 
 A system that was booted with the word `graph` (servers/init/graph.c, docs/kernel-api.md, KERNEL_GRAPH) logs dumps: dumps() reads them,
 differences() gives a line for each capability, right, mapping or binding that is more than, or other than, described. What init holds for
-itself is not looked at: it holds everything. Only names are init's word: they are places in its own CSpace, and no two names may be of one
-object."""
+itself is not looked at, for it holds everything; but nothing without a name may bind what is another's. Only names are init's word: they are
+places in its own CSpace; no two of them may be of one object, and no two memories overlap."""
 import collections
 import itertools
 import re
@@ -26,6 +26,7 @@ OTHER = 1 << 32             # INIT_BADGE_OTHER in servers/init/init.h
 VIEWS = ("window", "exit", "reply", "public")           # enum view_kind and DESC_VIEW_*
 VIEW_AT = {"window": 0x1000, "exit": 0x2000, "reply": 0x3000, "public": 0x1000}     # of the page in its object (kernel/objects.h)
 MOVED = ("untyped", "reply")        # given away, not copied: with all rights
+OWN = {"tcb": C["SLOT_TCB"], "cnode": C["SLOT_CNODE"], "vspace": C["SLOT_VSPACE"], "frame": C["SLOT_IPC_BUFFER"], "sched": C["SLOT_SCHED"]}
 NO_MEMORY = {"irq", "irqcontrol", "ioport", "schedcontrol", "kernel", "view", "null"}
 TYPES = ("null", "untyped", "cnode", "tcb", "sched", "endpoint", "reply", "notification", "timer", "frame", "range", "vspace",
          "pagetable", "guestspace", "vm", "vcpu", "shadow", "view", "irq", "irqcontrol", "ioport", "schedcontrol", "kernel")
@@ -153,6 +154,8 @@ class Checker:
             if c.holder:
                 self.by_holder[c.holder].append(c)
         self.names = {}         # (type, object) -> what the description calls it
+        self.memory = {}        # object of an untyped that has a name -> capability
+        self.mapped = []        # (begin, end, where and what, is it the process's own?) of what processes have mapped
         self.moved = {}         # (group, number) -> capability, of objects that were given away
         self.cnodes = {dump.root.obj: ("init", dump.root)}
         self.explained = set()  # slots of capabilities that the description asks for
@@ -199,8 +202,29 @@ class Checker:
             if (c.type, c.obj, c.d0) != ("ioport", fields["first"], fields["last"]):
                 self.differ("init: %s is %s %x..%x, described %x..%x", fields["name"], c.type, c.obj, c.d0, fields["first"], fields["last"])
 
+    def name_rest(self):
+        """init's own objects, boot modules, and what each component and process has."""
+        for kind, slot in OWN.items():
+            self.name(self.dump.cptr(slot), "init's own " + kind)
+        for number, (cptr, frames, _) in self.dump.modules.items():
+            for i in range(frames):
+                self.name(self.dump.cptr(cptr + i), "boot module %d[%d]" % (number, i))
+        for c in self.dump.components.values():
+            for cptr, what in ((c.sched, "time"), (c.builder, "time to build")):
+                if cptr:
+                    self.name(self.dump.cptr(cptr), "%s's %s" % (self.described[c.index]["name"], what))
+        for p in self.dump.processes:
+            for cptr, what in ((p.tcb, "thread"), (p.cnode, "CNode"), (p.vspace, "address space"), (p.sched, "own time"),
+                               (p.quota, "memory"), (p.slots, "capabilities in init"), (p.info, "information page")):
+                self.name(self.dump.cptr(cptr), "%s's %s%s" % (p.name, what, " (2)" if p.which else ""))
+
     def name(self, c, text):
+        if c is None:
+            self.differ("init: %s is not there", text)
+            return
         key = (c.type, c.obj)
+        if c.type == "untyped":
+            self.memory[c.obj] = c
         if self.names.setdefault(key, text) != text:
             self.differ("%s and %s are one object, %s %x", self.names[key], text, *key)
 
@@ -302,7 +326,7 @@ class Checker:
         return found
 
     def check_bound(self, who, found, wanted):
-        """wanted: type -> (objects that it may be, badge, rights)."""
+        """wanted: type -> (objects that it may be, None: need not be there; badge, None: any; rights)."""
         for kind in sorted({*found, *wanted}):
             s, (objects, badge, rights) = found.get(kind), wanted.get(kind, ((), 0, 0))
             if s is None:
@@ -312,7 +336,7 @@ class Checker:
                 self.differ("%s: bound is %s, described %s", who, self.called(s),
                             " or ".join(self.names.get((kind, o), "%s %x" % (kind, o)) for o in objects if o is not None) or "nothing")
             else:
-                if kind in ("endpoint", "notification") and s.d0 != badge:
+                if kind in ("endpoint", "notification") and s.d0 != badge and badge is not None:
                     self.differ("%s: %s is bound with badge %x, described %x", who, self.called(s), s.d0, badge)
                 if s.rights & ~rights:
                     self.differ("%s: %s is bound with rights %x, described %x", who, self.called(s), s.rights, rights)
@@ -354,6 +378,26 @@ class Checker:
             else:
                 self.check_bound("interrupt line %d" % s.slot, {s.type: s},
                                  {"notification": ((self.member(f["notification"], 0).obj,), f["badge"], WRITE)})
+
+    def check_init(self):
+        """init's thread has what is init's, its timers signal that thread; nothing else without a name is a thread or bound (check_rest)."""
+        bound = self.slots_in("tcb", self.dump.cptr(OWN["tcb"]))
+        wanted = {kind: ((self.dump.cptr(slot).obj,), 0, ALL) for kind, slot in OWN.items() if kind != "tcb"}
+        signal = bound.get("notification")
+        if signal and ("notification", signal.obj) not in self.names:   # it made that later, for itself
+            wanted["notification"] = ((signal.obj,), 0, ALL)
+        self.check_bound("init's thread", bound, wanted)
+        mine = {"notification": ((None, *wanted.get("notification", ((),))[0]), None, WRITE)}
+        for c in self.dump.caps:
+            if c.type not in ("tcb", "timer", "shadow") or not c.flags & ORIGINAL or (c.type, c.obj) in self.names:
+                continue
+            where = "%s in slot %x" % (self.called(c), c.slot)
+            if c.type == "tcb":
+                self.differ(where + ": a thread that nobody is described to have")
+            elif c.type == "timer":
+                self.check_bound(where, self.slots_in("timer", c), mine)
+            elif c.type == "shadow" and c.meta:
+                self.differ(where + ": bound to VM %x, described nothing", c.meta)
 
     # -- address spaces --------------------------------------------------------------------------------------
 
@@ -407,7 +451,7 @@ class Checker:
 
     def check_space(self, p):
         pages, any_image = self.described_pages(p)
-        quota, seen, frames = self.dump.cptr(p.quota), set(), {}
+        quota, seen = self.dump.cptr(p.quota), set()
         for leaf in self.space_of(p):
             bytes_, rights, obj = PAGE << 9 * (leaf.level - 1), rights_of(leaf.entry), leaf.entry & PTE_ADDRESS
             at = next((a for a in (leaf.address, leaf.address & ~(LARGE - 1)) if a in pages), None)
@@ -415,7 +459,10 @@ class Checker:
             window = bool(leaf.entry & PTE_WINDOW) and leaf.level == 4
             if not leaf.entry & PTE_U:
                 self.differ(where + "not for user mode")
-            if at is None and any_image and leaf.address < C["DESC_HEAP"] and inside(quota, obj, bytes_) and rights & (WRITE | EXEC) != WRITE | EXEC:
+            own = pages[at][1] is None if at is not None else any_image and leaf.address < C["DESC_HEAP"]
+            what = pages[at][3] if at is not None else "image" if own else "not described"
+            self.mapped.append((obj, obj + (PAGE if window else bytes_), where + what, own))
+            if at is None and own and inside(quota, obj, bytes_) and rights & (WRITE | EXEC) != WRITE | EXEC:
                 continue
             if at is None:
                 self.differ(where + "%x with rights %x, described nothing", obj, rights)
@@ -427,9 +474,6 @@ class Checker:
                     self.differ(where + "%s with rights %x, described %x", name, rights, allowed)
                 if not inside(quota, obj, bytes_):
                     self.differ(where + "%s is %x, which is none of its own memory", name, obj)
-                if obj in frames:
-                    self.differ(where + "%s is the frame %x, as %x is", name, obj, frames[obj])
-                frames[obj] = leaf.address
                 seen.update(inner)
                 continue
             seen.add(at)
@@ -440,6 +484,21 @@ class Checker:
         for a in sorted(set(pages) - seen):
             self.differ("%s address %x: nothing, described %s", p.name, a, pages[a][3])
             break
+
+    def check_own_memory(self):
+        """Memories do not overlap, and what is a process's own is mapped nowhere else: only what a record says has more places."""
+        last = (0, "")      # end of what was seen, and what it is
+        for begin, end, name in sorted((c.obj, c.obj + size(c), self.names["untyped", c.obj]) for c in self.memory.values()):
+            if begin < last[0]:
+                self.differ("%s and %s overlap", last[1], name)
+            last = max(last, (end, name))
+        # a record may give the same frame to several; what is somebody's own may meet neither that nor another's own
+        last = {True: (0, ""), False: (0, "")}
+        for begin, end, place, own in sorted(self.mapped):
+            for others, (other_end, other) in last.items():
+                if begin < other_end and (own or others):
+                    self.differ("%s is frame %x, which is %s, too", place, begin, other)
+            last[own] = max(last[own], (end, place))
 
     def check_memory(self):
         """Guests' memory: of ranges that their manager made, each frame once, within the quota."""
@@ -497,9 +556,8 @@ class Checker:
                 self.differ("%s in slot %x was not shown", self.called(c), c.slot)
 
     def check_rest(self):
-        """Every other capability is init's, and no CNode is nobody's."""
+        """Every other capability is init's and in no slot of an object, and no CNode is nobody's."""
         ends = sorted((obj, obj + size(c), who) for obj, (who, c) in self.cnodes.items())
-        holders = {obj: c for c in self.dump.caps for obj in [c.obj] if c.flags & ORIGINAL and c.type in ("tcb", "vcpu", "vm", "timer")}
         for c in self.dump.caps:
             if c.type == "cnode" and c.flags & ORIGINAL and c.obj not in self.cnodes:
                 self.differ("%s in slot %x: a CNode that nobody is described to have", self.called(c), c.slot)
@@ -508,9 +566,8 @@ class Checker:
             who = next((w for a, b, w in ends if a <= c.slot < b), None)
             if who != "init":
                 self.differ("%s in slot %x of %s: described nothing", self.called(c), c.slot, who or "no CNode")
-        init_only = [c for c in holders.values() if (c.type, c.obj) not in self.names]
         for s in (s for slots in self.by_holder.values() for s in slots):
-            if s.holder != C["OBJ_IRQ"] and s.slot not in self.explained and not any(c.obj <= s.slot < c.obj + size(c) for c in init_only):
+            if s.holder != C["OBJ_IRQ"] and s.slot not in self.explained:
                 self.differ("%s is bound in slot %x, described nothing", self.called(s), s.slot)
 
     def check_objects(self):
@@ -526,9 +583,7 @@ class Checker:
 
     def run(self):
         self.name_objects()
-        for p in self.dump.processes:
-            for cptr, what in ((p.tcb, "thread"), (p.cnode, "CNode"), (p.vspace, "address space")):
-                self.name(self.dump.cptr(cptr), "%s's %s%s" % (p.name, what, " (2)" if p.which else ""))
+        self.name_rest()
         for p in self.dump.processes:
             self.check_cnode(p)
             self.check_thread(p)
@@ -536,6 +591,8 @@ class Checker:
         for g in self.guests.values():
             self.check_guest(g)
         self.check_sources()
+        self.check_init()
+        self.check_own_memory()
         self.check_memory()
         self.check_entries()
         self.check_objects()

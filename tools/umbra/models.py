@@ -3,6 +3,10 @@
 
 A model ties its steps to the sources by lines `C: file function` in comments: the file must define the function, or macro; with `: a ; b ; c`
 behind it these texts stand in it in this order. Searches are exhaustive: one that is cut short, by depth, memory or time, fails.
+
+So does one that leaves a statement out, a guard that never holds among them: what is claimed of what stands behind it would be claimed of
+nothing. A line of a model that has such ones says how many and why: /* 2 unreached: why */. An inline's line has those of every place it is
+used in; what a size rules out is left to #if.
 """
 import collections
 import dataclasses
@@ -22,12 +26,23 @@ LTL = re.compile(r"^ltl (\w+)\s*\{(.*?)\}", re.M | re.S)
 LIVENESS = ("-DNFAIR=3",), ("-a",)      # flags of the compiler, of the checker
 FAIR = re.compile(r"^ltl (\w+)\s*\{[^}]*\} /\* weakly fair", re.M)
 SAFETY = ("-DSAFETY", "-DNOFAIR"), ()
+ALONE = ("-DNOCLAIM", "-DSAFETY", "-DNOFAIR")   # of the compiler: the model without any claim
 NO_BUILD, CUT_SHORT, NO_CLAIM = "the model does not build", "the search was cut short", "the checker knows no claim"
+BROKEN, UNREACHED = "there is a way to break it", "statements are not reached"
 ALL = "all_of_them"
 MENTIONED = re.compile(r"\bC: [\w./]+\.[ch]\b")
 CHANGED = "the sources have changed"
-NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM, CHANGED)
+NO_VERDICT = (NO_BUILD, CUT_SHORT, NO_CLAIM, CHANGED, UNREACHED)    # the last one of a fault, too: it is to break the claim
 STATES = re.compile(r"^\s*(\d+) states, stored", re.M)
+DECLARED = re.compile(r"/\* (\d+) unreached: [^*]*\w[^*]* \*/")
+# The checker's text (pan.c, pan.m, pan.t):
+GUARD = re.compile(r"^(\t\treached\[\d+\]\[\d+\] = 1;\n)(\t\tif \(!\(.*\n\t\t\tcontinue;\n)", re.M)
+REACHED = re.compile(r"\breached(\[(\d+)\]\[(\d+)\]) = 1;")
+IF_ELSE = "if (trpt->o_pm&1) continue;"
+STATEMENT = re.compile(r'^(?:/\*->\*/)?\s*trans\[(\d+)\]\[(\d+)\]\s*= settr\((\d+),\d+,\d+,(\d+),\d+,"(.*)", ?\d+, ?\d+, ?\d+\);', re.M)
+SKIP, IS_ELSE = "1", "2"    # of STATEMENT's fourth; 1: or goto
+CHOICE = re.compile(r"blocking sel in d_step \(nr\.\d+, near line (\d+)\)")
+NEVER = re.compile(r"^never (\d+): (.*)$", re.M)
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 
@@ -107,6 +122,45 @@ def with_all(file, names):
     return text + "ltl %s { %s }\n" % (ALL, " && ".join("(%s)" % formulas[n] for n in names))
 
 
+def mark(folder, name):
+    """Has the checker say at its end which statements of the model it never did, as NEVER reads it; why not, or None.
+
+    What pan itself calls unreached leaves out most guards, and has marked the others before it asks whether they hold.
+    """
+    moves, checker = GUARD.sub(r"\2\1", (folder / "pan.m").read_text()), (folder / "pan.c").read_text()
+    hidden = CHOICE.findall(moves)
+    if hidden:
+        return "near line %s: a d_step with a choice does not tell which way it went\n" % ", ".join(sorted(set(hidden), key=int))
+    statements = []
+    for process, state, move, kind, text in STATEMENT.findall((folder / "pan.t").read_text()):
+        files, lines = (re.search(r"^%s%s \[\] = \{(.*?)\};" % (what, process), checker, re.M | re.S) for what in ("S_F_MAP src_file", "short src_ln"))
+        if '"%s"' % name in files[1] and kind != SKIP and text != "-end-":
+            mark = "was_else[%s]" % move if kind == IS_ELSE else "was_done[%s][%s]" % (process, state)
+            statements.append((mark, int(lines[1].split(",")[int(state)]), re.sub(r"^D_STEP\d+$", "d_step", text)))
+    if not statements or IF_ELSE not in moves:
+        return "the checker does not look as expected\n"
+    (folder / "pan.m").write_text(REACHED.sub(r"reached\1 = was_done\1 = 1;", moves).replace(IF_ELSE, IF_ELSE + " was_else[t->t_id] = 1;"))
+    rooms = [max(map(int, numbers)) + 1 for numbers in list(zip(*REACHED.findall(moves)))[1:]]
+    (folder / "marks.h").write_text("#include <stdio.h>\nstatic char was_done[%d][%d], was_else[1 << 16];\n" % tuple(rooms) +
+                                    "__attribute__((destructor)) static void tell(void)\n{\n" +
+                                    "".join("    if (!%s)\n        puts(\"never %d: %s\");\n" % s for s in statements) + "}\n")
+    return None
+
+
+def unreached(file, report):
+    """The statements that a search did not reach and the model does not declare, or the other way round, one line each."""
+    never, lines = collections.defaultdict(list), []
+    for line, statement in NEVER.findall(report):
+        never[int(line)].append(statement)
+    for number, text in enumerate(source(file).read_text().splitlines(), 1):
+        said = sum(map(int, DECLARED.findall(text)))
+        if len(never[number]) > said:
+            lines += ["%s.pml:%d: %s is never done" % (file, number, statement) for statement in never[number]]
+        if len(never[number]) != said and said:
+            lines.append("%s.pml:%d: says %d unreached, %d are" % (file, number, said, len(never[number])))
+    return lines
+
+
 @functools.cache
 def build(file, sizes, flags, names):
     """The checker of a model with these sizes; (path, None) or (None, why not)."""
@@ -117,7 +171,10 @@ def build(file, sizes, flags, names):
     done = run(["spin", *("-D%s=%d" % s for s in sizes), "-a", model.name], folder)
     if done.returncode or "rror" in done.stdout + done.stderr:
         return None, done.stdout + done.stderr
-    done = run(["gcc", "-O1", "-w", "-DCOLLAPSE", *flags, "-DMEMLIM=%d" % MEGABYTES, "-o", flags[0][2:], "pan.c"], folder)
+    why = mark(folder, model.name)
+    if why:
+        return None, why
+    done = run(["gcc", "-O1", "-w", "-include", "marks.h", "-DCOLLAPSE", *flags, "-DMEMLIM=%d" % MEGABYTES, "-o", flags[0][2:], "pan.c"], folder)
     return (folder / flags[0][2:], None) if done.returncode == 0 else (None, done.stderr)
 
 
@@ -130,20 +187,24 @@ def search(file, sizes, ltl, names=()):
         return NO_BUILD, why
     fair = ltl in FAIR.findall(source(file).read_text())
     done = run([str(checker), *words, *(("-f",) if fair else ()), "-m%d" % DEPTH, "-N", ltl], checker.parent)
-    why = judge(done.stdout, ltl)
-    if fair and why is None:    # under fairness spin does not see that everybody waits for ever
-        waits = run([str(checker), "-noclaim", "-m%d" % DEPTH], checker.parent)
-        why = judge("never claim + (%s)" % ltl + waits.stdout, ltl)
-    return why, done.stdout
+    why, whole = judge(done.stdout, ltl), done.stdout
+    if words and why is None:   # it went no further than to what shall happen; under fairness spin does not see that everybody waits for ever
+        checker, why = build(file, sizes, ALONE, names)
+        if why:
+            return NO_BUILD, why
+        whole = run([str(checker), "-m%d" % DEPTH], checker.parent).stdout
+        why = judge(whole)
+    lines = unreached(file, whole) if why is None else []
+    return (UNREACHED, "\n".join(lines)) if lines else (why, done.stdout)
 
 
-def judge(text, ltl):
-    """Why a checker's report does not show the claim, or None."""
-    if not re.search(r"never claim\s+\+ \(%s\)" % ltl, text):
+def judge(text, ltl=None):
+    """Why a checker's report does not show the claim, or that somebody can go on or has ended; or None."""
+    if ltl and not re.search(r"never claim\s+\+ \(%s\)" % ltl, text):
         return "%s %s" % (NO_CLAIM, ltl)
     found = re.search(r"errors: (\d+)", text)
     if found and found[1] != "0":
-        return "there is a way to break it"
+        return BROKEN
     return CUT_SHORT if not found or "Search not completed" in text or "max search depth too small" in text else None
 
 
@@ -165,7 +226,7 @@ class Claim:
             why, report = search(self.file, self.sizes, self.ltl)
         states = STATES.search(report)
         figure = "%s states" % format(int(states[1]), ",") if states else "no figure"
-        return Outcome(why is None, figure if why is None else why, self.trail(report) if why else "")
+        return Outcome(why is None, figure if why is None else why, self.trail(report) if why == BROKEN else report if why else "")
 
     def trail(self, report):
         """The steps that lead there, as spin tells them."""

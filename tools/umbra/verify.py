@@ -51,7 +51,7 @@ class Tests:
 
 @dataclasses.dataclass(frozen=True)
 class Closure:
-    """The take-grant closure over compiled descriptions (idl/umbra_idl/closure.py), and over one of the most guests."""
+    """The take-grant closure over compiled descriptions (idl/umbra_idl/closure.py, ownership.py), and over one of the most guests."""
     guests: int
 
     def check(self):
@@ -119,7 +119,7 @@ PAIR = dict(CPUS=2, ASIDS=1, ROOTS=1)
 THREE = "3 processors, 1 taking; a rule without code yet"
 TRIPLE = dict(CPUS=3, ASIDS=1, ROOTS=1, DOWNGRADES=0)
 OUTPUT = "3 bytes, 1 death of each side anywhere"
-MORE_OUTPUT = "4 bytes, 2 deaths of each side anywhere"
+MORE_OUTPUT = "4 bytes, one an exit, 2 deaths of each side anywhere"
 INPUT = "4 bytes, 2 deaths of each side anywhere"
 POOL = "servers/memmgr/pool.c"
 PROPERTIES = (
@@ -151,14 +151,17 @@ PROPERTIES = (
            "an_entry_that_is_replaced_is_a_downgrade_if_and_only_if_something_goes",
            "a_fill_of_any_entry_by_either_way_gives_what_the_guest_space_has", "a_downgrade_of_any_entry_keeps_no_more_than_was_said",
            "a_linked_table_stays_and_a_used_one_that_is_set_up_is_a_downgrade"),
-    inputs("kernel.epochs", "each operation on a table of 3 epochs; each change of each kind of entry; each use of a table",
+    inputs("kernel.epochs", "each operation on a table of 3 epochs; each change of each kind of entry; each use of a table; each other way that "
+           "memory goes",
            "a_table_of_another_epoch_is_only_set_up_anew", "nothing_is_linked_or_set_that_is_of_another_epoch",
-           "whatever_is_taken_from_a_guest_ends_the_epoch", "a_harvest_ends_the_epoch",
+           "whatever_is_taken_from_a_guest_ends_the_epoch", "a_list_that_is_refused_in_its_middle_ends_the_epoch",
+           "the_end_of_a_page_table_of_guest_memory_ends_the_epoch", "a_vm_that_leaves_its_guest_space_ends_the_epoch",
+           "a_harvest_ends_the_epoch",
            "the_end_of_a_table_that_may_be_in_use_ends_the_epoch", "the_end_of_a_range_ends_the_epoch_of_who_has_a_frame_of_it"),
     inputs("kernel.run-queue", "each state of 3 threads at 2 priorities, one with a budget, late timers; each operation in each",
            "every_state_of_a_small_run_queue_is_whole"),
     inputs("kernel.deadlines", "each heap of 5 deadlines at 5 times, each operation on it", "every_heap_of_a_few_deadlines_stays_one"),
-    inputs("kernel.tree", "each derivation tree of an Untyped and 4 slots; each operation in each, broken off at each step or not",
+    inputs("kernel.tree", "each derivation tree of an Untyped, and Endpoints in 4 slots; each operation in each, broken off at each step or not",
            "every_small_derivation_tree_is_what_was_done"),
     inputs("kernel.rights", "each set of rights of each type, as a method's object, an argument, a way; each flag of a copy",
            "an_argument_needs_its_type_and_each_of_its_rights", "no_method_is_for_who_may_not_write",
@@ -171,9 +174,10 @@ PROPERTIES = (
     inputs("kernel.ports", "each access and each narrower range at and around each range of up to 8 ports, at 3 places",
            "a_port_capability_reaches_its_ports_only"),
     inputs("kernel.read-bits", "each bit of an entry", "what_is_read_back_of_a_shadow_table_has_no_address"),
-    Property("kernel.short-paths", "tested", "24 histories of 6000 steps, each done in both ways",
-             Tests(("short_paths_do_what_the_complete_path_does",)), short=False),
-    Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, 24000 steps",
+    Property("kernel.short-paths", "tested", "24 histories of 6000 steps of messages, 3000 answers to exits of a guest, each done in both ways",
+             Tests(("short_paths_do_what_the_complete_path_does", "random_answers_by_both_paths_leave_the_same",
+                    "random_entries_by_both_paths_leave_the_same")), short=False),
+    Property("kernel.whole", "tested", "histories of seed 1 and of a fresh seed, up to 36000 and 6000 steps",
              Tests(("hostile_processes_leave_everything_consistent", "hostile_processes_of_a_fresh_seed_leave_everything_consistent")), short=False),
     Property("kernel.epoch-steps", COMPARED, "three programs that attack shadow tables, whole; 12 deaths of a VMM while its guest begins", Tests((
         "test_epochs.py", "test_the_steps_of_the_replay_are_the_models"), 5), short=False),
@@ -196,8 +200,8 @@ PROPERTIES = (
     proof("memmgr.lent-once", POOL, "mix permute next_number is_in hand_out pool_take", 167),
     proof("memmgr.zeroed", POOL, "move frame_zeroed frame_given pool_back frame_returned pool_learned distrust pool_leave", 196),
     proof("memmgr.quota", POOL, "inside pool_left client_may_map client_has_all client_take client_drop", 154),
-    Property("idl.isolation-refused", ALL_INPUTS, "each grant of a guest's object to another guest's component",
-             Tests(("test_any_grant_of_a_guest_to_another_is_refused",)), short=False),
+    Property("idl.isolation-refused", ALL_INPUTS, "each record for another component, each binding and badge changed, of tiny.idl", Tests((
+        "test_any_grant_of_a_guest_to_another_is_refused", "test_whatever_no_connection_declares_is_refused")), short=False),
     Property("idl.round-trip", "tested", "random values, requests and answers, for every interface and every type", Tests((
         "test_random_values_arrive_unchanged_both_ways", "test_changed_requests_never_reach_the_implementation_with_a_wrong_value",
         "test_changed_answers_never_crash_the_client", "test_random_words_are_answered_bad_message")), short=False),
@@ -205,7 +209,7 @@ PROPERTIES = (
         "test_all_generated_c_of_a_system_compiles", "test_c_reader_reads_what_the_compiler_means"), 4), short=False),
     model("init.third-death", "exit third", EXIT),
     model("system.output-once", "output in_order", OUTPUT),
-    model("system.output-once-more", "output in_order", MORE_OUTPUT, short=False, BYTES=4, VMM_DEATHS=2, CONSOLE_DEATHS=2),
+    model("system.output-once-more", "output in_order", MORE_OUTPUT, short=False, BYTES=4, AT_ONCE=1, VMM_DEATHS=2, CONSOLE_DEATHS=2),
     model("system.output-answered", "output answered_only", OUTPUT),
     model("system.output-ring", "output ring_whole", OUTPUT),
     model("system.output-shown", "output all_shown", OUTPUT + "; liveness"),
@@ -218,13 +222,13 @@ PROPERTIES = (
     Property("system.attacks", "tested", "the shapes of ten published escapes, by a hostile VMM beside a neighbour", Tests(("test_attacks.c",), 10),
              short=False),
     *(fuzzed(target) for target in fuzz.TARGETS),
-    Property("vmm.steps", COMPARED, "the exits before 16 of 20 deaths while Linux boots", Tests((
+    Property("vmm.steps", COMPARED, "the exits before 12 or more of 20 deaths while Linux boots", Tests((
         "test_exits_of_a_run_with_deaths_are_steps_of_the_models", "test_the_automaton_has_the_steps_of_the_models_and_of_the_vmm")),
              short=False),
-    Property("system.console-steps", COMPARED, "the last lines before 16 deaths of consoles, with 16 of VMMs, while Linux boots", Tests((
+    Property("system.console-steps", COMPARED, "the last lines before 16 deaths of consoles, with 12 or more of VMMs, while Linux boots", Tests((
         "test_lines_of_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
         "test_the_automaton_of_lines_has_the_steps_of_the_model_and_of_the_console")), short=False),
-    Property("system.input-steps", COMPARED, "the last bytes typed before 16 deaths of consoles, with 16 of VMMs, at a shell", Tests((
+    Property("system.input-steps", COMPARED, "the last bytes typed before 15 deaths of consoles, with 12 or more of VMMs, at a shell", Tests((
         "test_bytes_typed_in_a_run_with_deaths_of_both_sides_are_steps_of_the_model",
         "test_the_automaton_of_input_has_the_steps_of_the_model_and_of_the_console")), short=False),
 )

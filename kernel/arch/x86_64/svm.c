@@ -75,7 +75,16 @@ static ALWAYS_INLINE void prepare_asid(struct vcpu *v, struct vmcb *b)
         renew_asid(v, b);
     else
         set_asid(b, (uint16_t)v->root.tlb.asid, 0);
-    softtlb_enter(v, b->asid, b->tlb_control);
+}
+
+/* Where no entry follows, nothing was emptied: the root has no ASID, and who gets the next one empties the
+ * TLB. */
+static void entry_is_off(struct vcpu *v, const struct vmcb *b)
+{
+    if (b->tlb_control) {
+        v->root.tlb.asid = 0;
+        asids.next = svm.asids;
+    }
 }
 
 static ALWAYS_INLINE void prepare_root(struct vcpu *v, struct vmcb *b)
@@ -184,16 +193,13 @@ static __attribute__((noinline)) bool set_odd(struct vcpu *v, struct vmcb *b)
 
 /* --- loads of CR3 --- */
 
-/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted. With nested
- * paging it is the guest's own; but what a refused entry leaves there is the host's. */
-static bool cr3_is_kept(const struct vcpu *v, struct vmcb *b)
+/* CR3 is the root that the guest was entered on. If not, a task switch was not intercepted, or a refused
+ * entry left the host's state there, as TCG does. With nested paging it is the guest's own, and cannot be
+ * told apart. */
+static bool cr3_is_kept(const struct vcpu *v, const struct vmcb *b)
 {
-    if (v->nested) {
-        bool refused = (uint32_t)b->exit_code == SVM_EXIT_INVALID;
-        if (refused)
-            b->cr3 = 0;
-        return !refused;
-    }
+    if (v->nested)
+        return (uint32_t)b->exit_code != SVM_EXIT_INVALID;
     uint64_t expected = v->root.format == GUEST_PAE ? kernel_hpa(pae_root).v : v->root.table[0].v;
     return !((b->cr3 ^ expected) & PTE_ADDRESS);
 }
@@ -210,7 +216,10 @@ static __attribute__((noinline)) uint32_t serve_loads(struct vcpu *v)
             return SVM_EXIT_INTR;
         prepare_asid(v, b);
         b->cr3 = v->root.table[0].v; /* only long ones are served */
-        if (!(v->odd & (ODD_ENTRY | ODD_EVENT)) || !set_odd(v, b)) {
+        if ((v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b)) {
+            entry_is_off(v, b);
+        } else {
+            softtlb_enter(v, b->asid, b->tlb_control);
             stretch_end();
             v = svm_run(v);
             stretch_begin(STRETCH_EXIT);
@@ -232,11 +241,23 @@ static enum exit_kind finish_exit(struct vcpu *v, struct vmcb *b, enum exit_kind
     return EXIT_BROKEN;
 }
 
+/* The processor refused the entry. What it left of the host's is not for the VMM (I4). */
+static void entry_was_refused(struct vcpu *v, struct vmcb *b)
+{
+    entry_is_off(v, b);
+    if (!cr3_is_kept(v, b))
+        arch_zero(b->seg, sizeof(*b) - offsetof(struct vmcb, seg));
+}
+
 /* True: the guest is not entered. */
 static ALWAYS_INLINE bool prepare(struct vcpu *v, struct vmcb *b)
 {
     prepare_root(v, b);
     bool exited = (v->odd & (ODD_ENTRY | ODD_EVENT)) && set_odd(v, b);
+    if (exited)
+        entry_is_off(v, b);
+    else
+        softtlb_enter(v, b->asid, b->tlb_control);
     write_cr2(b->cr2); /* not every processor model loads it from the VMCB */
     stretch_end();
     return exited;
@@ -249,6 +270,8 @@ static __attribute__((noinline)) struct regs *exited_seldom(struct vcpu *v)
 
     if ((uint32_t)b->exit_code == SVM_EXIT_VINTR)
         v->window = 0;
+    if ((uint32_t)b->exit_code == SVM_EXIT_INVALID)
+        entry_was_refused(v, b);
     enum exit_kind kind = svm_translate(v, b);
     read_always(v, b);
     return fastpath_exited(v, finish_exit(v, b, kind));

@@ -11,6 +11,7 @@
 bool has_fsgsbase;
 uint64_t cr0_trapping;
 static bool has_xsave;
+static bool keeps_pointers; /* restoring x87 state leaves the last instruction's addresses as they are */
 static uint8_t fpu_initial[FPU_BYTES] __attribute__((aligned(64)));
 
 static void fpu_save(void *area)
@@ -21,8 +22,20 @@ static void fpu_save(void *area)
         __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
 }
 
+/* Where x87 state has no exception pending, AMD's processors before RstrFpErrPtrs (CPUID 8000_0008h EBX[2])
+ * do not restore the addresses of the last instruction: the next guest would see this one's. So they become
+ * the kernel's, the same for all. */
+static void hide_pointers(void)
+{
+    static const uint32_t nothing;
+
+    __asm__ volatile("fnclex; emms; fildl %0" : : "m"(nothing));
+}
+
 static void fpu_restore(const void *area)
 {
+    if (keeps_pointers)
+        hide_pointers();
     if (has_xsave)
         __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(7), "d"(0) : "memory");
     else
@@ -76,6 +89,7 @@ void fpu_init(void)
 
     has_xsave = one.c & BIT(26);
     has_fsgsbase = cpuid(7, 0).b & BIT(0);
+    keeps_pointers = cpuid(0x80000000, 0).a < 0x80000008 || !(cpuid(0x80000008, 0).b & BIT(2));
     cr4 |= (has_xsave ? CR4_OSXSAVE : 0) | (has_fsgsbase ? CR4_FSGSBASE : 0);
     write_cr4(cr4);
     if (has_xsave) {

@@ -14,7 +14,7 @@ enum {
     PAGE_TABLES = 16
 };
 
-static _Alignas(PAGE_BYTES) unsigned char memory[TABLES_BYTES];
+static _Alignas(1ul << BITS_VM) unsigned char memory[TABLES_BYTES];
 static struct frame_meta meta[FRAMES_MAX];
 struct tcb caller;
 

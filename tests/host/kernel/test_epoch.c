@@ -128,6 +128,12 @@ TEST(a_table_of_another_vm_is_not_used)
         CHECK_EQ(apply(ops, n), ERR_WRONG_VM);
         CHECK(is_unchanged());
     }
+    uint64_t ops[9];
+    begin();
+    shadow_meta(CPTR_SPARE)->owner += BIT(4);
+    remember();
+    CHECK_EQ(apply(ops, operation(OP_LINK, 2, CPTR_SPARE, ops)), ERR_WRONG_VM);
+    CHECK(is_unchanged());
 }
 
 /* A table is set up: by what it was. */
@@ -229,6 +235,69 @@ TEST(whatever_is_taken_from_a_guest_ends_the_epoch)
                         CHECK_EQ(*large_page(), large);
                     }
                 }
+}
+
+/* What was taken by the records before a refused one stays taken. */
+TEST(a_list_that_is_refused_in_its_middle_ends_the_epoch)
+{
+    static const uint64_t refused[] = { CHANGE_W0(CPTR_RANGE, CHANGE_MAP, RIGHT_ALL, 0),
+                                        CHANGE_W0(CPTR_RANGE, CHANGE_MAP, RIGHT_ALL, 1),
+                                        CHANGE_W0(CPTR_UNBOUND, CHANGE_MAP, RIGHT_ALL, 1),
+                                        CHANGE_W0(CPTR_RANGE, 15, RIGHT_ALL, 1) };
+
+    for (unsigned first = 0; first < 2; first++)
+        for (unsigned k = 0; k < sizeof(refused) / sizeof(*refused); k++) {
+            begin();
+            struct cap cap = { .type = OBJ_GUESTSPACE,
+                               .rights = RIGHT_ALL,
+                               .obj = phys_to_hpa(the_space()).v };
+            uint64_t unmap = CHANGE_W0(CPTR_RANGE, CHANGE_UNMAP, 0, 1);
+            struct invocation v = { .caller = &caller, .cap = &cap, .label = GUESTSPACE_CHANGE, .words = 4 };
+            uint64_t epoch = the_space()->epoch;
+            v.w[first ? 2 : 0] = unmap;
+            v.w[first ? 3 : 1] = CHANGE_W1(SMALL_GFN, 0);
+            v.w[first ? 0 : 2] = refused[k];
+            v.w[first ? 1 : 3] = CHANGE_W1(LARGE_GFN, 0);
+            *large_page() = LARGE_FRAME | PTE_P | PTE_U | PTE_PS;
+            CHECK(guestspace_invoke(&v) != ERR_OK);
+            CHECK_EQ(!(*small_page() & PTE_P), !first);
+            CHECK_EQ(epoch < the_space()->epoch, !first);
+        }
+}
+
+/* By its end or by PAGETABLE_UNMAP: of the last level, and of the one above it. */
+TEST(the_end_of_a_page_table_of_guest_memory_ends_the_epoch)
+{
+    for (unsigned k = 0; k < 4; k++) {
+        unsigned level = 1 + k / 2;
+        begin();
+        *large_page() = LARGE_FRAME | PTE_P | PTE_U | PTE_PS;
+        hpa_t table =
+            phys_to_hpa(level == 1 ? small_page() - SMALL_GFN : large_page() - LARGE_GFN / LARGE_PAGES);
+        struct frame_meta *m = meta_of(phys_to_hpa(the_space()));
+        struct cap cap = { .type = OBJ_PAGETABLE,
+                           .rights = RIGHT_ALL,
+                           .kind = level,
+                           .obj = table.v,
+                           .d1 = m->stamp << 28 | phys_to_hpa(the_space()).v >> PAGE_SHIFT };
+        struct invocation v = { .caller = &caller, .cap = &cap, .label = PAGETABLE_UNMAP };
+        uint64_t epoch = the_space()->epoch;
+        CHECK_EQ(k % 2 ? pagetable_invoke(&v) : pagetable_finalise(&cap), ERR_OK);
+        CHECK_LT(epoch, the_space()->epoch);
+        CHECK_EQ(level == 1 ? *small_page() : *large_page(), 0);
+        CHECK_EQ(cap.d1, 0);
+    }
+}
+
+TEST(a_vm_that_leaves_its_guest_space_ends_the_epoch)
+{
+    for (unsigned lost = 0; lost < 2; lost++) {
+        begin();
+        uint64_t epoch = the_space()->epoch;
+        lost ? vm_lost(&the_vm()->guestspace) : vm_finalise(the_vm());
+        CHECK_LT(epoch, the_space()->epoch);
+        CHECK(!the_vm()->space);
+    }
 }
 
 TEST(a_harvest_ends_the_epoch)

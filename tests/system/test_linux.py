@@ -22,6 +22,14 @@ PART_SECONDS = 60   # the small kernel and one part of the workload: 8 to 15
 FIRST = "#\n#\n"     # lines that may be lost: a guest that is silent for long while it boots is taken to be waiting for input
 
 
+WORKER = b"PYTEST_XDIST_WORKER="
+
+
+def of_another_worker(environment):
+    """Is it the environment of something that tests of another file run, beside this one?"""
+    return WORKER in environment and WORKER + os.environ.get("PYTEST_XDIST_WORKER", "").encode() + b"\0" not in environment
+
+
 def qemu_left():
     """QEMUs that run from this tree and have outlived the command that started them."""
     found = []
@@ -29,6 +37,8 @@ def qemu_left():
         try:
             words = (folder / "cmdline").read_bytes().decode(errors="replace")
             if "qemu-system" not in words.split("\0")[0] or os.readlink(folder / "cwd") != str(layout.ROOT):
+                continue
+            if of_another_worker((folder / "environ").read_bytes()):
                 continue
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             if not re.search(rb"build\.py\0", pathlib.Path("/proc", parent, "cmdline").read_bytes()):

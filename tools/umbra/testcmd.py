@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 
-from umbra import deps, errors_seen, fresh, layout, machine, qemu, replay, say, selftest, workers
+from umbra import deps, fresh, layout, machine, qemu, replay, say, selftest, workers
 from umbra.errors import Failure, Interrupted, Usage
 
 INTERNAL = "pytest ended with status %d"
@@ -71,8 +71,6 @@ def run(options):
     if status == pytest.ExitCode.INTERNAL_ERROR:
         counter.failed += 1
         say.complain(INTERNAL % status)
-    if whole(options) and machine.kind() == "qemu" and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        check_errors(counter)
     if machine.kind() == "bochs" and RESULTS.is_file():
         print("\n".join(last_results(RESULTS.read_text(), selection.meant)))
     print(closing_line(counter.passed, counter.failed, counter.skipped), flush=True)
@@ -90,16 +88,6 @@ def jobs(options):
 
 def whole(options):
     return not options.names and not options.k
-
-
-def check_errors(counter):
-    """One more test of a whole run: the tests reached every refusal of the kernel. Its table is printed if not empty."""
-    names = layout.find("tests/procs/test_*.c")
-    lines = errors_seen.report([qemu.LOG / ("proc-%s.log" % pathlib.Path(name).stem) for name in names])
-    if lines:
-        print("\n".join(lines))
-    counter.failed += bool(lines)
-    counter.passed += not lines and (layout.ROOT / errors_seen.LIST).is_file()
 
 
 def show_list(options):

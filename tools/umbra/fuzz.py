@@ -32,7 +32,7 @@ INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 NO_BUILD = "the target does not build"
 FUZZED = "fuzzed"
 INTERFACES = "idl"                                      # compiler and descriptions, of which headers are made
-GENERATED_FROM = [INTERFACES, "tests/idl", "tests/fuzz/support"]      # and what idl_faces.py makes a source of
+GENERATED_FROM = [INTERFACES, layout.FUZZ_INTERFACE, "tests/idl/idl_harness.py", "tests/fuzz/support"]    # and what makes sources of them
 
 Outcome = collections.namedtuple("Outcome", "holds figure why")
 

@@ -252,6 +252,16 @@ def test_receiving_ends_are_held_by_their_owner_only():
         assert receivers.get(group, set()) == ({index[owner]} if owner != "init" else set()), name
 
 
+def test_who_comes_before_the_guests_leaves_them_half_of_the_processor():
+    """Though it spins. init, which comes before all, has what the kernel gives it."""
+    path, report = ROOT / "idl/interfaces/components.idl", Report()
+    components = [c for c in check(load(path, report), report, Checker(report)).components.values() if c.module]
+    guests = max(c.priority for c in components if c.guest)
+    before = [c for c in components if c.priority > guests]
+    assert {"memmgr", "console", "control", "recorder"} <= {c.name for c in before}
+    assert [c.name for c in before if 2 * c.budget > c.period] == []
+
+
 def test_badges_of_one_object_are_all_different():
     _, records = decode(encode(describe(system_of(ROOT / "systems/tiny.idl"))))
     seen = set()

@@ -11,6 +11,8 @@
 #include "servers/vmm/program.h"
 #include "sys/sys.h"
 
+#define ANNOUNCE_HZ 100 /* chosen: of a guest that runs on; most have a clock that ticks more often */
+
 /* The first to fourth serial port of a PC: 3F8h, 2F8h, 3E8h, 2E8h, eight ports each. */
 static bool is_serial_port(uint32_t port)
 {
@@ -18,19 +20,22 @@ static bool is_serial_port(uint32_t port)
 }
 
 /* After the answer was found the ring took what the serial port held (console_output). What follows from that
- * no later exit need bring: the interrupt that there is room, and, of a parked guest, that the console hears
- * of it, which by itself says only that a full ring is full no more. */
-static bool answer_is_late(const struct process *p)
+ * no later exit need bring: the interrupt that there is room, and that the console hears of the output, which
+ * by itself says only that a full ring is full no more. So there is one: at once, if the guest waits for it.
+ */
+static uint64_t output_due(const struct process *p)
 {
     const struct vmm *v = &p->vmm;
 
-    return v->undo.dev.settled &&
-           ((v->reply->flags & REPLY_PARK) || (v->idle && machine_intr(&v->state->machine)));
+    if (!v->undo.dev.settled)
+        return DEV_NEVER;
+    bool waits = (v->reply->flags & REPLY_PARK) || (v->idle && machine_intr(&v->state->machine));
+    return p->env.exit->tsc + (waits ? 0 : v->state->machine.hz / ANNOUNCE_HZ);
 }
 
 static void set_clock(struct process *p)
 {
-    uint64_t wake = answer_is_late(p) ? p->env.exit->tsc : vmm_wake(&p->vmm);
+    uint64_t wake = dev_min(vmm_wake(&p->vmm), output_due(p));
 
     if (wake >= p->armed && p->armed > p->env.exit->tsc)
         return; /* fires early enough; an early exit costs less than setting it each

@@ -42,13 +42,11 @@ handle:
     :: else -> skip
     fi;
     /* C: servers/vmm/core/event.c vmm_events: halted( ; machine_ack( */
-    d_step {
-        settled = false;
-        if
-        :: irq && !serves -> irq = false; serves = true; parked = false
-        :: else -> skip
-        fi
-    }
+    settled = false;
+    if
+    :: irq && !serves -> d_step { irq = false; serves = true; parked = false }
+    :: else -> skip
+    fi;
     /* C: servers/vmm/console.c console_output: output_taken ; machine_take ; ++produced
      * C: servers/vmm/dev/uart.c uart_take: was_ready ; iir_thre */
     do
@@ -68,13 +66,17 @@ handle:
     if
     :: !parked && serves && sent < BYTES && waiting < FIFO -> kind = IO
     :: !parked && !(serves && sent < BYTES && waiting < FIFO) -> serves = false; if :: kind = HLT :: goto event fi
-    :: typed || expired -> goto event
+    :: parked || typed || expired -> goto event
     fi;
     goto handle;
 event:
-    typed || expired;
-    d_step { typed = false; expired = false; kind = EVENT };
-    goto handle
+    if
+    :: typed || expired -> d_step { typed = false; expired = false; kind = EVENT }
+    :: shown == BYTES -> goto done
+    fi;
+    goto handle;
+done:
+    skip
 }
 
 active proctype console()
@@ -102,5 +104,6 @@ active proctype console()
         :: wake -> d_step { wake = false; typed = true }
         :: else -> skip
         fi
+    :: shown == BYTES -> break
     od
 }

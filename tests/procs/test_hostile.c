@@ -87,22 +87,11 @@ static bool window(struct vm_test *v)
            sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->memory) == ERR_OK;
 }
 
-static bool pages(struct vm_test *v)
-{
-    return sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0) == ERR_OK &&
-           sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->x) == ERR_OK &&
-           sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1) == ERR_OK &&
-           sys_invoke2(v->reply_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->r) == ERR_OK;
-}
-
 static bool vcpu_again(void)
 {
     struct vm_test *v = &h.v;
 
-    return again(v->vcpu, h.vcpu_memory, OBJ_VCPU) == ERR_OK &&
-           sys_invoke1(v->vcpu, VCPU_BIND, v->vm) == ERR_OK &&
-           sys_invoke1(v->vcpu, VCPU_BIND_NOTIFICATION, v->notification) == ERR_OK && pages(v) &&
-           vm_recv(v) == ERR_OK;
+    return again(v->vcpu, h.vcpu_memory, OBJ_VCPU) == ERR_OK && vm_vcpu(v) && vm_recv(v) == ERR_OK;
 }
 
 /* The old tables are the new VM's, as they name its place, and useless until they are set up. */

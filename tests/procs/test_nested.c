@@ -432,20 +432,6 @@ static uint64_t emptied(void)
     return sys_call(SLOT_KERNEL, &m) == ERR_OK ? m.w[TLB_EMPTIED] : UINT64_MAX;
 }
 
-/* Whose entry was refused never runs again. */
-static bool vcpu_again(struct vm_test *v)
-{
-    if (delete_cap(v->vcpu) != ERR_OK)
-        return false;
-    v->vcpu = new_object(OBJ_VCPU, 0);
-    return sys_invoke1(v->vcpu, VCPU_BIND, v->vm) == ERR_OK &&
-           sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0) == ERR_OK &&
-           sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->x) == ERR_OK &&
-           sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1) == ERR_OK &&
-           sys_invoke2(v->reply_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->r) == ERR_OK &&
-           vm_recv(v) == ERR_OK;
-}
-
 /* I3: a VMRUN that is refused empties nothing. Where it was to empty the TLB, since no ASID was left (of the
  * emulator's 15 each round takes two), the next entry does. */
 TEST(what_a_refused_entry_owes_is_owed_by_the_next)
@@ -472,7 +458,9 @@ TEST(what_a_refused_entry_owes_is_owed_by_the_next)
             CHECK_EQ(emptied(), before + 2);
             owed++;
         }
-        CHECK(vcpu_again(&v));
+        CHECK(delete_cap(v.vcpu) == ERR_OK); /* it never runs again */
+        v.vcpu = new_object(OBJ_VCPU, 0);
+        CHECK(vm_vcpu(&v) && vm_recv(&v) == ERR_OK);
     }
     CHECK(owed > 1 || !boot->debug);
     CHECK(vm_audit(&v) && vm_audit(&other));

@@ -32,6 +32,16 @@ bool vm_memory(struct vm_test *v)
     return ok;
 }
 
+bool vm_vcpu(struct vm_test *v)
+{
+    return good(sys_invoke1(v->vcpu, VCPU_BIND, v->vm), "VCPU_BIND") &&
+           good(sys_invoke1(v->vcpu, VCPU_BIND_NOTIFICATION, v->notification), "VCPU_BIND_NOTIFICATION") &&
+           good(sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0), "exit view") &&
+           good(sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->x), "map exit page") &&
+           good(sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1), "reply view") &&
+           good(sys_invoke2(v->reply_view, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->r), "map reply page");
+}
+
 static bool make_views(struct vm_test *v)
 {
     uint64_t at = VM_PAGES_AT + v->place * 0x10000ul;
@@ -39,10 +49,6 @@ static bool make_views(struct vm_test *v)
     return map_tables(SLOT_VSPACE, at) &&
            good(sys_invoke2(v->space, GUESTSPACE_VIEW, v->window, RIGHT_READ | RIGHT_WRITE), "window") &&
            good(sys_invoke2(v->window, VIEW_MAP, SLOT_VSPACE, (uint64_t)v->memory), "map window") &&
-           good(sys_invoke2(v->vcpu, VCPU_VIEW, v->exit_view, 0), "exit view") &&
-           good(sys_invoke2(v->exit_view, VIEW_MAP, SLOT_VSPACE, at), "map exit page") &&
-           good(sys_invoke2(v->vcpu, VCPU_VIEW, v->reply_view, 1), "reply view") &&
-           good(sys_invoke2(v->reply_view, VIEW_MAP, SLOT_VSPACE, at + 0x1000), "map reply page") &&
            good(sys_invoke1(v->vm, VM_VIEW, v->public_view), "public view") &&
            good(sys_invoke2(v->public_view, VIEW_MAP, SLOT_VSPACE, at + 0x2000), "map public page");
 }
@@ -66,9 +72,7 @@ static bool make(struct vm_test *v, unsigned place, cptr_t vm_memory, unsigned p
         test_fail("vm.c", 0, "objects", 0, 1);
         return false;
     }
-    bool ok = good(sys_invoke1(v->vm, VM_BIND, v->space), "VM_BIND") &&
-              good(sys_invoke1(v->vcpu, VCPU_BIND, v->vm), "VCPU_BIND") &&
-              good(sys_invoke1(v->vcpu, VCPU_BIND_NOTIFICATION, v->notification), "VCPU_BIND_NOTIFICATION");
+    bool ok = good(sys_invoke1(v->vm, VM_BIND, v->space), "VM_BIND");
     for (unsigned i = 0; i < VM_TABLES; i++) {
         v->table[i] = tables + i;
         ok = ok && good(sys_invoke1(v->table[i], SHADOW_BIND, v->vm), "SHADOW_BIND");
@@ -77,7 +81,7 @@ static bool make(struct vm_test *v, unsigned place, cptr_t vm_memory, unsigned p
     v->r = (volatile void *)(at + 0x1000);
     v->public = (const volatile void *)(at + 0x2000);
     v->memory = (volatile uint8_t *)(VM_WINDOW + place * (1ul << 39));
-    return ok && make_memory(v) && make_views(v);
+    return ok && make_memory(v) && make_views(v) && vm_vcpu(v);
 }
 
 bool vm_make(struct vm_test *v)

@@ -31,6 +31,8 @@ bool vm_make(struct vm_test *v);
 bool vm_make_at(struct vm_test *v, unsigned place, cptr_t vm_memory);
 /* The same with nested paging. */
 bool vm_make_nested(struct vm_test *v, unsigned place);
+/* Bind a new vCPU, and map its pages where those of the one before were. */
+bool vm_vcpu(struct vm_test *v);
 /* Map tables and range into the guest space. */
 bool vm_memory(struct vm_test *v);
 void vm_load(struct vm_test *v, uint64_t gpa, const void *bytes, unsigned n);

@@ -24,7 +24,7 @@ IPS = 50_000_000            # chosen: about what it reaches, so that its seconds
 HOST_MB_MAX = 2048          # of bochs 2.7
 START_SECONDS = 300         # with 5 GB it thinks for ten seconds of a processor
 LOG_WORD, LOG_PORT_WORD = "log=com2", "log=e9"
-CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "turion64_tyler", "max,-svm": "athlon64_venice"}
+CPUS = {qemu.CPU: "ryzen", "EPYC": "ryzen", "qemu64,+svm": "turion64_tyler"}
 EXIT_PORT = re.compile(rb"unmapped: 8-bit write to 00f4 = ([0-9a-f]{2})")
 SETTINGS = """config_interface: textconfig
 display_library: sdl2

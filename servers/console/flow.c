@@ -58,6 +58,7 @@ static bool take_entry(struct flow *f, uint32_t i)
         return false;
     if (waiting > CONSOLE_OUTPUT_ENTRIES) { /* the client broke its ring: begin anew */
         g->input->output_taken = produced;
+        f->wake |= 1ul << i; /* or one that this console had, and broke: then the client waits for room */
         return false;
     }
     const struct console_entry *from = &g->output->entry[taken % CONSOLE_OUTPUT_ENTRIES];
@@ -214,7 +215,10 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
         input_begin(&s->trace, INPUT_KEPT, left->byte);
     }
     flow_step();
-    if (!sensible(f)) {
+    bool whole = sensible(f);
+    for (uint32_t i = 0; (whole || left->before) && i < CONSOLE_GUESTS; i++)
+        f->wake |= (uint64_t)f->guest[i].there << i; /* whom the one before has not told yet */
+    if (!whole) {
         begin(f, framed);
         return false;
     }
@@ -226,7 +230,5 @@ bool flow_open(struct flow *f, bool framed, const struct flow_left *left)
         input_found(&s->trace, s->typed.decided, (uint8_t)s->received);
         flow_typed(f);
     }
-    for (uint32_t i = 0; i < CONSOLE_GUESTS; i++)
-        f->wake |= (uint64_t)f->guest[i].there << i;
     return true;
 }

@@ -60,15 +60,16 @@ struct flow {
     uint64_t wake; /* bit i: guest i is to be signalled: input, or room for output */
 };
 
-/* What the console before this one left in its registers (servers/console/port.h). */
+/* What the console before this one, if there was one, left in its registers (servers/console/port.h). */
 struct flow_left {
+    bool before;  /* there was one */
     bool putting; /* it has given a byte to the UART and not counted it */
     bool getting; /* it has read a byte and not stored it: */
     uint8_t byte;
 };
 
 /* flow_open - the state is fit for use: of a console before this one, or begun anew where there was none, or
- * where it makes no sense (returns false). In the second case all guests are to be signalled. */
+ * where it makes no sense (returns false). All guests are to be signalled if there was one before. */
 bool flow_open(struct flow *f, bool framed, const struct flow_left *left);
 /* flow_next - is there a byte for the UART? It is line.data[line.length - line.left]. */
 bool flow_next(struct flow *f);

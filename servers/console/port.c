@@ -40,7 +40,8 @@ __attribute__((noipa)) void port_get(uint64_t *received)
 
 struct flow_left port_left(const struct component_info *info)
 {
-    return (struct flow_left){ .putting = info->left.rip == (uintptr_t)port_given,
+    return (struct flow_left){ .before = info->incarnation,
+                               .putting = info->left.rip == (uintptr_t)port_given,
                                .getting = info->left.rip == (uintptr_t)port_got,
                                .byte = (uint8_t)info->left.rdx };
 }

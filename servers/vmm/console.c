@@ -21,21 +21,24 @@ void console_output(struct process *p, uint64_t room)
             machine_take(&p->vmm.state->machine, &p->vmm.undo.dev, p->vmm.now, e->data, CONSOLE_ENTRY_DATA);
         if (!n)
             break;
+        p->took = true;
         e->length = n;
         e->seq = p->env.exit->seq;
         __atomic_store_n(&out->produced, ++produced, __ATOMIC_RELEASE);
     }
 }
 
-/* Output may be shown when its exit is answered (I8), so the console hears of
- * it at the next exit; of a guest that writes on and on, now and then. */
+/* Output may be shown when its exit is answered (I8), so the console hears of it at the next exit; of a guest
+ * that writes on and on, now and then. And at any exit when the clock for it (output_due) is over, as the
+ * next one would replace it; of a predecessor's nothing is known. */
 void console_announce(struct process *p)
 {
     const struct console_output *out = p->env.output;
     uint64_t waiting = out->produced - __atomic_load_n(&p->env.input->output_taken, __ATOMIC_ACQUIRE);
 
     p->console = waiting || uart_waiting(&p->vmm.state->machine.uart); /* the ring was full */
-    if (waiting && (waiting >= ANNOUNCE_ENTRIES || p->env.exit->kind != EXIT_IO))
+    bool now = p->env.exit->kind != EXIT_IO || p->armed <= p->env.exit->tsc || p->taken_over;
+    if (waiting && (waiting >= ANNOUNCE_ENTRIES || now))
         sys_signal(CAP_WRITTEN);
 }
 

@@ -23,12 +23,13 @@ static bool is_serial_port(uint32_t port)
  * no later exit need bring: the interrupt that there is room, and that the console hears of the output, which
  * by itself says only that a full ring is full no more. So there is one: at once, if the guest waits for it.
  */
-static uint64_t output_due(const struct process *p)
+static uint64_t output_due(struct process *p)
 {
     const struct vmm *v = &p->vmm;
 
-    if (!v->undo.dev.settled)
+    if (!p->took)
         return DEV_NEVER;
+    p->took = false;
     bool waits = (v->reply->flags & REPLY_PARK) || (v->idle && machine_intr(&v->state->machine));
     return p->env.exit->tsc + (waits ? 0 : v->state->machine.hz / ANNOUNCE_HZ);
 }

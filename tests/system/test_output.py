@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Output whose reader is slow, of a guest that nothing but its serial port wakes (tests/guests/waits_to_write.S): the line stands still,
-the ring fills, then the port, then the guest halts, and all goes on by what the console says of the room that it made."""
+"""Who hears of output, and of room for more.
+
+Where the reader is slow, and nothing but its serial port wakes the guest (tests/guests/waits_to_write.S), the line stands still, the ring
+fills, then the port, then the guest halts, and all goes on by what the console says of the room that it made."""
 import argparse
 import re
 import time
@@ -9,14 +11,29 @@ import pytest
 from test_ends import lines
 from umbra import control, images, layout, system
 
-GUEST = layout.module_output("debug", "guests/waits_to_write")
+WRITER, IDLER = (layout.module_output("debug", "guests/" + name) for name in ("waits_to_write", "idle"))
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
 BYTES = 20000           # in the guest, too: more than port and ring hold, several times
 READ = 3000
 HALTS = 3               # for want of room, at least
 SECONDS = 60
 LOOK = 0.2              # seconds, in which a guest that runs uses its processor
-pytestmark = pytest.mark.needs(GUEST, *system.targets("debug", system.DEFAULT))
+TICKS = 20              # of 18.2 a second
+pytestmark = pytest.mark.needs(WRITER, IDLER, *system.targets("debug", system.DEFAULT))
+
+
+@pytest.fixture
+def started(boot, tmp_path):
+    """started(image, ..) gives a machine with that guest, and where the kernel's log goes."""
+    def start(image, **words):
+        guest, log = images.Guest("g0", layout.ROOT / image, None, "", 16 << 20), tmp_path / "kernel.log"
+        return boot(modules=system.modules(OPTIONS, [guest]), cmdline=system.CMDLINE, memory=system.machine_memory([guest]),
+                    serials=("socket", str(log)), **words), log
+    return start
+
+
+def counted(log, name):
+    return int(re.search(r"^stat vmm0 %s (\d+)$" % name, log.read_text().replace("\r", ""), re.M)[1])
 
 
 def wait_for_the_halt(channel, due):
@@ -37,10 +54,9 @@ def read_some(machine, due):
         machine.receive(LOOK)
 
 
-def test_a_slow_reader_gets_all_of_a_guest_that_waits_for_room(boot, tmp_path):
-    guest, log, path = images.Guest("g0", layout.ROOT / GUEST, None, "", 16 << 20), tmp_path / "kernel.log", tmp_path / control.SOCKET
-    machine = boot(modules=system.modules(OPTIONS, [guest]), cmdline=system.CMDLINE, memory=system.machine_memory([guest]),
-                   serials=("socket", str(log)), control=str(path))
+def test_a_slow_reader_gets_all_of_a_guest_that_waits_for_room(started, tmp_path):
+    path = tmp_path / control.SOCKET
+    machine, log = started(WRITER, control=str(path))
     due = time.monotonic() + SECONDS * machine.patience
     while not path.exists():
         time.sleep(0.1)
@@ -50,4 +66,17 @@ def test_a_slow_reader_gets_all_of_a_guest_that_waits_for_room(boot, tmp_path):
             read_some(machine, due)
     assert machine.output == lines(BYTES), (len(machine.output), log.read_text()[-1500:])
     machine.wait(SECONDS)
-    assert int(re.search(r"^stat vmm0 exits_hlt (\d+)$", log.read_text().replace("\r", ""), re.M)[1]) >= HALTS
+    assert counted(log, "exits_hlt") >= HALTS
+
+
+def test_a_guest_that_writes_nothing_makes_no_exits_for_output(started):
+    """Each interrupt of its clock is one exit, and none follows."""
+    machine, log = started(IDLER)
+    machine.expect("^!", SECONDS)
+    due = time.monotonic() + 3 * TICKS / 18.2
+    while time.monotonic() < due:
+        machine.receive(LOOK)
+    machine.send("q")
+    machine.wait(SECONDS)
+    ticks = counted(log, "injected")
+    assert ticks >= TICKS and counted(log, "exits_event") <= ticks + ticks // 4

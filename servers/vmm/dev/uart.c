@@ -216,8 +216,10 @@ static void write_ier(struct uart *u, struct dev_ctx *ctx, uint8_t v)
 
 static void write_fcr(struct uart *u, struct dev_ctx *ctx, uint8_t v)
 {
-    bool was_on = fifo_on(u);
+    bool was_on = fifo_on(u), was_ready = tx_ready(u);
     DEV_SET(ctx, u->fcr, v & FCR_ENABLE ? v & 0xc9 : 0);
+    if (!was_ready && tx_ready(u)) /* less is room enough without the FIFO */
+        DEV_SET(ctx, u->iir_thre, 1);
     if ((v & FCR_CLEAR_RX) || was_on != fifo_on(u))
         clear_receiver(u, ctx);
     refill(u, ctx);

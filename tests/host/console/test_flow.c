@@ -384,10 +384,11 @@ TEST(flow_a_mark_of_the_line_is_noted_as_nobodys)
     CHECK_EQ(last[(n + 2) % INPUT_TRACES].steps, 0x14689);
 }
 
+/* Its guests may wait for signals that the console before did not come to give. */
 TEST(flow_a_state_without_sense_is_begun_anew)
 {
     struct flow f = { .state = &state };
-    const struct flow_left nothing = { 0 };
+    const struct flow_left nothing = { 0 }, wild = { .before = true };
     const struct {
         size_t offset;
         uint32_t value;
@@ -404,12 +405,16 @@ TEST(flow_a_state_without_sense_is_begun_anew)
         check_note("row %u", i);
         begin(false);
         steps_left = NEVER;
+        f.wake = 0;
         CHECK(!flow_open(&f, false, &nothing));
+        CHECK_EQ(f.wake, 0);
         CHECK(flow_open(&f, false, &nothing));
         CHECK_EQ(f.wake, 1);
         memset((uint8_t *)&state + wrong[i].offset, 0, 8);
         memcpy((uint8_t *)&state + wrong[i].offset, &wrong[i].value, 4);
-        CHECK(!flow_open(&f, false, &nothing));
+        f.wake = 0;
+        CHECK(!flow_open(&f, false, &wild));
+        CHECK_EQ(f.wake, 1);
         CHECK(flow_next(&f));
     }
     state.line.length = 2;
@@ -425,6 +430,21 @@ TEST(flow_a_state_without_sense_is_begun_anew)
 static void one_more(void)
 {
     say(0, 9, "m");
+}
+
+/* Its client found a full ring where no room was, if the console's position was the one that went wild. */
+TEST(flow_client_of_a_ring_that_is_begun_anew_hears_of_room)
+{
+    struct flow f = { .state = &state };
+    const struct flow_left nothing = { 0 };
+
+    begin(false);
+    steps_left = NEVER;
+    f.guest[0] = (struct console_guest){ true, &output[0], &input[0], NULL };
+    CHECK(!flow_open(&f, false, &nothing));
+    input[0].output_taken = output[0].produced + 1;
+    CHECK(!flow_next(&f));
+    CHECK_EQ(f.wake, 1);
 }
 
 /* Who found the ring full waits for a signal, also if it filled while an entry was taken. */

@@ -162,6 +162,22 @@ TEST(uart_thre_interrupt)
     CHECK(!irq4(&r));
 }
 
+/* Room for a byte is none for a FIFO of them, but enough without one. */
+TEST(uart_whose_fifo_is_switched_off_says_that_it_is_ready)
+{
+    struct rig r;
+    set_up(&r, 0xc1, 2);
+    for (int i = 0; i < UART_OUT_RING - 1; i++)
+        put(&r, RBR, 0);
+    get(&r, IIR);
+    CHECK_EQ(get(&r, LSR) & 0x20, 0);
+    CHECK(!irq4(&r));
+    put(&r, IIR, 0);
+    CHECK_EQ(get(&r, LSR) & 0x20, 0x20);
+    CHECK(irq4(&r));
+    CHECK_EQ(get(&r, IIR), 2);
+}
+
 TEST(uart_without_fifo_receives_one_by_one)
 {
     struct rig r;

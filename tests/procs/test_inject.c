@@ -1,7 +1,8 @@
 // ICOUNT: 1
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Injected events happen once, also where the emulator's own time is over at any moment: host timers expire
- * while a guest is in its handler with interrupts off. */
+/* Injected events happen once, and not in an interrupt shadow, also where the emulator's own time is over at
+ * any moment: host timers expire while a guest is in its handler with interrupts off, or has just been
+ * entered. */
 #include "support/vm.h"
 
 #define HANDLER 0x2000
@@ -36,4 +37,45 @@ TEST(an_injected_interrupt_is_delivered_once)
         CHECK_EQ(v.x->rip, HANDLER + sizeof(handler) - 1);
         CHECK_EQ(v.memory[COUNT], 1);
     }
+}
+
+/* A guest between STI and HLT: an interrupt that it got there would have been the one that HLT waits for. */
+TEST(a_window_does_not_open_between_sti_and_hlt_whenever_the_host_is_interrupted)
+{
+    static const uint8_t code[] = { 0xf4 }; /* hlt */
+    cptr_t note = new_object(OBJ_NOTIFICATION, 0), timer = new_object(OBJ_TIMER, 0);
+    struct vm_test v;
+
+    CHECK_OK(sys_invoke1(timer, TIMER_BIND, note));
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    for (unsigned i = 0; i < 2000; i++) {
+        vm_real_mode(&v, 0x1000);
+        v.r->rflags = 0x202;
+        v.r->shadow = 1;
+        v.r->flags = REPLY_WINDOW;
+        CHECK_OK(sys_invoke1(timer, TIMER_SET, now() + 2 * i));
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK_EQ(v.x->kind, EXIT_HLT);
+    }
+}
+
+TEST(a_guest_that_spins_behind_sti_can_take_an_interrupt_at_last)
+{
+    static const uint8_t code[] = { 0xeb, 0xfe }; /* jmp $ */
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    vm_real_mode(&v, 0x1000);
+    v.r->rflags = 0x202;
+    v.r->shadow = 1;
+    v.r->flags = REPLY_WINDOW;
+    CHECK_OK(vm_reply(&v, NULL));
+    CHECK_EQ(v.x->kind, EXIT_WINDOW);
+    CHECK_EQ(v.x->shadow, 0);
 }

@@ -17,6 +17,7 @@
 #define V_IRQ        BIT(8)
 #define V_IGN_TPR    BIT(20)
 #define SERVED_MAX   64   /* chosen: loads of CR3 between two looks at interrupts */
+#define SHADOWS_MAX  4    /* chosen: interrupts of the host in a row, each before the guest does anything */
 #define SHADOW_TICKS 2000 /* chosen: a few instructions of the guest, a switch included */
 
 struct regs *svm_exited(struct vcpu *v); /* entry.S */
@@ -142,6 +143,39 @@ static inline uint64_t unfinished(const struct vmcb *b, uint64_t virtual)
     return info & EVENT_VALID ? info : 0;
 }
 
+/* TCG's VMRUN does not load the interrupt shadow. Where an interrupt of the host comes before the instruction
+ * in it, the exit knows of none: the guest would get an interrupt between STI and HLT, and sleep over it. So
+ * the shadow of the last guest that was seen in one is kept, but SHADOWS_MAX times at most in a row: the
+ * guest may have come to the instruction again by itself (sti; jmp $). */
+static struct {
+    const struct vcpu *of;
+    uint64_t rip;
+    unsigned left;
+} shadow_seen;
+
+static void see_shadow(const struct vcpu *v, const struct vmcb *b)
+{
+    shadow_seen.of = v;
+    shadow_seen.rip = b->rip;
+    shadow_seen.left = SHADOWS_MAX;
+}
+
+static bool is_seen_shadow(const struct vcpu *v, const struct vmcb *b)
+{
+    return shadow_seen.of == v && shadow_seen.rip == b->rip;
+}
+
+/* After an interrupt of the host. */
+static void keep_shadow(const struct vcpu *v, struct vmcb *b)
+{
+    if (b->shadow & 1) {
+        see_shadow(v, b);
+    } else if (is_seen_shadow(v, b) && shadow_seen.left) {
+        shadow_seen.left--;
+        b->shadow |= 1;
+    }
+}
+
 /* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon, and not always so
  * soon: a guest that loops over STI could have come to it again each time. */
 static void look_again(void)
@@ -169,8 +203,11 @@ static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
     b->intercept1 = virtual ? b->intercept1 & ~SVM_INTERCEPT1_VINTR : b->intercept1 | SVM_INTERCEPT1_VINTR;
     b->vintr =
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
-    if (v->window && !window)
+    if (v->window && !window) {
+        if (!is_seen_shadow(v, b))
+            see_shadow(v, b);
         look_again();
+    }
     return false;
 }
 
@@ -290,8 +327,12 @@ static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
     v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
     if (code == SVM_EXIT_CR3_WRITE)
         code = serve_loads(v);
-    if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT)
+    if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT) {
+        shadow_seen.of = NULL;
         return exited_seldom(v);
+    }
+    if (svm.is_tcg)
+        keep_shadow(v, vmcb_of(v));
     arch_take_interrupts();
     v->event = v->exit.interrupted;
     if (v->event)

@@ -6,16 +6,16 @@
  * again; a line that stands still for any time is a console that does not run, or leaves off. Who dies has written nothing but what
  * it is to write; signals that it did not give are lost. Which bytes are shown is output.pml's. */
 #ifndef BYTES
-#define BYTES 4
+#define BYTES 6
 #endif
 #ifndef OTHERS
 #define OTHERS 1 /* exits at another port */
 #endif
 #ifndef VMM_DEATHS
-#define VMM_DEATHS 1
+#define VMM_DEATHS 0
 #endif
 #ifndef CONSOLE_DEATHS
-#define CONSOLE_DEATHS 1
+#define CONSOLE_DEATHS 0
 #endif
 #define FIFO 2
 #define RUNNING 2 /* entries of the ring that may wait while the guest runs */
@@ -36,10 +36,13 @@ ltl goes_on { <> (shown == BYTES) } /* weakly fair */
 
 inline may_die()
 {
+#if VMM_DEATHS
     if
     :: vmm_left > 0 -> vmm_left--; goto dead
     :: true -> skip
-    fi
+    fi;
+#endif
+    skip
 }
 
 active proctype vmm()
@@ -111,6 +114,7 @@ next:
     skip;
     d_step { old_sent = sent; old_waiting = waiting; old_irq = irq; old_serves = serves; old_parked = parked }
     goto handle;
+#if VMM_DEATHS
 dead:
     skip;
     /* The exit comes again, to a successor.
@@ -121,16 +125,20 @@ dead:
         produced = answered; took = false; due = false; announces = true; heir = true
     }
     goto handle;
+#endif
 done:
     skip
 }
 
 inline console_may_die()
 {
+#if CONSOLE_DEATHS
     if
     :: console_left > 0 -> console_left--; goto dead
     :: true -> skip
-    fi
+    fi;
+#endif
+    skip
 }
 
 active proctype console()
@@ -165,12 +173,14 @@ again:
     :: shown == BYTES -> break
     od;
     goto done;
+#if CONSOLE_DEATHS
 dead:
     skip;
     /* C: servers/console/flow.c flow_open: f->wake |=
      * C: servers/console/main.c start: interrupt( ; wake( */
     d_step { wake = true; looks = true }
     goto again;
+#endif
 done:
     skip
 }

@@ -6,7 +6,7 @@
  * again; a line that stands still for any time is a console that does not run, or leaves off. Who dies has written nothing but what
  * it is to write; signals that it did not give are lost. Which bytes are shown is output.pml's. */
 #ifndef BYTES
-#define BYTES 6
+#define BYTES 5
 #endif
 #ifndef OTHERS
 #define OTHERS 1 /* exits at another port */

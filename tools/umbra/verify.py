@@ -213,7 +213,7 @@ PROPERTIES = (
     model("system.output-answered", "output answered_only", OUTPUT),
     model("system.output-ring", "output ring_whole", OUTPUT),
     model("system.output-shown", "output all_shown", OUTPUT + "; liveness"),
-    model("system.output-told", "room goes_on", "6 bytes, a guest without clocks, nobody dies; liveness, weakly fair"),
+    model("system.output-told", "room goes_on", "5 bytes, a guest without clocks, nobody dies; liveness, weakly fair"),
     model("system.output-told-heirs", "room goes_on", "4 bytes, a guest without clocks, 1 death of each side anywhere; liveness, weakly fair",
           short=False, BYTES=4, VMM_DEATHS=1, CONSOLE_DEATHS=1),
     model("system.input-once", "input in_order", INPUT),

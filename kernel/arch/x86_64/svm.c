@@ -165,10 +165,12 @@ static bool is_seen_shadow(const struct vcpu *v, const struct vmcb *b)
     return shadow_seen.of == v && shadow_seen.rip == b->rip;
 }
 
-/* After an interrupt of the host. */
-static void keep_shadow(const struct vcpu *v, struct vmcb *b)
+/* After an exit, where VMRUN does not load the shadow. */
+static void keep_shadow(const struct vcpu *v, struct vmcb *b, bool is_interrupt)
 {
-    if (b->shadow & 1) {
+    if (!is_interrupt) {
+        shadow_seen.of = NULL;
+    } else if (b->shadow & 1) {
         see_shadow(v, b);
     } else if (is_seen_shadow(v, b) && shadow_seen.left) {
         shadow_seen.left--;
@@ -204,7 +206,7 @@ static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
     b->vintr =
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window) {
-        if (!is_seen_shadow(v, b))
+        if (svm.is_tcg && !is_seen_shadow(v, b))
             see_shadow(v, b);
         look_again();
     }
@@ -327,12 +329,11 @@ static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
     v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
     if (code == SVM_EXIT_CR3_WRITE)
         code = serve_loads(v);
-    if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT) {
-        shadow_seen.of = NULL;
-        return exited_seldom(v);
-    }
+    bool is_interrupt = code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT;
     if (svm.is_tcg)
-        keep_shadow(v, vmcb_of(v));
+        keep_shadow(v, vmcb_of(v), is_interrupt);
+    if (!is_interrupt)
+        return exited_seldom(v);
     arch_take_interrupts();
     v->event = v->exit.interrupted;
     if (v->event)

@@ -143,48 +143,60 @@ static inline uint64_t unfinished(const struct vmcb *b, uint64_t virtual)
     return info & EVENT_VALID ? info : 0;
 }
 
-/* TCG's VMRUN does not load the interrupt shadow. Where an interrupt of the host comes before the instruction
- * in it, the exit knows of none: the guest would get an interrupt between STI and HLT, and sleep over it. So
- * the shadow of the last guest that was seen in one is kept, but SHADOWS_MAX times at most in a row: the
- * guest may have come to the instruction again by itself (sti; jmp $). */
-static struct {
-    const struct vcpu *of;
-    uint64_t rip;
-    unsigned left;
-} shadow_seen;
-
-static void see_shadow(const struct vcpu *v, const struct vmcb *b)
+/* TCG's VMRUN does not load the interrupt shadow. Where an exit comes before the instruction in it, the exit
+ * knows of none: the guest would get an interrupt between STI and HLT, and sleep over it. So a shadow that
+ * was seen is kept, but SHADOWS_MAX times at most in a row: the guest may have come to the instruction again
+ * by itself (sti; jmp $). `kept`: so many times more, plus 1; 0: none was seen. */
+static void see_shadow(struct vmcb *b)
 {
-    shadow_seen.of = v;
-    shadow_seen.rip = b->rip;
-    shadow_seen.left = SHADOWS_MAX;
+    b->kept_rip = b->rip;
+    b->kept = SHADOWS_MAX + 1;
 }
 
-static bool is_seen_shadow(const struct vcpu *v, const struct vmcb *b)
+static bool is_seen_shadow(const struct vmcb *b)
 {
-    return shadow_seen.of == v && shadow_seen.rip == b->rip;
+    return b->kept && b->kept_rip == b->rip;
 }
 
-/* After an exit, where VMRUN does not load the shadow. */
-static void keep_shadow(const struct vcpu *v, struct vmcb *b, bool is_interrupt)
+/* Was the guest, as the exit page says, in one when it left the last time, and has not got on since? */
+static bool left_in_shadow(const struct vcpu *v, const struct vmcb *b)
 {
-    if (!is_interrupt) {
-        shadow_seen.of = NULL;
-    } else if (b->shadow & 1) {
-        see_shadow(v, b);
-    } else if (is_seen_shadow(v, b) && shadow_seen.left) {
-        shadow_seen.left--;
-        b->shadow |= 1;
+    const struct umbra_exit_page *x = &v->exit;
+
+    return x->shadow && x->rip == b->rip && x->kind != EXIT_EVENT && x->seq != b->kept_seq;
+}
+
+/* After an unusual exit, where VMRUN does not load the shadow. An event that was to be delivered has found
+ * none. */
+static void keep_shadow(const struct vcpu *v, struct vmcb *b, uint32_t code)
+{
+    bool is_before_it = (code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT) || code == SVM_EXIT_PAGE_FAULT ||
+                        code == SVM_EXIT_NPF;
+
+    if (!is_before_it || v->exit.interrupted) {
+        b->kept = 0;
+        return;
     }
+    if ((b->shadow & 1) || left_in_shadow(v, b)) {
+        see_shadow(b);
+        b->kept_seq = v->exit.seq;
+    }
+    if ((b->shadow & 1) || !is_seen_shadow(b) || b->kept == 1)
+        return;
+    b->kept--;
+    b->shadow |= 1;
 }
 
 /* When the guest can take an interrupt, as asked for, cannot be seen yet: look again soon, and not always so
- * soon: a guest that loops over STI could have come to it again each time. */
-static void look_again(void)
+ * soon: a guest that loops over STI could have come to it again each time. A shadow that is kept gave the
+ * guest no time yet: so later each time. */
+static void look_again(const struct vmcb *b)
 {
-    uint64_t now = arch_now();
+    uint64_t now = arch_now(), ticks = SHADOW_TICKS;
 
-    cpu.timer_armed = now + SHADOW_TICKS + (now >> 8) % 16;
+    if (is_seen_shadow(b))
+        ticks <<= 2 * (SHADOWS_MAX + 1 - b->kept);
+    cpu.timer_armed = now + ticks + (now >> 8) % 16;
     arch_timer_set(cpu.timer_armed);
 }
 
@@ -206,9 +218,9 @@ static bool set_virtual(const struct vcpu *v, struct vmcb *b, uint64_t virtual)
     b->vintr =
         V_INTR_MASKING | (window || virtual ? V_IRQ | V_IGN_TPR : 0) | (uint64_t)EVENT_VECTOR(virtual) << 32;
     if (v->window && !window) {
-        if (svm.is_tcg && !is_seen_shadow(v, b))
-            see_shadow(v, b);
-        look_again();
+        if (svm.is_tcg && (b->shadow & 1) && !is_seen_shadow(b))
+            see_shadow(b);
+        look_again(b);
     }
     return false;
 }
@@ -329,10 +341,9 @@ static __attribute__((noinline)) struct regs *exited_otherwise(struct vcpu *v)
     v->exit.interrupted = unfinished(vmcb_of(v), v->odd & ODD_ENTRY ? v->virtual : 0);
     if (code == SVM_EXIT_CR3_WRITE)
         code = serve_loads(v);
-    bool is_interrupt = code >= SVM_EXIT_INTR && code <= SVM_EXIT_INIT;
     if (svm.is_tcg)
-        keep_shadow(v, vmcb_of(v), is_interrupt);
-    if (!is_interrupt)
+        keep_shadow(v, vmcb_of(v), code);
+    if (code < SVM_EXIT_INTR || code > SVM_EXIT_INIT)
         return exited_seldom(v);
     arch_take_interrupts();
     v->event = v->exit.interrupted;

@@ -15,7 +15,9 @@ struct __attribute__((packed)) vmcb {
     uint8_t pad1[0xa8 - 0x98];
     uint64_t event, nested_cr3, lbr, clean, next_rip; /* 0a8 */
     uint8_t bytes_fetched, bytes[15];                 /* 0d0 */
-    uint8_t pad2[0x400 - 0xe0];
+    uint8_t pad2[0x3e0 - 0xe0];
+    uint64_t kept_rip, kept_seq; /* 3e0: the host's own to use; svm.c keep_shadow() */
+    uint8_t kept, pad2b[0x400 - 0x3f1];
     struct umbra_segment seg[SEGS]; /* 400: ES CS SS DS FS GS GDTR LDTR IDTR TR */
     uint8_t pad3[0x4cb - 0x4a0];
     uint8_t cpl;
@@ -35,6 +37,7 @@ BUILD_ASSERT(offsetof(struct vmcb, iopm) == 0x40);
 BUILD_ASSERT(offsetof(struct vmcb, exit_code) == 0x70);
 BUILD_ASSERT(offsetof(struct vmcb, event) == 0xa8);
 BUILD_ASSERT(offsetof(struct vmcb, next_rip) == 0xc8);
+BUILD_ASSERT(offsetof(struct vmcb, kept_rip) == 0x3e0);
 BUILD_ASSERT(offsetof(struct vmcb, seg) == 0x400);
 BUILD_ASSERT(offsetof(struct vmcb, cpl) == 0x4cb);
 BUILD_ASSERT(offsetof(struct vmcb, efer) == 0x4d0);

@@ -59,6 +59,7 @@ void console_input(struct process *p)
     }
     if (taken != p->vmm.state->input_taken)
         VMM_SET(&p->vmm, input_taken, taken);
+    p->held = taken != produced;
     p->console = true;
 }
 

@@ -34,10 +34,23 @@ static uint64_t output_due(struct process *p)
     return p->env.exit->tsc + (waits ? 0 : v->state->machine.hz / ANNOUNCE_HZ);
 }
 
+/* Nor need one bring the rest of what was typed, when the guest has made room for it. */
+static uint64_t input_due(struct process *p)
+{
+    const struct uart *u = &p->vmm.state->machine.uart;
+
+    if (!p->held || u->in_head - u->in_tail > UART_IN_RING / 2)
+        return DEV_NEVER;
+    p->held = false;
+    return p->env.exit->tsc;
+}
+
 static void set_clock(struct process *p)
 {
-    uint64_t wake = dev_min(vmm_wake(&p->vmm), output_due(p));
+    uint64_t wake = vmm_wake(&p->vmm);
 
+    if (p->took || p->held)
+        wake = dev_min(wake, dev_min(output_due(p), input_due(p)));
     if (wake >= p->armed && p->armed > p->env.exit->tsc)
         return; /* fires early enough; an early exit costs less than setting it each
                    time */
@@ -147,6 +160,7 @@ static void take_over(struct process *p, struct vmm_setup *s)
         vmm_step(&p->vmm, TRACE_RECOVERED);
         console_withdraw(p);
         vmm_step(&p->vmm, TRACE_WITHDRAWN);
+        p->held = p->env.input->produced != p->vmm.state->input_taken;
         p->attend = p->taken_over = true;
         break;
     case VMM_STRANGE:

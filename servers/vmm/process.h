@@ -17,6 +17,7 @@ struct process {
     uint64_t armed;  /* deadline of CAP_CLOCK */
     uint64_t until;  /* the exit at whose delivery this incarnation is to die, 0 never */
     bool took;       /* the ring, of the serial port, when this exit was handled */
+    bool held;       /* the serial port had no room for all input */
     bool console;    /* its rings are not as the state says, or output waits in them */
     bool attend;     /* something is to be done before an answer: */
     bool taken_over; /* the first one since a predecessor died */

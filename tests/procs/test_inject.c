@@ -66,7 +66,7 @@ TEST(an_injected_interrupt_is_delivered_once)
 
 /* The first timer expires about where the guest is entered, so that it is entered again; the second one in
  * the handler. */
-TEST(an_injected_interrupt_is_delivered_once_where_the_entry_was_broken_off_and_another_one_waits)
+TEST(an_injected_interrupt_is_delivered_once_where_its_entry_was_broken_off)
 {
     cptr_t note = new_object(OBJ_NOTIFICATION, 0), first = make_timer(note), second = make_timer(note);
     struct vm_test v;

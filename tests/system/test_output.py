@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who hears of output, and of room for more.
+"""Who hears of output, of room for more, and of input that waits.
 
 Where the reader is slow, and nothing but its serial port wakes the guest (tests/guests/waits_to_write.S), the line stands still, the ring
 fills, then the port, then the guest halts, and all goes on by what the console says of the room that it made."""
@@ -11,15 +11,16 @@ import pytest
 from test_ends import lines
 from umbra import control, images, layout, system
 
-WRITER, IDLER = (layout.module_output("debug", "guests/" + name) for name in ("waits_to_write", "idle"))
+WRITER, READER, IDLER = (layout.module_output("debug", "guests/" + name) for name in ("waits_to_write", "reads_late", "idle"))
 OPTIONS = argparse.Namespace(system=system.DEFAULT, paging="shadow", profile="debug", seed=None)
 BYTES = 20000           # in the guest, too: more than port and ring hold, several times
 READ = 3000
+TYPED = b"0123456789" * 300   # as many as the guest reads: more than its port holds, less than its ring with it
 HALTS = 4               # at least; the first is not for want of room
 SECONDS = 60
 LOOK = 0.2              # seconds, in which a guest that runs uses its processor
 TICKS = 20              # of 18.2 a second
-pytestmark = pytest.mark.needs(WRITER, IDLER, *system.targets("debug", system.DEFAULT))
+pytestmark = pytest.mark.needs(WRITER, READER, IDLER, *system.targets("debug", system.DEFAULT))
 
 
 @pytest.fixture
@@ -73,10 +74,19 @@ def test_a_guest_that_writes_nothing_makes_no_exits_for_output(started):
     """Each interrupt of its clock is one exit, and none follows."""
     machine, log = started(IDLER)
     machine.expect("^!", SECONDS)
-    due = time.monotonic() + 3 * TICKS / 18.2
+    due = time.monotonic() + 3 * TICKS / 18.2 * machine.patience
     while time.monotonic() < due:
         machine.receive(LOOK)
     machine.send("q")
     machine.wait(SECONDS)
     ticks = counted(log, "injected")
     assert ticks >= TICKS and counted(log, "exits_event") <= ticks + ticks // 4
+
+
+def test_a_guest_gets_all_that_was_typed_before_it_read(started):
+    """Its port has not had room for it; nothing but its port wakes it (tests/guests/reads_late.S)."""
+    machine, _ = started(READER)
+    machine.expect("^!", SECONDS)
+    machine.send(TYPED)
+    machine.expect("".join(chr(ord("A") + (sum(TYPED) >> n & 15)) for n in (12, 8, 4, 0)), SECONDS)
+    machine.wait(SECONDS)

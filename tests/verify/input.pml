@@ -93,7 +93,8 @@ active proctype vmm()
     byte old_taken = 0, old_fifo = 0, p, t, b, room;
     bool event;
 
-exit: /* the guest is told of input (EXIT_EVENT), or reads its port */
+exit: /* the guest is told of input (EXIT_EVENT), or reads its port
+       * C: servers/vmm/main.c input_due: p->held ; p->env.exit->tsc */
 end_idle:
     if
     :: input_taken != produced && fifo == NOTHING -> event = true

@@ -214,7 +214,7 @@ PROPERTIES = (
     model("system.output-ring", "output ring_whole", OUTPUT),
     model("system.output-shown", "output all_shown", OUTPUT + "; liveness"),
     model("system.output-told", "room goes_on", "5 bytes, a guest without clocks, nobody dies; liveness, weakly fair"),
-    model("system.output-told-heirs", "room goes_on", "4 bytes, a guest without clocks, 1 death of each side anywhere; liveness, weakly fair",
+    model("system.output-told-heirs", "room goes_on", "4 bytes, a guest without clocks, 1 death of each side while it handles something; liveness, weakly fair",
           short=False, BYTES=4, VMM_DEATHS=1, CONSOLE_DEATHS=1),
     model("system.input-once", "input in_order", INPUT),
     model("system.input-counted", "input counted", INPUT + "; liveness"),

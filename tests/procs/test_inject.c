@@ -187,3 +187,30 @@ TEST(an_event_says_of_the_shadow_that_the_guest_had_before_it_was_entered)
     }
     CHECK(events && halts);
 }
+
+/* Each look for the window after the same time would find some of these loops behind STI each time. */
+TEST(a_window_opens_over_sti_in_a_loop_of_whatever_length)
+{
+    enum { LOOP_MAX = 40 };
+    uint8_t code[2 * LOOP_MAX]; /* nop ..; sti; nop ..; jmp to sti */
+    struct vm_test v;
+
+    CHECK(vm_make(&v));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    for (unsigned length = 2; length <= LOOP_MAX; length++)
+        for (unsigned before = 0; before < length; before++) {
+            for (unsigned i = 0; i < sizeof(code); i++)
+                code[i] = 0x90;
+            code[before] = 0xfb;
+            code[before + length - 1] = 0xeb;
+            code[before + length] = (uint8_t)(0 - length - 1);
+            vm_load(&v, 0x1000, code, sizeof(code));
+            vm_real_mode(&v, 0x1000);
+            v.r->rflags = 0x202;
+            v.r->shadow = 1;
+            v.r->flags = REPLY_WINDOW;
+            CHECK_OK(vm_reply(&v, NULL));
+            CHECK_EQ(v.x->kind, EXIT_WINDOW);
+        }
+}

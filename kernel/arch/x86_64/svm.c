@@ -196,8 +196,11 @@ static void look_again(const struct vmcb *b)
 
     if (is_seen_shadow(b))
         ticks <<= 2 * (SHADOWS_MAX + 1 - b->kept);
-    cpu.timer_armed = now + ticks + (now >> 8) % 16;
-    arch_timer_set(cpu.timer_armed);
+    uint64_t at = now + ticks + (now >> 8) % 16;
+    if (cpu.timer_armed && cpu.timer_armed <= at)
+        return; /* somebody's deadline brings the guest back before */
+    cpu.timer_armed = at;
+    arch_timer_set(at);
 }
 
 /* V_IRQ serves as "tell me when the guest can take an interrupt", intercepted; never while the shadow is set

@@ -46,6 +46,39 @@ TEST(a_guest_that_spins_behind_sti_can_take_an_interrupt_at_last)
     CHECK_EQ(v.x->shadow, 0);
 }
 
+/* The looks for its window come later each time: deadlines that lie between two of them are kept. */
+TEST(a_guest_that_spins_behind_sti_puts_off_no_deadline)
+{
+    static const uint8_t code[] = { 0xeb, 0xfe }; /* jmp $ */
+    enum { LATE_MAX = 5000 };                     /* the way through kernel and VMM takes some ticks, too */
+    struct vm_test v;
+    unsigned events = 0;
+
+    CHECK(vm_make(&v));
+    vm_load(&v, 0x1000, code, sizeof(code));
+    CHECK_OK(vm_recv(&v));
+    vm_identity(&v, 16);
+    cptr_t timer = new_object(OBJ_TIMER, 0);
+    CHECK_OK(sys_invoke1(timer, TIMER_BIND, v.notification));
+    for (uint64_t after = 3000; after < 1000000; after += after / 4) {
+        vm_real_mode(&v, 0x1000);
+        v.r->rflags = 0x202;
+        v.r->shadow = 1;
+        v.r->flags = REPLY_WINDOW;
+        uint64_t deadline = now() + after;
+        CHECK_OK(sys_invoke1(timer, TIMER_SET, deadline));
+        CHECK_OK(vm_reply(&v, NULL));
+        CHECK(now() < deadline + LATE_MAX);
+        events += v.x->kind == EXIT_EVENT;
+        while (v.x->kind != EXIT_EVENT) {
+            CHECK_EQ(v.x->kind, EXIT_WINDOW);
+            CHECK_OK(vm_reply(&v, NULL));
+        }
+        CHECK(now() >= deadline);
+    }
+    CHECK(events);
+}
+
 static void drop(struct vm_test *v, unsigned page)
 {
     op(v, OP_W0(OP_DROP, 0, page, v->table[1]));
